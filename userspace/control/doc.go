@@ -1,0 +1,35 @@
+// Package control is how an operator's commands reach the running agent:
+// HTTP and JSON over a unix socket that only root, the agent's own user and
+// the members of one group may speak to.
+//
+// It may know the words of package policy and nothing else of weir. What the
+// commands do stands behind Backend, which the agent implements. Anything may
+// connect to the socket, so every byte read here is bounded and checked, and
+// a client that hangs or sends garbage costs a connection and no more.
+//
+// The protocol, version 1 (every path starts with /v1):
+//
+//	GET  /v1/status                     Status
+//	GET  /v1/decisions?action=&rule=&pinned=&prefix=&begins=
+//	                                    one Row a line
+//	GET  /v1/explanation?target=        Explanation
+//	POST /v1/pins                       Terms on the first line, then one
+//	                                    "PREFIX [# comment]" a line;
+//	                                    answered with one Progress a line
+//	POST /v1/unpins                     one "PREFIX [# comment]" a line;
+//	                                    answered with one Progress a line
+//	POST /v1/release?target=            ReleaseResult
+//
+// Requests and answers carry the header Weir-Protocol with the version, and
+// answers Weir-Version with the agent's. A request without the header is
+// taken as it is, so that curl --unix-socket works. Errors are a Problem
+// with a 4xx or 5xx status.
+package control
+
+// Protocol is the version of the control protocol spoken here.
+const Protocol = "1"
+
+const (
+	headerProtocol = "Weir-Protocol" // version of the protocol, on requests and answers
+	headerVersion  = "Weir-Version"  // version of the program, on requests and answers
+)

@@ -1,0 +1,85 @@
+package control
+
+import (
+	"net/netip"
+	"strings"
+	"time"
+
+	"weir/policy"
+)
+
+// Row is one decision as list shows it. Exactly one of Source and User is
+// set. Until is nil for a pin without an end. Rate is openings a minute.
+type Row struct {
+	Source       string        `json:"source,omitempty"`
+	User         string        `json:"user,omitempty"`
+	Action       policy.Action `json:"action"`
+	Since        time.Time     `json:"since"`
+	Until        *time.Time    `json:"until"`
+	Rule         string        `json:"rule"` // empty for a pin
+	Pinned       bool          `json:"pinned"`
+	Reason       string        `json:"reason"`
+	Dropped      uint64        `json:"dropped"`            // packets the kernel dropped
+	Attempts     uint64        `json:"attempts,omitempty"` // connection openings the kernel saw
+	Rate         float64       `json:"rate,omitempty"`     // for limit
+	Burst        int           `json:"burst,omitempty"`    // for limit
+	InForce      bool          `json:"in_force,omitempty"` // the kernel holds it now
+	OverriddenBy string        `json:"overridden_by,omitempty"`
+}
+
+// RowOf writes d as a Row. What the kernel knows is left for the caller.
+func RowOf(d *policy.Decision) Row {
+	row := Row{
+		User:   d.User,
+		Action: d.Action,
+		Since:  d.Since,
+		Rule:   d.Rule,
+		Pinned: d.Pinned,
+		Reason: d.Reason,
+		Rate:   d.Rate.PerMinute(),
+		Burst:  d.Rate.Burst,
+	}
+	if d.User == "" {
+		row.Source = policy.PrefixString(d.Prefix)
+	}
+	if !d.Until.IsZero() {
+		until := d.Until
+		row.Until = &until
+	}
+	return row
+}
+
+// Target returns the source or user, as written.
+func (r *Row) Target() string {
+	if r.User != "" {
+		return r.User
+	}
+	return r.Source
+}
+
+// Filter selects decisions. The zero Filter selects all.
+type Filter struct {
+	Action policy.Action // 0: any
+	Rule   string        // empty: any
+	Pinned *bool         // nil: both
+	Prefix netip.Prefix  // only this prefix and what is inside it; invalid: any
+	Begins string        // only targets whose text begins so
+}
+
+// Matches reports whether f selects d.
+func (f *Filter) Matches(d *policy.Decision) bool {
+	switch {
+	case f.Action != 0 && d.Action != f.Action,
+		f.Rule != "" && d.Rule != f.Rule,
+		f.Pinned != nil && d.Pinned != *f.Pinned:
+		return false
+	case f.Prefix.IsValid() && !covers(f.Prefix, d.Prefix):
+		return false
+	}
+	return f.Begins == "" || strings.HasPrefix(d.Target.String(), f.Begins)
+}
+
+// covers reports whether all of inner is inside outer.
+func covers(outer, inner netip.Prefix) bool {
+	return inner.IsValid() && outer.Bits() <= inner.Bits() && outer.Contains(inner.Addr())
+}
