@@ -1,0 +1,203 @@
+package lab
+
+import (
+	"context"
+	"crypto/ecdsa"
+	"crypto/elliptic"
+	"crypto/rand"
+	"crypto/x509"
+	"crypto/x509/pkix"
+	"embed"
+	"encoding/pem"
+	"fmt"
+	"io/fs"
+	"math/big"
+	"os"
+	"os/exec"
+	"os/user"
+	"path/filepath"
+	"strconv"
+	"strings"
+	"text/template"
+	"time"
+)
+
+//go:embed conf
+var conf embed.FS
+
+// Logs of the servers; what weir reads.
+func (l *Lab) PostfixLog() string { return l.Path("log", "mail.log") }
+func (l *Lab) DovecotLog() string { return l.Path("log", "dovecot.log") }
+
+// startServers starts Dovecot and Postfix in the foreground and waits until
+// both answer.
+func (l *Lab) startServers(ctx context.Context) error {
+	if err := l.makeDirs(); err != nil {
+		return err
+	}
+	if err := l.writeUsers(); err != nil {
+		return err
+	}
+	for name, dir := range map[string]string{
+		"dovecot.conf": l.Path("dovecot"),
+		"main.cf":      l.Path("postfix", "etc"),
+		"master.cf":    l.Path("postfix", "etc"),
+	} {
+		if err := l.writeConf(name, dir); err != nil {
+			return err
+		}
+	}
+	dovecot, err := l.Start(l.Mail, "dovecot", exec.Command("dovecot", "-F", "-c", l.Path("dovecot", "dovecot.conf")))
+	if err != nil {
+		return err
+	}
+	postfix, err := l.Start(l.Mail, "postfix", exec.Command("postfix", "-c", l.Path("postfix", "etc"), "start-fg"))
+	if err != nil {
+		return err
+	}
+	// Postfix last: it asks Dovecot about logins from its first client on.
+	if err := l.awaitPort(ctx, dovecot, 993, l.DovecotLog()); err != nil {
+		return err
+	}
+	return l.awaitPort(ctx, postfix, 587, l.PostfixLog())
+}
+
+// writeUsers tells Dovecot who may log in, and Postfix whom it delivers to.
+func (l *Lab) writeUsers() error {
+	var users, mailboxes strings.Builder
+	for _, u := range l.options.Users {
+		fmt.Fprintf(&users, "%s:{PLAIN}%s\n", u, Password)
+		fmt.Fprintf(&mailboxes, "%s@%s %s\n", u, Domain, u)
+	}
+	if err := os.WriteFile(l.Path("dovecot", "users"), []byte(users.String()), 0o644); err != nil {
+		return fmt.Errorf("write mailbox users: %w", err)
+	}
+	if err := os.WriteFile(l.Path("postfix", "mailboxes"), []byte(mailboxes.String()), 0o644); err != nil {
+		return fmt.Errorf("write mailbox list: %w", err)
+	}
+	return nil
+}
+
+// awaitPort waits until a connection from the world to port is answered with
+// a byte or a handshake; an error tells what the server wrote meanwhile.
+func (l *Lab) awaitPort(ctx context.Context, server *Process, port uint16, log string) error {
+	answers := func() bool {
+		select {
+		case <-server.Exited():
+			return true
+		default:
+		}
+		conn, err := l.Dial(ctx, router4, port)
+		if err != nil {
+			return false
+		}
+		conn.Close()
+		return true
+	}
+	err := Poll(ctx, 20*time.Second, server.Name+" to answer", answers)
+	select {
+	case <-server.Exited():
+		err = fmt.Errorf("%s ended with status %d", server.Name, server.ExitCode())
+	default:
+	}
+	if err != nil {
+		text, _ := os.ReadFile(log)
+		return fmt.Errorf("start %s: %w\n%s%s", server.Name, err, l.Output(server.Name), text)
+	}
+	return nil
+}
+
+// makeDirs makes the servers' directories, with the owners they insist on.
+func (l *Lab) makeDirs() error {
+	for _, d := range []struct {
+		path  []string
+		owner string
+		mode  fs.FileMode
+	}{
+		{[]string{"log"}, "root", 0o755},
+		{[]string{"mail"}, "mail", 0o755},
+		{[]string{"dovecot"}, "root", 0o755},
+		{[]string{"dovecot", "run"}, "root", 0o755},
+		{[]string{"dovecot", "state"}, "root", 0o755},
+		{[]string{"postfix"}, "root", 0o755},
+		{[]string{"postfix", "etc"}, "root", 0o755},
+		{[]string{"postfix", "data"}, "postfix", 0o700},
+		{[]string{"postfix", "queue"}, "root", 0o755},
+		{[]string{"postfix", "queue", "private"}, "postfix", 0o700},
+	} {
+		dir := l.Path(d.path...)
+		if err := os.Mkdir(dir, d.mode); err != nil {
+			return fmt.Errorf("make server directory: %w", err)
+		}
+		owner, err := user.Lookup(d.owner)
+		if err != nil {
+			return fmt.Errorf("find owner of %s: %w", dir, err)
+		}
+		uid, err := strconv.Atoi(owner.Uid)
+		if err != nil {
+			return fmt.Errorf("read user id of %s: %w", d.owner, err)
+		}
+		if err := os.Chown(dir, uid, 0); err != nil {
+			return fmt.Errorf("give %s to %s: %w", dir, d.owner, err)
+		}
+	}
+	return nil
+}
+
+// writeConf fills the template name and writes it into dir.
+func (l *Lab) writeConf(name, dir string) error {
+	t, err := template.ParseFS(conf, "conf/"+name)
+	if err != nil {
+		return fmt.Errorf("read template %s: %w", name, err)
+	}
+	f, err := os.Create(filepath.Join(dir, name))
+	if err != nil {
+		return fmt.Errorf("write %s: %w", name, err)
+	}
+	defer f.Close()
+	values := map[string]string{"Dir": l.Dir, "Host": Host, "Domain": Domain, "Elsewhere": Elsewhere}
+	if err := t.Execute(f, values); err != nil {
+		return fmt.Errorf("write %s: %w", name, err)
+	}
+	return f.Close()
+}
+
+// makeCertificate writes a self-signed certificate for Host and its key.
+func (l *Lab) makeCertificate(context.Context) error {
+	key, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
+	if err != nil {
+		return fmt.Errorf("make key: %w", err)
+	}
+	keyDER, err := x509.MarshalPKCS8PrivateKey(key)
+	if err != nil {
+		return fmt.Errorf("encode key: %w", err)
+	}
+	now := time.Now()
+	certificate := &x509.Certificate{
+		SerialNumber: big.NewInt(1),
+		Subject:      pkix.Name{CommonName: Host},
+		DNSNames:     []string{Host},
+		NotBefore:    now.Add(-time.Hour),
+		NotAfter:     now.Add(24 * time.Hour),
+	}
+	certDER, err := x509.CreateCertificate(rand.Reader, certificate, certificate, key.Public(), key)
+	if err != nil {
+		return fmt.Errorf("make certificate: %w", err)
+	}
+	if err := os.Mkdir(l.Path("tls"), 0o755); err != nil {
+		return fmt.Errorf("make certificate directory: %w", err)
+	}
+	for _, file := range []struct {
+		name, kind string
+		der        []byte
+	}{
+		{"cert.pem", "CERTIFICATE", certDER},
+		{"key.pem", "PRIVATE KEY", keyDER},
+	} {
+		text := pem.EncodeToMemory(&pem.Block{Type: file.kind, Bytes: file.der})
+		if err := os.WriteFile(l.Path("tls", file.name), text, 0o600); err != nil {
+			return fmt.Errorf("write %s: %w", file.name, err)
+		}
+	}
+	return nil
+}

@@ -1,0 +1,142 @@
+#!/bin/bash
+# Sets up a Debian 12 machine for weir's demo and tests, and finds Go for the
+# Makefile. Only what is missing is installed, and no service is started.
+#
+#   tests/setup.sh go        print the path of a Go that is new enough for
+#                            go.mod; fetches one if there is none (root)
+#   tests/setup.sh demo      install what `make demo` needs
+#   tests/setup.sh test      install what `make test` needs
+set -euo pipefail
+cd "$(dirname "$0")/.."
+
+say() { echo "setup: $*" >&2; }
+die() { say "$*"; exit 1; }
+
+demo_packages="iproute2 postfix dovecot-core dovecot-imapd dovecot-pop3d dovecot-lmtpd"
+test_packages="$demo_packages dovecot-sieve dovecot-managesieved swaks clang llvm libbpf-dev systemd"
+
+# installed PACKAGE: dpkg says that it is there and configured.
+installed() {
+	[ "$(dpkg-query -W -f '${db:Status-Status}' "$1" 2>/dev/null || true)" = installed ]
+}
+
+# install PACKAGE...: installs those that are missing. A policy-rc.d that
+# refuses (exit 101, see invoke-rc.d(8)) holds services back meanwhile; mail
+# servers that came new stay disabled, so that the next boot starts none.
+install() {
+	local missing=() p
+	for p in "$@"; do installed "$p" || missing+=("$p"); done
+	[ ${#missing[@]} -gt 0 ] || return 0
+	[ "$(id -u)" = 0 ] || die "these packages are missing: ${missing[*]}. Install them, or run as root"
+	command -v apt-get >/dev/null || die "these packages are missing: ${missing[*]}, and this is not Debian"
+	say "installing ${missing[*]} (services are held back)"
+
+	hold_services
+	export DEBIAN_FRONTEND=noninteractive
+	local log
+	log=$(mktemp)
+	if ! { apt-get -q update && preseed &&
+		apt-get -q -y --no-install-recommends install "${missing[@]}"; } >"$log" 2>&1 </dev/null; then
+		tail -n 30 "$log" >&2
+		die "apt-get could not install ${missing[*]}; its whole output is in $log"
+	fi
+	rm -f "$log"
+	let_services_go
+	for p in "${missing[@]}"; do
+		case $p in
+		postfix) disable postfix.service ;;
+		dovecot-core) disable dovecot.service dovecot.socket ;;
+		esac
+	done
+}
+
+# preseed: postfix asks what kind of site this is; the lab brings its own
+# configuration, so none is to be made.
+preseed() {
+	if installed postfix || ! command -v debconf-set-selections >/dev/null; then return 0; fi
+	echo "postfix postfix/main_mailer_type select No configuration" | debconf-set-selections
+}
+
+disable() {
+	command -v systemctl >/dev/null || return 0
+	systemctl --no-reload disable "$@" >/dev/null 2>&1 || true
+}
+
+policy=/usr/sbin/policy-rc.d
+kept=
+
+hold_services() {
+	trap let_services_go EXIT
+	if [ -e $policy ] || [ -L $policy ]; then
+		kept=$policy.weir-$$
+		mv $policy "$kept"
+	fi
+	printf '#!/bin/sh\nexit 101\n' >$policy
+	chmod 755 $policy
+}
+
+let_services_go() {
+	trap - EXIT
+	rm -f $policy
+	[ -z "$kept" ] || mv "$kept" $policy
+	kept=
+}
+
+wanted=$(sed -n 's/^go //p' go.mod)
+
+# good_enough GO: it runs, and its version is at least the one in go.mod.
+good_enough() {
+	local have
+	have=$(cd / && GOTOOLCHAIN=local "$1" env GOVERSION 2>/dev/null) || return 1
+	have=${have#go}
+	[ "$(printf '%s\n%s\n' "$wanted" "${have%% *}" | sort -V | head -n 1)" = "$wanted" ]
+}
+
+# find_go prints a Go that is good enough, or fails.
+find_go() {
+	local go
+	for go in "$(command -v go || true)" /usr/local/go/bin/go /usr/lib/go/bin/go; do
+		if [ -n "$go" ] && [ -x "$go" ] && good_enough "$go"; then echo "$go"; return; fi
+	done
+	return 1
+}
+
+# fetch_go prints a Go of the wanted version that came as a Go module
+# (golang.org/toolchain, https://go.dev/ref/mod#toolchains). A Go older than
+# 1.21 fetches it like any module, which leaves out the execute bits and the
+# go.mod files that newer ones put right after the download.
+fetch_go() {
+	local old arch version dir
+	old=$(command -v go || true)
+	[ -n "$old" ] || old=/usr/lib/go/bin/go
+	if ! [ -x "$old" ]; then
+		install golang-go ca-certificates
+		old=$(command -v go) || die "golang-go is installed, but there is no go on PATH"
+	fi
+	case $(uname -m) in
+	x86_64) arch=amd64 ;;
+	aarch64) arch=arm64 ;;
+	*) arch=$(cd / && "$old" env GOARCH) ;;
+	esac
+	version=v0.0.1-go$wanted.linux-$arch
+	dir=$(cd / && "$old" env GOMODCACHE)/golang.org/toolchain@$version
+	if ! [ -x "$dir/bin/go" ]; then
+		say "fetching Go $wanted as a module (this machine's is $(cd / && GOTOOLCHAIN=local "$old" env GOVERSION))"
+		(cd / && GO111MODULE=on GOTOOLCHAIN=local "$old" mod download "golang.org/toolchain@$version") >&2 ||
+			die "cannot fetch Go $wanted. Install it by hand so that \`go version\` shows it, and run again"
+		chmod u+w "$dir/src" "$dir/src/cmd"
+		cp "$dir/src/_go.mod" "$dir/src/go.mod"
+		cp "$dir/src/cmd/_go.mod" "$dir/src/cmd/go.mod"
+		find "$dir/pkg/tool" -type f -exec chmod a+x {} +
+		chmod a+x "$dir"/bin/*
+	fi
+	good_enough "$dir/bin/go" || die "the Go in $dir does not run"
+	echo "$dir/bin/go"
+}
+
+case ${1:-} in
+go) find_go || fetch_go ;;
+demo) install $demo_packages ;;
+test) install $test_packages ;;
+*) die "usage: tests/setup.sh go|demo|test" ;;
+esac
