@@ -1,0 +1,192 @@
+package control
+
+import (
+	"bufio"
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"net/http"
+	"strings"
+	"time"
+
+	"weir/policy"
+)
+
+// maxSample is how many of the missing an unpin names.
+const maxSample = 10
+
+// pins makes the pins of a bulk request stand, chunk by chunk.
+func (s *Server) pins(w http.ResponseWriter, r *http.Request, from peer) error {
+	body := s.body(w, r)
+	terms, err := readTerms(body)
+	if err != nil {
+		return err
+	}
+	model, err := terms.Decision(s.Now(), from.name())
+	if err != nil {
+		return err
+	}
+	done := s.bulk(w, r, body, func(ctx context.Context, chunk []Line, _ *Progress) error {
+		pins := make([]policy.Decision, len(chunk))
+		for i, line := range chunk {
+			pins[i] = model
+			pins[i].Prefix = line.Prefix
+			if line.Comment != "" {
+				pins[i].Reason = line.Comment
+			}
+		}
+		return s.backend.Pin(ctx, pins)
+	})
+	s.logChange("pinned", from, &done, "action", model.Action, "rate", model.Rate.String(), "until", model.Until, "reason", model.Reason)
+	return nil
+}
+
+// unpins lifts the pins of a bulk request, chunk by chunk.
+func (s *Server) unpins(w http.ResponseWriter, r *http.Request, from peer) error {
+	body := s.body(w, r)
+	done := s.bulk(w, r, body, func(ctx context.Context, chunk []Line, p *Progress) error {
+		targets := make([]policy.Target, len(chunk))
+		for i, line := range chunk {
+			targets[i].Prefix = line.Prefix
+		}
+		missing, err := s.backend.Unpin(ctx, targets, from.name())
+		p.Missing += len(missing)
+		p.Done -= len(missing)
+		for _, t := range missing[:min(len(missing), maxSample-len(p.Sample))] {
+			p.Sample = append(p.Sample, t.String())
+		}
+		return err
+	})
+	s.logChange("unpinned", from, &done, "missing", done.Missing)
+	return nil
+}
+
+// outcome is what a bulk request came to.
+type outcome struct {
+	Progress
+	first string // target, for the log
+}
+
+// logChange tells who changed what.
+func (s *Server) logChange(what string, from peer, o *outcome, attrs ...any) {
+	attrs = append(attrs, "targets", o.Done, "first", o.first, "by", from.name(), "uid", from.uid, "pid", from.pid)
+	if o.Error != nil {
+		s.Logger.Warn(what+", not all", append(attrs, "error", o.Error)...)
+		return
+	}
+	s.Logger.Info(what, attrs...)
+}
+
+// bulk reads lines from body and hands them to apply in chunks, telling the
+// client after each. The first fault ends it; the chunk that holds the fault
+// is not applied.
+func (s *Server) bulk(w http.ResponseWriter, r *http.Request, body *bufio.Reader,
+	apply func(ctx context.Context, chunk []Line, p *Progress) error) outcome {
+	var o outcome
+	out := s.stream(w)
+	chunk := make([]Line, 0, MaxChunk)
+	step := func() error {
+		if len(chunk) == 0 {
+			return nil
+		}
+		if o.first == "" {
+			o.first = policy.PrefixString(chunk[0].Prefix)
+		}
+		next := o.Progress
+		next.Done += len(chunk)
+		if err := apply(r.Context(), chunk, &next); err != nil {
+			return err
+		}
+		o.Progress, chunk = next, chunk[:0]
+		return nil
+	}
+	err := func() error {
+		for line, err := range Lines(body) {
+			if err != nil {
+				return err
+			}
+			if chunk = append(chunk, line); len(chunk) < MaxChunk {
+				continue
+			}
+			if err := step(); err != nil {
+				return err
+			}
+			if !out.line(&o.Progress) || !out.flush() {
+				return errors.New("the client went away")
+			}
+		}
+		return step()
+	}()
+	if err != nil {
+		p, _ := problemOf(err)
+		o.Error = &p
+	}
+	o.Final = true
+	if out.line(&o.Progress) && out.flush() && err != nil {
+		// A client that is still sending would miss the answer if the
+		// connection were closed on it.
+		_, _ = io.Copy(io.Discard, body)
+	}
+	return o
+}
+
+// body returns the request's bytes, bounded in all and in the time between
+// them, readable while the answer is being written.
+func (s *Server) body(w http.ResponseWriter, r *http.Request) *bufio.Reader {
+	c := http.NewResponseController(w)
+	_ = c.EnableFullDuplex() // HTTP/1 on a socket of our own: always supported
+	return bufio.NewReaderSize(&patientReader{http.MaxBytesReader(w, r.Body, MaxBody), c, s.Patience}, 64<<10)
+}
+
+// patientReader gives the client a new deadline with every read.
+type patientReader struct {
+	io.Reader
+	control  *http.ResponseController
+	patience time.Duration
+}
+
+func (p *patientReader) Read(b []byte) (int, error) {
+	if err := p.control.SetReadDeadline(time.Now().Add(p.patience)); err != nil {
+		return 0, err
+	}
+	n, err := p.Reader.Read(b)
+	if errors.Is(err, io.EOF) {
+		_ = p.control.SetReadDeadline(time.Time{}) // what follows is the server's work, not the client's
+	}
+	if large := (*http.MaxBytesError)(nil); errors.As(err, &large) {
+		err = invalidf("request is larger than %d MiB: split it", MaxBody>>20)
+	}
+	return n, err
+}
+
+// readTerms reads the first line of a pin request.
+func readTerms(body *bufio.Reader) (Terms, error) {
+	text, err := readLine(body)
+	if err != nil {
+		return Terms{}, fmt.Errorf("read terms: %w", err)
+	}
+	return parseTerms(text)
+}
+
+// parseTerms reads Terms strictly: what is misspelt must not be ignored.
+func parseTerms(text string) (Terms, error) {
+	var t Terms
+	if err := decodeStrict(text, &t); err != nil {
+		return t, invalidf("bad terms on line 1: %v", err)
+	}
+	return t, nil
+}
+
+func decodeStrict(text string, v any) error {
+	d := json.NewDecoder(strings.NewReader(text))
+	d.DisallowUnknownFields()
+	if err := d.Decode(v); err != nil {
+		return err
+	}
+	if _, err := d.Token(); !errors.Is(err, io.EOF) {
+		return errors.New("something follows the object")
+	}
+	return nil
+}

@@ -1,0 +1,226 @@
+package control
+
+import (
+	"bufio"
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"io/fs"
+	"iter"
+	"net"
+	"net/http"
+	"net/url"
+	"os"
+	"strings"
+	"syscall"
+	"time"
+)
+
+// Client speaks to the agent behind a socket. Its errors are written for
+// operators and wrap ErrNotRunning, ErrForbidden, ErrNotFound, ErrInvalid,
+// ErrBusy or ErrProtocol where one of them applies.
+type Client struct {
+	socket  string
+	version string
+	http    http.Client
+}
+
+// silence is how long the agent may say nothing while it is asked. Its
+// slowest step is to make a chunk of pins durable.
+const silence = time.Minute
+
+// NewClient returns a client for the agent at socket. version is that of the
+// program, told to the agent. Nothing is connected yet.
+func NewClient(socket, version string) *Client {
+	dial := func(ctx context.Context, _, _ string) (net.Conn, error) {
+		d := net.Dialer{Timeout: 5 * time.Second}
+		conn, err := d.DialContext(ctx, "unix", socket)
+		if err != nil {
+			return nil, err
+		}
+		return &impatientConn{conn}, nil
+	}
+	return &Client{socket: socket, version: version, http: http.Client{Transport: &http.Transport{
+		DialContext:           dial,
+		DisableCompression:    true,
+		ExpectContinueTimeout: silence,
+	}}}
+}
+
+// Close lets go of the connection.
+func (c *Client) Close() { c.http.CloseIdleConnections() }
+
+// impatientConn fails a read that waits for longer than silence.
+type impatientConn struct{ net.Conn }
+
+func (c *impatientConn) Read(b []byte) (int, error) {
+	if err := c.SetReadDeadline(time.Now().Add(silence)); err != nil {
+		return 0, err
+	}
+	return c.Conn.Read(b)
+}
+
+// Status tells how the agent is.
+func (c *Client) Status(ctx context.Context) (*Status, error) {
+	return ask[Status](ctx, c, http.MethodGet, "/v1/status", nil)
+}
+
+// Explain tells all that concerns target, a source or a user.
+func (c *Client) Explain(ctx context.Context, target string) (*Explanation, error) {
+	return ask[Explanation](ctx, c, http.MethodGet, "/v1/explanation", url.Values{"target": {target}})
+}
+
+// Release lifts the automatic decisions on target, a source or a user.
+func (c *Client) Release(ctx context.Context, target string) (*ReleaseResult, error) {
+	return ask[ReleaseResult](ctx, c, http.MethodPost, "/v1/release", url.Values{"target": {target}})
+}
+
+// ask sends a request without a body and reads its answer.
+func ask[T any](ctx context.Context, c *Client, method, path string, query url.Values) (*T, error) {
+	resp, err := c.do(ctx, method, path, query, nil)
+	if err != nil {
+		return nil, err
+	}
+	defer closeBody(resp)
+	answer := new(T)
+	if err := json.NewDecoder(resp.Body).Decode(answer); err != nil {
+		return nil, c.explain(err)
+	}
+	return answer, nil
+}
+
+// Decisions yields the decisions that f selects, as the agent sends them. An
+// error ends it.
+func (c *Client) Decisions(ctx context.Context, f Filter) iter.Seq2[Row, error] {
+	return func(yield func(Row, error) bool) {
+		ctx, cancel := context.WithCancel(ctx) // a caller who stops early need not read the rest
+		defer cancel()
+		resp, err := c.do(ctx, http.MethodGet, "/v1/decisions", f.query(), nil)
+		if err != nil {
+			yield(Row{}, err)
+			return
+		}
+		defer closeBody(resp)
+		for d := json.NewDecoder(bufio.NewReaderSize(resp.Body, 64<<10)); ; {
+			var line rowLine
+			err := d.Decode(&line)
+			switch {
+			case errors.Is(err, io.EOF):
+				return
+			case err != nil:
+				err = c.explain(err)
+			case line.Error != nil:
+				err = line.Error
+			}
+			if !yield(line.Row, err) || err != nil {
+				return
+			}
+		}
+	}
+}
+
+// Pin makes every prefix of list, one "PREFIX [# comment]" a line, stand
+// under terms. progress is told how many stand. An error in the list names
+// its line; what was pinned before it stays, as Progress.Done tells.
+func (c *Client) Pin(ctx context.Context, terms Terms, list io.Reader, progress func(done int)) (Progress, error) {
+	first, err := json.Marshal(terms)
+	if err != nil {
+		return Progress{}, fmt.Errorf("write terms: %w", err)
+	}
+	return c.bulk(ctx, "/v1/pins", io.MultiReader(strings.NewReader(string(first)+"\n"), list), progress)
+}
+
+// Unpin lifts the pin of every prefix of list, written as for Pin.
+func (c *Client) Unpin(ctx context.Context, list io.Reader, progress func(done int)) (Progress, error) {
+	return c.bulk(ctx, "/v1/unpins", list, progress)
+}
+
+func (c *Client) bulk(ctx context.Context, path string, body io.Reader, progress func(done int)) (Progress, error) {
+	var last Progress
+	resp, err := c.do(ctx, http.MethodPost, path, nil, body)
+	if err != nil {
+		return last, err
+	}
+	defer closeBody(resp)
+	for d := json.NewDecoder(resp.Body); !last.Final; {
+		var p Progress
+		if err := d.Decode(&p); err != nil {
+			return last, c.explain(err)
+		}
+		last = p
+		progress(p.Done + p.Missing)
+	}
+	if last.Error != nil {
+		return last, last.Error
+	}
+	return last, nil
+}
+
+// do sends a request and returns an answer that is a success.
+func (c *Client) do(ctx context.Context, method, path string, query url.Values, body io.Reader) (*http.Response, error) {
+	u := url.URL{Scheme: "http", Host: "weir", Path: path, RawQuery: query.Encode()}
+	req, err := http.NewRequestWithContext(ctx, method, u.String(), body)
+	if err != nil {
+		return nil, fmt.Errorf("make request: %w", err)
+	}
+	req.Header.Set(headerProtocol, Protocol)
+	req.Header.Set(headerVersion, c.version)
+	if body != nil {
+		req.Header.Set("Expect", "100-continue") // a refusal comes before a million lines are sent
+	}
+	resp, err := c.http.Do(req)
+	if err != nil {
+		return nil, c.explain(err)
+	}
+	if err := c.check(resp); err != nil {
+		closeBody(resp)
+		return nil, err
+	}
+	return resp, nil
+}
+
+// check returns the error that resp tells of.
+func (c *Client) check(resp *http.Response) error {
+	spoken := resp.Header.Get(headerProtocol)
+	if spoken == "" {
+		return &sayError{fmt.Sprintf("what listens at %s is not weir: check control_socket", c.socket), ErrProtocol}
+	}
+	if resp.StatusCode == http.StatusOK && spoken == Protocol {
+		return nil
+	}
+	var p Problem
+	if err := json.NewDecoder(io.LimitReader(resp.Body, 64<<10)).Decode(&p); err == nil && p.Message != "" {
+		return &p
+	}
+	return &sayError{fmt.Sprintf("the agent is weir %s and speaks control protocol %s, this command is weir %s and speaks %s: use the command of the agent's version, or restart the agent (systemctl restart weir)",
+		orUnknown(resp.Header.Get(headerVersion)), spoken, orUnknown(c.version), Protocol), ErrProtocol}
+}
+
+// closeBody ends resp; what was to be read was read.
+func closeBody(resp *http.Response) { _ = resp.Body.Close() }
+
+// explain says in the operator's words what kept c from the agent.
+func (c *Client) explain(err error) error {
+	say := func(is error, format string, args ...any) error {
+		return &sayError{fmt.Sprintf(format, args...), is}
+	}
+	switch {
+	case errors.Is(err, context.Canceled):
+		return context.Canceled
+	case errors.Is(err, fs.ErrNotExist):
+		return say(ErrNotRunning, "weir is not running, or control_socket differs (%s is not there): start it with systemctl start weir, or name its configuration with --config", c.socket)
+	case errors.Is(err, syscall.ECONNREFUSED):
+		return say(ErrNotRunning, "weir is not running (nobody listens at %s): start it with systemctl start weir", c.socket)
+	case errors.Is(err, fs.ErrPermission):
+		return say(ErrForbidden, "%s is not yours to use: run the command as root, or join group weir (usermod -aG weir USER) and log in again", c.socket)
+	case errors.Is(err, os.ErrDeadlineExceeded), errors.Is(err, context.DeadlineExceeded), errors.Is(err, syscall.EAGAIN):
+		return say(ErrNotRunning, "weir does not answer at %s: look at journalctl -u weir, restart it with systemctl restart weir", c.socket)
+	case errors.Is(err, io.EOF), errors.Is(err, io.ErrUnexpectedEOF), errors.Is(err, syscall.ECONNRESET), errors.Is(err, syscall.EPIPE):
+		return say(ErrNotRunning, "weir ended the connection at %s: it was stopped, or serves too many clients; try again", c.socket)
+	case errors.Is(err, syscall.ENOTSOCK):
+		return say(ErrNotRunning, "%s is not a socket: check control_socket", c.socket)
+	}
+	return fmt.Errorf("ask weir at %s: %w", c.socket, err)
+}

@@ -1,0 +1,175 @@
+package control
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"net"
+	"net/http"
+	"os"
+	"syscall"
+	"time"
+)
+
+// Options say where and for whom a Server listens.
+type Options struct {
+	Socket     string           // path
+	Group      string           // whose members may use it, besides root
+	Version    string           // of the program, told to clients
+	MaxClients int              // connections at once; more are turned away
+	Patience   time.Duration    // how long a client may take over the next bytes it sends
+	Linger     time.Duration    // how long it may take over the next bytes of an answer: it may feed a pager
+	Now        func() time.Time // wall clock
+	Logger     *slog.Logger
+}
+
+// DefaultSocket is where the agent listens unless configured otherwise.
+const DefaultSocket = "/run/weir/control.sock"
+
+// DefaultOptions returns what a plain installation uses.
+func DefaultOptions() Options {
+	return Options{
+		Socket:     DefaultSocket,
+		Group:      "weir",
+		MaxClients: 64,
+		Patience:   30 * time.Second,
+		Linger:     10 * time.Minute,
+		Now:        time.Now,
+		Logger:     slog.Default(),
+	}
+}
+
+// Validate reports what in o cannot work.
+func (o *Options) Validate() error {
+	switch {
+	case o.Socket == "":
+		return errors.New("control: Socket is empty")
+	case o.MaxClients < 1:
+		return fmt.Errorf("control: MaxClients is %d, want at least 1", o.MaxClients)
+	case o.Patience <= 0 || o.Linger <= 0:
+		return fmt.Errorf("control: Patience is %v and Linger %v, want both above 0", o.Patience, o.Linger)
+	case o.Now == nil || o.Logger == nil:
+		return errors.New("control: Now and Logger must be set")
+	}
+	return nil
+}
+
+// Server answers operators' commands out of a Backend.
+type Server struct {
+	Options
+	backend  Backend
+	listener *limitListener
+	socket   os.FileInfo // of the socket this server made
+	http     http.Server
+	self     uint32 // user the agent runs as
+	gid      int    // group that may speak; negative: none
+	saidFull time.Time
+}
+
+// Listen makes the socket; clients that come from now on wait until Serve.
+// It returns ErrInUse if another agent listens there.
+func Listen(backend Backend, o Options) (*Server, error) {
+	if err := o.Validate(); err != nil {
+		return nil, err
+	}
+	l, gid, err := listen(o.Socket, o.Group, o.Logger)
+	if err != nil {
+		return nil, err
+	}
+	s := &Server{Options: o, backend: backend, self: uint32(os.Geteuid()), gid: gid}
+	if s.socket, err = os.Lstat(o.Socket); err != nil {
+		return nil, errors.Join(fmt.Errorf("control socket %s: %w", o.Socket, err), l.Close())
+	}
+	s.listener = &limitListener{UnixListener: l, slots: make(chan struct{}, o.MaxClients), full: s.sayFull}
+	s.http = http.Server{
+		Handler:           s.routes(),
+		ReadHeaderTimeout: min(o.Patience, 5*time.Second),
+		IdleTimeout:       o.Patience,
+		MaxHeaderBytes:    16 << 10,
+		ErrorLog:          slog.NewLogLogger(o.Logger.Handler(), slog.LevelDebug),
+		ConnContext:       s.connContext,
+	}
+	return s, nil
+}
+
+// Serve answers until ctx ends, then lets what is under way finish for a
+// moment and removes the socket.
+func (s *Server) Serve(ctx context.Context) error {
+	requests, cancel := context.WithCancel(context.WithoutCancel(ctx))
+	defer cancel()
+	s.http.BaseContext = func(net.Listener) context.Context { return requests }
+	stopped := make(chan error, 1)
+	stop := context.AfterFunc(ctx, func() {
+		grace, done := context.WithTimeout(requests, time.Second)
+		defer done()
+		err := s.http.Shutdown(grace)
+		if errors.Is(err, context.DeadlineExceeded) {
+			cancel()
+			err = s.http.Close()
+		}
+		stopped <- err
+	})
+	err := s.http.Serve(s.listener)
+	if stop() { // Serve failed on its own
+		return errors.Join(fmt.Errorf("control socket %s: %w", s.Socket, err), s.http.Close(), s.remove())
+	}
+	return errors.Join(<-stopped, s.remove())
+}
+
+// Close takes the socket away from a server that was never served.
+func (s *Server) Close() error { return errors.Join(s.listener.Close(), s.remove()) }
+
+// remove deletes the socket unless somebody put another one there.
+func (s *Server) remove() error {
+	info, err := os.Lstat(s.Socket)
+	if err != nil || !os.SameFile(info, s.socket) {
+		return nil
+	}
+	if err := os.Remove(s.Socket); err != nil && !errors.Is(err, syscall.ENOENT) {
+		return fmt.Errorf("remove control socket: %w", err)
+	}
+	return nil
+}
+
+// sayFull logs that a client is turned away, once a minute at most. Only the
+// goroutine that accepts calls it.
+func (s *Server) sayFull() {
+	if now := s.Now(); now.Sub(s.saidFull) >= time.Minute {
+		s.saidFull = now
+		s.Logger.Warn("control clients are turned away", "clients", s.MaxClients)
+	}
+}
+
+// connContext asks who a new connection comes from.
+func (s *Server) connContext(ctx context.Context, conn net.Conn) context.Context {
+	c, ok := conn.(*slotConn)
+	if !ok {
+		return ctx
+	}
+	p, err := peerOf(c.UnixConn)
+	if err != nil {
+		s.Logger.Warn("control client cannot be identified and is refused", "error", err)
+		return ctx
+	}
+	return context.WithValue(ctx, peerKey{}, p)
+}
+
+// routes ties paths to what answers them, behind the permission check.
+func (s *Server) routes() http.Handler {
+	mux := http.NewServeMux()
+	for pattern, handle := range map[string]handler{
+		"GET /v1/status":      s.status,
+		"GET /v1/decisions":   s.decisions,
+		"GET /v1/explanation": s.explanation,
+		"POST /v1/pins":       s.pins,
+		"POST /v1/unpins":     s.unpins,
+		"POST /v1/release":    s.release,
+	} {
+		mux.Handle(pattern, s.guard(handle))
+	}
+	mux.Handle("/", s.guard(func(_ http.ResponseWriter, r *http.Request, _ peer) error {
+		return invalidf("weir %s has nothing at %s %s", s.Version, r.Method, r.URL.Path)
+	}))
+	return mux
+}
