@@ -1,0 +1,89 @@
+/* SPDX-License-Identifier: GPL-2.0 */
+/*
+ * Everything the kernel program and Go share. Go's side is generated from the
+ * BTF of these types, names of enum values included; nothing is mirrored by
+ * hand. The loader derives the identity of pinned maps from the same BTF, so
+ * a change of layout makes new maps. A change of meaning must therefore
+ * rename the member whose meaning changed.
+ */
+#ifndef WEIR_ABI_H
+#define WEIR_ABI_H
+
+#include <linux/types.h>
+
+/* What an entry does to the packets of its source. */
+enum action {
+	ACTION_ALLOW = 1, /* pass, whatever a wider entry says */
+	ACTION_LIMIT,	  /* connection openings at a rate, the rest passes */
+	ACTION_DROP,	  /* nothing passes */
+};
+
+/*
+ * Every way out of the program. The index of the counters map; its names are
+ * the names of the counters. Only OVER_LIMIT and DROPPED drop.
+ */
+enum exit_reason {
+	EXIT_UNFLAGGED,	   /* protected port, nothing in force against the source */
+	EXIT_NOT_IP,	   /* neither IPv4 nor IPv6 below at most two VLAN tags */
+	EXIT_MALFORMED,	   /* a header contradicts itself or does not fit the packet */
+	EXIT_FRAGMENT,	   /* a fragment that is not the first: it has no ports */
+	EXIT_DEEP_HEADERS, /* more IPv6 extension headers than are followed */
+	EXIT_NOT_TCP,	   /* IP, but not TCP */
+	EXIT_OTHER_PORT,   /* TCP to a port that is not protected */
+	EXIT_ALLOWED,	   /* an allow entry */
+	EXIT_WITHIN_LIMIT, /* a limit entry: not an opening, or one the rate permits */
+	EXIT_OVER_LIMIT,   /* a limit entry: dropped opening beyond the rate */
+	EXIT_DROPPED,	   /* a drop entry */
+	EXIT_REASONS,	   /* how many there are */
+};
+
+/* One exit's traffic on one CPU. */
+struct counter {
+	__u64 packets;
+	__u64 bytes; /* whole frames, as long as they came */
+};
+_Static_assert(sizeof(struct counter) == 16, "counter");
+
+/* Protected ports: bit (port % 64) of word (port / 64). */
+struct port_set {
+	__u64 word[65536 / 64];
+};
+_Static_assert(sizeof(struct port_set) == 8192, "port_set");
+
+/* Keys. Addresses stand in network byte order. */
+struct source4 {
+	__u8 addr[4];
+};
+_Static_assert(sizeof(struct source4) == 4, "source4");
+
+struct source6 {
+	__u8 net[8]; /* the upper half of the address: its /64 */
+};
+_Static_assert(sizeof(struct source6) == 8, "source6");
+
+struct prefix4 {
+	__u32 bits; /* 0 to 32 */
+	__u8 addr[4];
+};
+_Static_assert(sizeof(struct prefix4) == 8, "prefix4");
+
+struct prefix6 {
+	__u32 bits; /* 0 to 64 */
+	__u8 net[8];
+};
+_Static_assert(sizeof(struct prefix6) == 12, "prefix6");
+
+/* What is in force for a source or a prefix. Times are CLOCK_MONOTONIC, ns. */
+struct entry {
+	__u64 expires_ns;   /* in force before this time; 0: without end */
+	__u64 every_ns;	    /* limit: time between openings (emission interval) */
+	__u64 tolerance_ns; /* limit: (burst - 1) * every_ns */
+	__u64 tat_ns;	    /* limit: theoretical arrival time, the bucket's state */
+	__u64 attempts;	    /* connection openings seen */
+	__u64 dropped;	    /* packets dropped */
+	enum action action;
+	__u32 bits;	    /* length of the prefix this entry stands for */
+};
+_Static_assert(sizeof(struct entry) == 56, "entry");
+
+#endif

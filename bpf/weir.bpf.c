@@ -1,0 +1,60 @@
+// SPDX-License-Identifier: GPL-2.0
+/*
+ * weir in the kernel: drops or limits TCP to protected ports by its source.
+ *
+ * Whatever is not understood passes. Every packet leaves through leave(),
+ * which counts it under a named reason.
+ */
+#include <linux/bpf.h>
+#include <bpf/bpf_helpers.h>
+
+#include "abi.h"
+#include "maps.h"
+#include "packet.h"
+#include "verdict.h"
+
+/*
+ * Tests set the clock. Constant before loading: in production the verifier
+ * finds the branch dead and removes it.
+ */
+const volatile _Bool simulated_time;
+volatile __u64 simulated_now;
+
+static __always_inline __u64 clock_now(void)
+{
+	return simulated_time ? simulated_now : bpf_ktime_get_coarse_ns();
+}
+
+static __always_inline enum exit_reason judge(void *at, void *end)
+{
+	struct packet p = {};
+	enum exit_reason why = parse(at, end, &p);
+
+	if (why != EXIT_UNFLAGGED)
+		return why;
+	if (!is_protected(p.port))
+		return EXIT_OTHER_PORT;
+	return verdict(&p, clock_now());
+}
+
+/* The one exit: counts, and says whether the packet is dropped. */
+static __always_inline _Bool leave(enum exit_reason why, __u64 bytes)
+{
+	struct counter *c = bpf_map_lookup_elem(&counters, &why);
+
+	if (c) {
+		c->packets++;
+		c->bytes += bytes;
+	}
+	return why == EXIT_OVER_LIMIT || why == EXIT_DROPPED;
+}
+
+SEC("xdp.frags")
+int weir_xdp(struct xdp_md *ctx)
+{
+	enum exit_reason why = judge((void *)(long)ctx->data, (void *)(long)ctx->data_end);
+
+	return leave(why, bpf_xdp_get_buff_len(ctx)) ? XDP_DROP : XDP_PASS;
+}
+
+const char licence[] SEC("license") = "GPL";

@@ -1,0 +1,67 @@
+package loader
+
+import (
+	"fmt"
+	"time"
+
+	"golang.org/x/sys/unix"
+)
+
+// The kernel program knows only CLOCK_MONOTONIC, entries carry wall time. A
+// wall time is converted once, when its entry is put, by the distance between
+// the two clocks at that moment. So an entry lasts as long as was meant when
+// it was put: a later step of the wall clock does not shorten or lengthen it,
+// and the time a machine is suspended does not count. Entries read back are
+// converted by the distance at that moment.
+
+// clocks reads both clocks at one moment.
+type clocks func() (monotonic uint64, wall time.Time, err error)
+
+func systemClocks() (uint64, time.Time, error) {
+	var ts unix.Timespec
+	if err := unix.ClockGettime(unix.CLOCK_MONOTONIC, &ts); err != nil {
+		return 0, time.Time{}, fmt.Errorf("read CLOCK_MONOTONIC: %w", err)
+	}
+	return uint64(ts.Nano()), time.Now(), nil
+}
+
+// moment is one reading of both clocks.
+type moment struct {
+	monotonic uint64
+	wall      time.Time
+}
+
+func (c clocks) read() (moment, error) {
+	monotonic, wall, err := c()
+	// Without its own monotonic reading, so that arithmetic is on wall time.
+	return moment{monotonic, wall.Round(0)}, err
+}
+
+// forever is how far ahead an end must lie to be none at all; beyond it
+// time.Duration saturates.
+const forever = 200 * 365 * 24 * time.Hour
+
+// toKernel converts an end in wall time. The zero time is 0, no end; what has
+// ended already is 1, the earliest end there is.
+func (m moment) toKernel(t time.Time) uint64 {
+	if t.IsZero() {
+		return 0
+	}
+	left := t.Sub(m.wall)
+	if left > forever {
+		return 0
+	}
+	if ended := int64(m.monotonic)+int64(left) < 1; left < 0 && ended {
+		return 1
+	}
+	return uint64(int64(m.monotonic) + int64(left))
+}
+
+// toWall is the reverse of toKernel, rounded to milliseconds, since the two
+// clocks are not read at exactly the same time.
+func (m moment) toWall(ns uint64) time.Time {
+	if ns == 0 {
+		return time.Time{}
+	}
+	return m.wall.Add(time.Duration(int64(ns) - int64(m.monotonic))).Round(time.Millisecond)
+}

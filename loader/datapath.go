@@ -1,0 +1,198 @@
+package loader
+
+import (
+	"errors"
+	"fmt"
+	"log/slog"
+	"sync"
+
+	"github.com/cilium/ebpf"
+	"github.com/cilium/ebpf/asm"
+	"github.com/cilium/ebpf/features"
+	"golang.org/x/sys/unix"
+)
+
+// Datapath is the loaded program with its maps. Its methods may be called
+// concurrently, except Close and Remove, which must come last.
+type Datapath struct {
+	*tables
+
+	log     *slog.Logger
+	pins    *pins
+	layout  string
+	exits   []string
+	objects datapathObjects
+
+	following sync.Mutex // held by Follow
+	mu        sync.Mutex // guards what follows
+	attached  map[int]*attachment
+	reported  []Attachment
+}
+
+// Open locks the pin folder, takes over the maps an earlier run left there or
+// makes new ones, and loads the program. Nothing is attached yet, and what an
+// earlier run attached stays in force: put the entries that belong in the
+// tables, then call [Datapath.Follow].
+//
+// If the pinned maps have another layout or capacity, new and empty ones are
+// made, while the program in force keeps the old ones until Follow replaces
+// it. The ports take effect at once.
+//
+// Errors: [ErrPermission], [ErrUnsupported], [ErrNoBPFFS], [ErrInUse].
+func Open(o Options) (*Datapath, error) {
+	return open(o, systemClocks, nil)
+}
+
+// open is Open with what tests vary: the clocks, and the program's constants.
+func open(o Options, clocks clocks, adjust func(*ebpf.CollectionSpec) error) (_ *Datapath, err error) {
+	if err := o.Validate(); err != nil {
+		return nil, fmt.Errorf("loader options: %w", err)
+	}
+	if err := checkKernel(); err != nil {
+		return nil, err
+	}
+	spec, err := loadDatapath()
+	if err != nil {
+		return nil, err
+	}
+	for _, name := range []string{datapathMapSources4, datapathMapSources6, datapathMapPrefixes4, datapathMapPrefixes6} {
+		spec.Maps[name].MaxEntries = uint32(o.Capacity)
+	}
+	if adjust != nil {
+		if err := adjust(spec); err != nil {
+			return nil, err
+		}
+	}
+
+	d := &Datapath{log: o.Logger, attached: make(map[int]*attachment), layout: layoutID(spec)}
+	if d.exits, err = exitNames(spec); err != nil {
+		return nil, err
+	}
+	if d.pins, err = openPins(o.Dir); err != nil {
+		return nil, err
+	}
+	defer func() {
+		if err != nil {
+			err = errors.Join(err, d.Close())
+		}
+	}()
+	if err := d.load(spec); err != nil {
+		return nil, err
+	}
+	if d.tables, err = newTables(&d.objects.datapathMaps, clocks); err != nil {
+		return nil, err
+	}
+	if err := d.SetPorts(o.Ports); err != nil {
+		return nil, err
+	}
+	return d, nil
+}
+
+// load loads the program on pinned maps if they fit, else on new ones that it
+// pins.
+func (d *Datapath) load(spec *ebpf.CollectionSpec) error {
+	pinned, err := d.pins.openMaps(d.layout, spec)
+	if err != nil {
+		return err
+	}
+	defer closeMaps(pinned)
+	err = spec.LoadAndAssign(&d.objects, &ebpf.CollectionOptions{MapReplacements: pinned})
+	if err != nil {
+		return fmt.Errorf("load program: %w", explain(err))
+	}
+	if len(pinned) > 0 {
+		return nil
+	}
+	return d.pins.pinMaps(d.layout, map[string]*ebpf.Map{
+		datapathMapCounters:  d.objects.Counters,
+		datapathMapPorts:     d.objects.Ports,
+		datapathMapSources4:  d.objects.Sources4,
+		datapathMapSources6:  d.objects.Sources6,
+		datapathMapPrefixes4: d.objects.Prefixes4,
+		datapathMapPrefixes6: d.objects.Prefixes6,
+	})
+}
+
+// checkKernel tells early, and in words, what would fail obscurely later.
+func checkKernel() error {
+	caps, err := effectiveCapabilities()
+	if err != nil {
+		return err
+	}
+	admin := caps&(1<<unix.CAP_SYS_ADMIN) != 0
+	if !admin && caps&(1<<unix.CAP_BPF) == 0 || caps&(1<<unix.CAP_NET_ADMIN) == 0 {
+		return ErrPermission
+	}
+	err = features.HaveProgramHelper(ebpf.XDP, asm.FnXdpGetBuffLen)
+	if errors.Is(err, ebpf.ErrNotSupported) {
+		return fmt.Errorf("XDP over several buffers: %w; Linux 5.18 or newer with CONFIG_BPF_SYSCALL and CONFIG_XDP_SOCKETS or network drivers is needed, this is %s", ErrUnsupported, release())
+	}
+	if err != nil {
+		return fmt.Errorf("probe kernel: %w", explain(err))
+	}
+	return nil
+}
+
+// effectiveCapabilities returns the calling thread's (capabilities(7)).
+func effectiveCapabilities() (uint64, error) {
+	var data [2]unix.CapUserData
+	header := unix.CapUserHeader{Version: unix.LINUX_CAPABILITY_VERSION_3}
+	if err := unix.Capget(&header, &data[0]); err != nil {
+		return 0, fmt.Errorf("read capabilities: %w", err)
+	}
+	return uint64(data[1].Effective)<<32 | uint64(data[0].Effective), nil
+}
+
+// release is the running kernel's, as uname -r says it.
+func release() string {
+	var u unix.Utsname
+	if err := unix.Uname(&u); err != nil {
+		return "unknown"
+	}
+	return unix.ByteSliceToString(u.Release[:])
+}
+
+// SetPorts replaces the set of protected ports, in one step for each group
+// of 64 neighbouring ports.
+func (d *Datapath) SetPorts(ports []uint16) error {
+	var set datapathPortSet
+	for _, p := range ports {
+		set.Word[p/64] |= 1 << (p % 64)
+	}
+	if err := d.objects.Ports.Put(uint32(0), &set); err != nil {
+		return fmt.Errorf("set ports: %w", err)
+	}
+	return nil
+}
+
+// Close releases what this process holds. Pins stay, and so does
+// enforcement.
+func (d *Datapath) Close() error {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	var errs []error
+	for index, a := range d.attached {
+		errs = append(errs, a.link.Close())
+		delete(d.attached, index)
+	}
+	errs = append(errs, d.objects.Close(), d.pins.close())
+	return errors.Join(errs...)
+}
+
+// Remove detaches the program from every interface and removes all pins and
+// the folder. Close must still be called.
+func (d *Datapath) Remove() error {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	var errs []error
+	for index := range d.attached {
+		errs = append(errs, d.detach(index))
+	}
+	indexes, err := d.pins.linkIndexes()
+	errs = append(errs, err)
+	for _, index := range indexes {
+		errs = append(errs, d.detachPinned(index))
+	}
+	errs = append(errs, d.pins.remove())
+	return errors.Join(errs...)
+}

@@ -1,0 +1,151 @@
+package loader
+
+import (
+	"fmt"
+	"net/netip"
+	"time"
+)
+
+// Action is what the kernel does to the packets of a source.
+type Action uint8
+
+const (
+	// ActionAllow lets everything pass, whatever a wider entry says.
+	ActionAllow = Action(datapathActionACTION_ALLOW)
+	// ActionLimit lets connection openings pass at a rate, and everything
+	// that is not an opening.
+	ActionLimit = Action(datapathActionACTION_LIMIT)
+	// ActionDrop lets nothing pass.
+	ActionDrop = Action(datapathActionACTION_DROP)
+)
+
+// String names the action.
+func (a Action) String() string {
+	switch a {
+	case ActionAllow:
+		return "allow"
+	case ActionLimit:
+		return "limit"
+	case ActionDrop:
+		return "drop"
+	}
+	return fmt.Sprintf("action(%d)", uint8(a))
+}
+
+// sourceBits6 is the length of the IPv6 prefix that is one source.
+const sourceBits6 = 64
+
+// maxTolerance bounds Every*Burst, so that the kernel's arithmetic on
+// nanoseconds cannot overflow.
+const maxTolerance = 10 * 365 * 24 * time.Hour
+
+// Entry is one line of the verdict tables: what is in force for a source (an
+// IPv4 address or an IPv6 /64) or for a wider prefix.
+//
+// An entry of a source concerns every packet to a protected port, a wider one
+// connection openings only. The source's own entry comes first, then the
+// longest prefix still in force.
+type Entry struct {
+	// Prefix is masked when put. IPv6 prefixes longer than /64 are errors,
+	// as are IPv4-mapped ones.
+	Prefix netip.Prefix
+
+	Action Action
+
+	// Expires is when the kernel stops honouring the entry, on time to
+	// within a tick of its coarse clock (at most 10 ms); zero is never. It
+	// is kept in the kernel's monotonic time: steps of the wall clock after
+	// Put do not move the end, and read back it may differ by a few
+	// milliseconds.
+	Expires time.Time
+
+	// Every and Burst are the rate of ActionLimit: one connection opening
+	// each Every, and Burst of them at once (at least 1). A prefix shares
+	// one rate among all its addresses. An Every below a tick needs a
+	// Burst that covers one.
+	Every time.Duration
+	Burst int
+
+	// Attempts counts connection openings (SYN), Dropped counts packets
+	// that this entry dropped. Read only: Put ignores them.
+	Attempts uint64
+	Dropped  uint64
+}
+
+func (e *Entry) validate() error {
+	if err := validatePrefix(e.Prefix); err != nil {
+		return err
+	}
+	switch e.Action {
+	case ActionAllow, ActionDrop:
+	case ActionLimit:
+		if e.Every <= 0 || e.Burst < 1 {
+			return fmt.Errorf("%w: %s: limit of one opening each %s, burst %d: both must be positive", ErrInvalidEntry, e.Prefix, e.Every, e.Burst)
+		}
+		if e.Every > maxTolerance || e.Burst > int(maxTolerance/e.Every) {
+			return fmt.Errorf("%w: %s: limit of one opening each %s, burst %d: burst takes more than %s to refill", ErrInvalidEntry, e.Prefix, e.Every, e.Burst, maxTolerance)
+		}
+	default:
+		return fmt.Errorf("%w: %s: unknown %s", ErrInvalidEntry, e.Prefix, e.Action)
+	}
+	return nil
+}
+
+func validatePrefix(p netip.Prefix) error {
+	switch {
+	case !p.IsValid():
+		return fmt.Errorf("%w: not a prefix", ErrInvalidEntry)
+	case p.Addr().Is4In6():
+		return fmt.Errorf("%w: %s: IPv4-mapped addresses do not occur in packets, use the IPv4 prefix", ErrInvalidEntry, p)
+	case p.Addr().Is6() && p.Bits() > sourceBits6:
+		return fmt.Errorf("%w: %s: an IPv6 source is a /64, a longer prefix cannot be told apart", ErrInvalidEntry, p)
+	}
+	return nil
+}
+
+// toKernel gives the value that stands in a table for e.
+func (e *Entry) toKernel(at moment) datapathEntry {
+	k := datapathEntry{
+		ExpiresNs: at.toKernel(e.Expires),
+		Action:    datapathAction(e.Action),
+		Bits:      uint32(e.Prefix.Bits()),
+	}
+	if e.Action == ActionLimit {
+		k.EveryNs = uint64(e.Every)
+		k.ToleranceNs = uint64(e.Burst-1) * uint64(e.Every)
+	}
+	return k
+}
+
+func fromKernel(p netip.Prefix, k *datapathEntry, at moment) Entry {
+	e := Entry{
+		Prefix:   p,
+		Action:   Action(k.Action),
+		Expires:  at.toWall(k.ExpiresNs),
+		Attempts: k.Attempts,
+		Dropped:  k.Dropped,
+	}
+	if e.Action == ActionLimit && k.EveryNs > 0 {
+		e.Every = time.Duration(k.EveryNs)
+		e.Burst = int(k.ToleranceNs/k.EveryNs) + 1
+	}
+	return e
+}
+
+// sameEnd is how far apart two ends may lie and be the same: converting the
+// same wall time twice gives values this close.
+const sameEnd = uint64(5 * time.Millisecond)
+
+// succeed makes k the successor of old under the same key: counters go on,
+// and so does the bucket as long as the rate stays. It reports whether k says
+// anything new.
+func (k *datapathEntry) succeed(old *datapathEntry) (changed bool) {
+	k.Attempts, k.Dropped = old.Attempts, old.Dropped
+	if k.EveryNs == old.EveryNs && k.ToleranceNs == old.ToleranceNs {
+		k.TatNs = old.TatNs
+	}
+	if old.ExpiresNs != 0 && k.ExpiresNs != 0 && max(k.ExpiresNs, old.ExpiresNs)-min(k.ExpiresNs, old.ExpiresNs) < sameEnd {
+		k.ExpiresNs = old.ExpiresNs
+	}
+	return *k != *old
+}

@@ -1,0 +1,61 @@
+package loader
+
+import (
+	"errors"
+	"fmt"
+	"log/slog"
+	"path/filepath"
+	"slices"
+)
+
+// maxCapacity keeps the hash tables within what the kernel can allocate.
+const maxCapacity = 1 << 26
+
+// Options says where the kernel's state is kept and how much of it there may
+// be.
+type Options struct {
+	// Dir is the folder for pins. It must lie on a BPF file system; one is
+	// mounted at /sys/fs/bpf if Dir is below it and nothing is there.
+	Dir string
+
+	// Capacity is the most entries each of the four tables holds (IPv4 and
+	// IPv6, sources and prefixes). Room is taken when entries come (about
+	// 130 bytes each), except 16 bytes a source of capacity and family,
+	// which are taken at once.
+	Capacity int
+
+	// Ports are the protected TCP ports.
+	Ports []uint16
+
+	// Logger is told what a caller does not get as an error.
+	Logger *slog.Logger
+}
+
+// DefaultOptions protects SMTP and submission, for about a million flagged
+// sources of each family.
+func DefaultOptions() Options {
+	return Options{
+		Dir:      "/sys/fs/bpf/weir",
+		Capacity: 1 << 20,
+		Ports:    []uint16{25, 465, 587},
+		Logger:   slog.Default(),
+	}
+}
+
+// Validate reports everything that is wrong with o.
+func (o Options) Validate() error {
+	var errs []error
+	if !filepath.IsAbs(o.Dir) || filepath.Clean(o.Dir) == "/" {
+		errs = append(errs, fmt.Errorf("pin folder %q: must be an absolute path below a BPF file system, such as /sys/fs/bpf/weir", o.Dir))
+	}
+	if o.Capacity < 1 || o.Capacity > maxCapacity {
+		errs = append(errs, fmt.Errorf("capacity %d: must be between 1 and %d", o.Capacity, maxCapacity))
+	}
+	if slices.Contains(o.Ports, 0) {
+		errs = append(errs, errors.New("port 0: must be between 1 and 65535"))
+	}
+	if o.Logger == nil {
+		errs = append(errs, errors.New("no logger"))
+	}
+	return errors.Join(errs...)
+}

@@ -1,0 +1,256 @@
+package loader
+
+import (
+	"bufio"
+	"errors"
+	"fmt"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"strconv"
+	"strings"
+
+	"github.com/cilium/ebpf"
+	"golang.org/x/sys/unix"
+)
+
+// The pin folder:
+//
+//	maps_<layout>/<map>   the maps of one layout, all or none
+//	new_<layout>/<map>    the same while being made
+//	links/if<index>       the XDP link of an interface
+//
+// Names hold no dots, the BPF file system reserves those. The running program
+// holds the maps it uses, so removing their pins never disturbs enforcement.
+const (
+	mapsPrefix  = "maps_"
+	newPrefix   = "new_"
+	linksFolder = "links"
+	linkPrefix  = "if"
+)
+
+// defaultBPFFS is where a BPF file system is expected, and mounted if it is
+// not there.
+const defaultBPFFS = "/sys/fs/bpf"
+
+// pins is a locked pin folder.
+type pins struct {
+	dir  string
+	lock *os.File // the folder, locked; the kernel unlocks it when we die
+}
+
+// openPins makes the folder if need be and locks it.
+func openPins(dir string) (*pins, error) {
+	if err := ensureBPFFS(dir); err != nil {
+		return nil, err
+	}
+	for {
+		if err := os.MkdirAll(filepath.Join(dir, linksFolder), 0o700); err != nil {
+			return nil, fmt.Errorf("make pin folder: %w", explain(err))
+		}
+		lock, err := lockFolder(dir)
+		if err != nil {
+			return nil, err
+		}
+		// Somebody may have removed the folder between making and locking.
+		if same, err := stillAt(lock, dir); err != nil || same {
+			if err != nil {
+				_ = lock.Close()
+				return nil, err
+			}
+			return &pins{dir: dir, lock: lock}, nil
+		}
+		_ = lock.Close()
+	}
+}
+
+func stillAt(f *os.File, path string) (bool, error) {
+	held, err := f.Stat()
+	if err != nil {
+		return false, fmt.Errorf("lock pin folder: %w", err)
+	}
+	now, err := os.Stat(path)
+	if errors.Is(err, fs.ErrNotExist) {
+		return false, nil
+	}
+	if err != nil {
+		return false, fmt.Errorf("lock pin folder: %w", err)
+	}
+	return os.SameFile(held, now), nil
+}
+
+func (p *pins) close() error { return p.lock.Close() }
+
+// ensureBPFFS checks that dir is, or will be made, on a BPF file system, and
+// mounts the usual one if it is the one that is missing.
+func ensureBPFFS(dir string) error {
+	on, err := isBPFFS(dir)
+	if err != nil || on {
+		return err
+	}
+	remedy := fmt.Sprintf("mount one with: mount -t bpf bpf %s", filepath.Dir(dir))
+	if !strings.HasPrefix(filepath.Clean(dir)+"/", defaultBPFFS+"/") {
+		return fmt.Errorf("pin folder %s: %w; %s, or choose a folder below %s", dir, ErrNoBPFFS, remedy, defaultBPFFS)
+	}
+	if err := unix.Mount("bpf", defaultBPFFS, "bpf", unix.MS_NOSUID|unix.MS_NODEV|unix.MS_NOEXEC, "mode=0700"); err != nil {
+		return fmt.Errorf("pin folder %s: %w, and mounting one at %s failed: %w; as root: mount -t bpf bpf %s", dir, ErrNoBPFFS, defaultBPFFS, err, defaultBPFFS)
+	}
+	return nil
+}
+
+// isBPFFS looks at dir, or at the nearest folder above that exists.
+func isBPFFS(dir string) (bool, error) {
+	var st unix.Statfs_t
+	for {
+		err := unix.Statfs(dir, &st)
+		if err == nil {
+			return st.Type == unix.BPF_FS_MAGIC, nil
+		}
+		if !errors.Is(err, unix.ENOENT) || dir == "/" {
+			return false, fmt.Errorf("look at file system of %s: %w", dir, err)
+		}
+		dir = filepath.Dir(dir)
+	}
+}
+
+// lockFolder locks the folder itself: a BPF file system holds no plain files.
+func lockFolder(dir string) (*os.File, error) {
+	f, err := os.Open(dir)
+	if err != nil {
+		return nil, fmt.Errorf("lock pin folder: %w", explain(err))
+	}
+	err = unix.Flock(int(f.Fd()), unix.LOCK_EX|unix.LOCK_NB)
+	if err == nil {
+		return f, nil
+	}
+	defer f.Close()
+	if !errors.Is(err, unix.EWOULDBLOCK) {
+		return nil, fmt.Errorf("lock pin folder %s: %w", dir, err)
+	}
+	if pid, ok := lockHolder(f); ok {
+		return nil, fmt.Errorf("pin folder %s: %w (process %d)", dir, ErrInUse, pid)
+	}
+	return nil, fmt.Errorf("pin folder %s: %w", dir, ErrInUse)
+}
+
+// lockHolder finds who holds the lock on f in /proc/locks (proc_locks(5)).
+func lockHolder(f *os.File) (pid int, ok bool) {
+	var st unix.Stat_t
+	if err := unix.Fstat(int(f.Fd()), &st); err != nil {
+		return 0, false
+	}
+	locks, err := os.Open("/proc/locks")
+	if err != nil {
+		return 0, false
+	}
+	defer locks.Close()
+	file := fmt.Sprintf("%02x:%02x:%d", unix.Major(st.Dev), unix.Minor(st.Dev), st.Ino)
+	for s := bufio.NewScanner(locks); s.Scan(); {
+		// 1: FLOCK  ADVISORY  WRITE 712 00:1f:33 0 EOF
+		if f := strings.Fields(s.Text()); len(f) > 5 && f[1] == "FLOCK" && f[5] == file {
+			pid, err := strconv.Atoi(f[4])
+			return pid, err == nil && pid > 0
+		}
+	}
+	return 0, false
+}
+
+// openMaps returns the pinned maps of this layout by name, or none if there
+// are none that can be used.
+func (p *pins) openMaps(layout string, spec *ebpf.CollectionSpec) (map[string]*ebpf.Map, error) {
+	maps := make(map[string]*ebpf.Map)
+	for name, ms := range spec.Maps {
+		if !isPinned(name) {
+			continue
+		}
+		m, err := ebpf.LoadPinnedMap(filepath.Join(p.dir, mapsPrefix+layout, name), nil)
+		if err == nil {
+			maps[name] = m
+			err = ms.Compatible(m)
+		}
+		switch {
+		case err == nil:
+		case errors.Is(err, fs.ErrNotExist), errors.Is(err, ebpf.ErrMapIncompatible):
+			closeMaps(maps)
+			return nil, nil
+		default:
+			closeMaps(maps)
+			return nil, fmt.Errorf("open pinned map %s: %w", name, explain(err))
+		}
+	}
+	return maps, nil
+}
+
+func closeMaps(maps map[string]*ebpf.Map) {
+	for _, m := range maps {
+		_ = m.Close()
+	}
+}
+
+// pinMaps pins new maps so that either all of them or none can be found.
+func (p *pins) pinMaps(layout string, maps map[string]*ebpf.Map) error {
+	fresh := filepath.Join(p.dir, newPrefix+layout)
+	final := filepath.Join(p.dir, mapsPrefix+layout)
+	for _, dir := range []string{fresh, final} {
+		if err := os.RemoveAll(dir); err != nil {
+			return fmt.Errorf("pin maps: %w", err)
+		}
+	}
+	if err := os.Mkdir(fresh, 0o700); err != nil {
+		return fmt.Errorf("pin maps: %w", err)
+	}
+	for name, m := range maps {
+		if err := m.Pin(filepath.Join(fresh, name)); err != nil {
+			return fmt.Errorf("pin map %s: %w", name, err)
+		}
+	}
+	if err := os.Rename(fresh, final); err != nil {
+		return fmt.Errorf("pin maps: %w", err)
+	}
+	return nil
+}
+
+// removeOtherMaps removes the maps of every other layout, and what an
+// interrupted start left.
+func (p *pins) removeOtherMaps(layout string) error {
+	entries, err := os.ReadDir(p.dir)
+	if err != nil {
+		return fmt.Errorf("remove old maps: %w", err)
+	}
+	var errs []error
+	for _, e := range entries {
+		name := e.Name()
+		old := strings.HasPrefix(name, mapsPrefix) && name != mapsPrefix+layout
+		if old || strings.HasPrefix(name, newPrefix) {
+			errs = append(errs, os.RemoveAll(filepath.Join(p.dir, name)))
+		}
+	}
+	return errors.Join(errs...)
+}
+
+func (p *pins) linkPath(index int) string {
+	return filepath.Join(p.dir, linksFolder, linkPrefix+strconv.Itoa(index))
+}
+
+// linkIndexes returns the interface indexes that have a pinned link.
+func (p *pins) linkIndexes() ([]int, error) {
+	entries, err := os.ReadDir(filepath.Join(p.dir, linksFolder))
+	if err != nil {
+		return nil, fmt.Errorf("list pinned links: %w", err)
+	}
+	var indexes []int
+	for _, e := range entries {
+		if index, err := strconv.Atoi(strings.TrimPrefix(e.Name(), linkPrefix)); err == nil {
+			indexes = append(indexes, index)
+		}
+	}
+	return indexes, nil
+}
+
+// remove removes the folder and everything in it.
+func (p *pins) remove() error {
+	if err := os.RemoveAll(p.dir); err != nil {
+		return fmt.Errorf("remove pins: %w", err)
+	}
+	return nil
+}
