@@ -1,0 +1,126 @@
+package maillog
+
+import "bytes"
+
+// splitHeader finds the parts of a line as syslog daemons and Dovecot itself
+// write it:
+//
+//	Nov 22 00:20:01 host prog[pid]: text     (RFC 3164 section 4.1.2)
+//	2026-11-22T00:20:01.5+01:00 host prog: text (rsyslog, RFC 3339)
+//	Nov 22 00:20:01 imap-login: Info: text   (Dovecot's log_path)
+//	2026-11-22 00:20:01 dovecot: imap-login: text
+//
+// An RFC 3164 priority "<22>" may stand before. It only looks at the stamp's
+// shape; clock reads it if there is need.
+func splitHeader(line []byte) (r record, ok bool) {
+	line = trimEnd(line)
+	if len(line) > 0 && line[0] == '<' {
+		_, digits := leadingUint(line[1:])
+		if digits == 0 || digits > 3 || len(line) < digits+2 || line[digits+1] != '>' {
+			return r, false
+		}
+		line = line[digits+2:]
+	}
+	n := stampLen(line)
+	if n == 0 || n+1 >= len(line) {
+		return r, false
+	}
+	r.stamp = line[:n]
+	line = line[n+1:]
+
+	// A word that ends in a colon is a program, and no host stands before it.
+	// Nor does one where the word has bytes that no host name has: Dovecot's
+	// own log has "auth(NAME,ADDRESS)…", and NAME is the client's choice.
+	space := bytes.IndexByte(line, ' ')
+	if space <= 0 {
+		return r, false
+	}
+	if line[space-1] == ':' || !isHostWord(line[:space]) {
+		return splitProgram(r, line)
+	}
+	r.host = line[:space]
+	return splitProgram(r, line[space+1:])
+}
+
+// splitProgram reads "prog[pid]: text" or "prog: text". What Dovecot's own
+// processes write without a host is left whole: there the process is part of
+// the text, as it is behind "dovecot: ".
+func splitProgram(r record, line []byte) (record, bool) {
+	for i, c := range line {
+		switch {
+		case c == ':':
+			r.program = line[:i]
+			r.text = trimStart(line[i+1:])
+			if r.host == nil && isDovecotProcess(r.program) {
+				r.program, r.own, r.text = line[:i], true, line
+			}
+			return r, true
+		case c == '[':
+			pid, digits := leadingUint(line[i+1:])
+			rest := line[i+1+digits:]
+			if len(rest) < 2 || rest[0] != ']' || rest[1] != ':' {
+				return r, false
+			}
+			r.program, r.pid = line[:i], uint32(pid)
+			r.text = trimStart(rest[2:])
+			return r, true
+		case c == '(':
+			if r.host == nil && isDovecotProcess(line[:i]) {
+				r.program, r.own, r.text = line[:i], true, line
+				return r, true
+			}
+			return r, false
+		case c == ' ':
+			return r, false
+		}
+	}
+	return r, false
+}
+
+// isDovecotProcess reports whether name is a process of Dovecot that tells of
+// logins.
+func isDovecotProcess(name []byte) bool {
+	switch string(name) {
+	case "imap-login", "pop3-login", "submission-login", "managesieve-login", "auth", "auth-worker":
+		return true
+	}
+	return false
+}
+
+// isHostWord reports whether b can be a host name or address.
+func isHostWord(b []byte) bool {
+	for _, c := range b {
+		switch {
+		case isAlnum(c), c == '.', c == '-', c == '_', c == ':', c == '%', c >= 0x80:
+		default:
+			return false
+		}
+	}
+	return true
+}
+
+// stampLen returns the length of the stamp that line begins with, if a space
+// follows it, and 0 if it begins with none.
+func stampLen(line []byte) int {
+	if len(line) < 16 {
+		return 0
+	}
+	if line[3] == ' ' {
+		n := 15
+		if line[5] == ' ' && line[4] != ' ' { // "Nov 2 00:20:01", unpadded
+			n = 14
+		}
+		if line[n] == ' ' && line[n-3] == ':' && line[n-6] == ':' && line[n-9] == ' ' {
+			return n
+		}
+		return 0
+	}
+	if line[4] != '-' || line[7] != '-' || (line[10] != 'T' && line[10] != ' ') || line[13] != ':' {
+		return 0
+	}
+	n := bytes.IndexByte(line[11:], ' ')
+	if n < len("00:20:01") || n > len("00:20:01.123456789+01:00") {
+		return 0
+	}
+	return 11 + n
+}

@@ -1,0 +1,186 @@
+package maillog
+
+import (
+	"bytes"
+	"time"
+
+	"weir/policy"
+)
+
+// Options say how stamps without a year or a zone are to be read.
+type Options struct {
+	// Location is the zone of stamps that carry none. Nil is UTC.
+	Location *time.Location
+
+	// Reference is the newest time that the first line can have; it gives
+	// traditional syslog stamps their year. After that the year follows the
+	// lines. Zero is the time at which the parser is made.
+	Reference time.Time
+}
+
+// DefaultOptions reads stamps in the local zone, as syslog daemons write them.
+func DefaultOptions() Options { return Options{Location: time.Local} }
+
+// Parser reads the log of one host or one log server. It is not safe for
+// concurrent use.
+type Parser struct {
+	clock    clock
+	users    interner
+	queue    table[queued]  // messages that Postfix is receiving, by queue ID
+	sessions table[session] // Postfix SMTP sessions, by process
+	told     ledger         // login failures already told, for each source
+
+	// Dovecot writes elements behind rip= that its default format lacks.
+	extraElements bool
+
+	counts counts
+}
+
+// Bounds of the parser's memory. A busy host has a few hundred sessions and
+// messages under way; a log server that gathers many hosts, some thousands.
+const (
+	maxQueued   = 1 << 15
+	maxSessions = 1 << 14
+	maxTold     = 1 << 13
+	maxUsers    = 1 << 15 // a generation; two are kept
+	maxUserLen  = 255     // bytes; RFC 5321 section 4.5.3.1 allows 64 + 1 + 255
+	maxRepeat   = 20      // events of one line
+)
+
+// NewParser returns a parser that has read nothing yet.
+func NewParser(o Options) *Parser {
+	if o.Location == nil {
+		o.Location = time.UTC
+	}
+	if o.Reference.IsZero() {
+		o.Reference = time.Now()
+	}
+	return &Parser{
+		clock:    clock{location: o.Location, reference: o.Reference.Unix()},
+		users:    newInterner(maxUsers),
+		queue:    newTable[queued](maxQueued),
+		sessions: newTable[session](maxSessions),
+		told:     newLedger(maxTold),
+	}
+}
+
+// record is one line, its parts still where the log has them.
+type record struct {
+	stamp   []byte    // the time as it was written; nil if time is known
+	time    time.Time // valid once stamp is nil
+	host    []byte    // empty in a journal and in Dovecot's own log
+	program []byte    // without the process ID
+	pid     uint32    // 0 if unknown
+	own     bool      // from Dovecot's own log: text begins with the process
+	text    []byte    // what the program said
+	number  uint64
+}
+
+// Line reads a line of a log file, with its header, and appends the events
+// that it tells of to out. The line may end in a newline. number counts the
+// lines of the input from 1.
+func (p *Parser) Line(line []byte, number uint64, out []policy.Event) []policy.Event {
+	p.counts.lines++
+	r, ok := splitHeader(line)
+	if !ok {
+		return out
+	}
+	p.clock.follow(r.stamp)
+	r.number = number
+	return p.read(&r, out)
+}
+
+// Message reads a record whose header has been taken off already, as journal
+// and syslog inputs deliver it. pid is 0 if it is unknown.
+func (p *Parser) Message(t time.Time, program string, pid int, msg []byte, number uint64, out []policy.Event) []policy.Event {
+	p.counts.lines++
+	var name [64]byte
+	r := record{time: t.UTC(), program: append(name[:0], program...), text: trimEnd(msg), number: number}
+	if pid > 0 {
+		r.pid = uint32(pid)
+	}
+	return p.read(&r, out)
+}
+
+// dialect is a way of writing log lines.
+type dialect uint8
+
+const (
+	otherDialect dialect = iota
+	smtpdDialect
+	qmgrDialect
+	dovecotDialect
+)
+
+// dialectOf finds the reader of a program's lines by its name alone. Postfix
+// writes syslog_name "/" process, and syslog_name is the administrator's:
+// postfix/smtpd, postfix/submission/smtpd, postfix-out/smtpd, mx1/qmgr.
+func dialectOf(r *record) dialect {
+	program := r.program
+	switch n := len(program); {
+	case n > 6 && string(program[n-6:]) == "/smtpd":
+		return smtpdDialect
+	case n > 5 && string(program[n-5:]) == "/qmgr":
+		return qmgrDialect
+	case r.own, string(program) == "dovecot":
+		return dovecotDialect
+	}
+	return otherDialect
+}
+
+// read hands the text to its reader, as often as it is said to be repeated:
+// rsyslog's $RepeatedMsgReduction writes "message repeated 3 times: [ TEXT]".
+func (p *Parser) read(r *record, out []policy.Event) []policy.Event {
+	d := dialectOf(r)
+	if d == otherDialect || len(r.text) == 0 {
+		return out
+	}
+	rest, repeated := skipWord(r.text, "message repeated ")
+	if !repeated {
+		return p.readText(d, r, out)
+	}
+	n, length := leadingUint(rest)
+	rest, ok := skipWord(rest[length:], " times: [ ")
+	if !ok || length == 0 {
+		return out
+	}
+	r.text = bytes.TrimSuffix(rest, []byte("]"))
+	for range min(n, maxRepeat) {
+		out = p.readText(d, r, out)
+	}
+	return out
+}
+
+func (p *Parser) readText(d dialect, r *record, out []policy.Event) []policy.Event {
+	switch d {
+	case smtpdDialect:
+		return p.smtpd(r, out)
+	case qmgrDialect:
+		return p.qmgr(r, out)
+	default:
+		return p.dovecot(r, out)
+	}
+}
+
+// emit appends e, completed from the record.
+func (p *Parser) emit(r *record, e policy.Event, out []policy.Event) []policy.Event {
+	t, ok := p.when(r)
+	if !ok {
+		return out
+	}
+	e.Time, e.Line = t, r.number
+	p.counts.events++
+	return append(out, e)
+}
+
+// when returns the time of r, and whether its stamp can be read.
+func (p *Parser) when(r *record) (time.Time, bool) {
+	if r.stamp == nil {
+		return r.time, !r.time.IsZero()
+	}
+	t, ok := p.clock.parse(r.stamp)
+	if ok {
+		r.time, r.stamp = t, nil
+	}
+	return t, ok
+}

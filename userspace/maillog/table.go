@@ -1,0 +1,78 @@
+package maillog
+
+// table is a map of bounded size. When it is full, the entry that was put
+// first goes, read or not: eviction depends on nothing but the log.
+type table[V any] struct {
+	index map[uint64]uint32 // key → slot
+	slots []slot[V]
+	next  uint32 // the slot to be taken next, once slots has its full size
+	size  int
+}
+
+type slot[V any] struct {
+	Used  bool
+	Key   uint64
+	Value V
+}
+
+func newTable[V any](size int) table[V] {
+	return table[V]{index: make(map[uint64]uint32), size: size}
+}
+
+// get returns the value of key, or nil. The value may be changed in place
+// until the next put.
+func (t *table[V]) get(key uint64) *V {
+	i, ok := t.index[key]
+	if !ok {
+		return nil
+	}
+	return &t.slots[i].Value
+}
+
+// put sets the value of key. A key that exists keeps its age.
+func (t *table[V]) put(key uint64, value V) {
+	if i, ok := t.index[key]; ok {
+		t.slots[i].Value = value
+		return
+	}
+	i := t.next
+	if len(t.slots) < t.size {
+		i = uint32(len(t.slots))
+		t.slots = append(t.slots, slot[V]{})
+	} else {
+		t.next = (t.next + 1) % uint32(t.size)
+		if t.slots[i].Used {
+			delete(t.index, t.slots[i].Key)
+		}
+	}
+	t.slots[i] = slot[V]{true, key, value}
+	t.index[key] = i
+}
+
+func (t *table[V]) remove(key uint64) {
+	if i, ok := t.index[key]; ok {
+		t.slots[i] = slot[V]{}
+		delete(t.index, key)
+	}
+}
+
+// hash is FNV-1a (draft-eastlake-fnv-17), for keys that the mail server
+// chooses: hosts, processes, queue IDs. Clients have no say in them.
+type hash uint64
+
+const newHash hash = 14695981039346656037
+
+func (h hash) bytes(b []byte) hash {
+	for _, c := range b {
+		h = (h ^ hash(c)) * 1099511628211
+	}
+	return (h ^ 0xff) * 1099511628211 // parts do not run into each other
+}
+
+func (h hash) uint(n uint32) hash {
+	for range 4 {
+		h = (h ^ hash(n&0xff)) * 1099511628211
+		n >>= 8
+	}
+	return h
+}
