@@ -11,7 +11,7 @@ import (
 type Limits struct {
 	Sources      int // sources that are remembered, about 100 bytes each
 	Users        int // users that are remembered, about 400 bytes each
-	Observations int // events held in the windows of all rules, 56 bytes each
+	Observations int // events held in the windows of all rules, 48 bytes each
 }
 
 // DefaultLimits is enough for a host with 200,000 users that a large botnet

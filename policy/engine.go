@@ -1,23 +1,345 @@
 package policy
 
-// Engine judges events by rules. The zero Engine is not usable; see NewEngine.
-type Engine struct{}
+import (
+	"fmt"
+	"net/netip"
+	"slices"
+)
 
-// NewEngine returns an engine without history. It fails if a rule or a limit
-// is not valid.
-func NewEngine(rules []Rule, limits Limits) (*Engine, error) { return &Engine{}, nil }
+// Engine judges events by rules. It is not safe for concurrent use. The zero
+// Engine is not usable; see NewEngine.
+//
+// # Time
+//
+// The engine knows no time but that of events. Its own time is the latest it
+// has seen and never goes backwards; decisions carry it. An event older than
+// that is judged all the same: it counts in a window as long as it is not
+// older than the window's youngest observation less the rule's Within. A
+// caller that reads live records must not pass on a time later than its own
+// clock's: one record from next year would carry every later decision there.
+//
+// # Under a decision
+//
+// While a source is dropped, nothing it does is counted for it, and it is
+// judged again only after the end; then a repeat lasts longer. A limited
+// source can still come to be dropped. While a user is guarded, nothing is
+// counted for the user; each source that is not familiar to the user and
+// acts for it is judged at its first event.
+//
+// # Bounds
+//
+// See Limits. A source or user beyond the bound displaces the one seen least
+// recently, with its counts, its familiarity and its past offences. Whoever
+// wants a source forgotten needs as many other sources as the limit, each
+// failing or succeeding once, before that source is seen again; decisions in
+// force are not the engine's and stay. A table of a million sources costs an
+// attacker a million addresses.
+type Engine struct {
+	limits   Limits
+	rules    []Rule
+	plans    []plan
+	byKind   [len(kindNames)]selection
+	now      int64 // latest time of an event, nanoseconds since 1970
+	sources  table[Source, sourceState]
+	users    table[uint32, userState] // by number of the name
+	names    nameTable
+	labels   labelTable
+	seen     pool[observation]
+	bySource side
+	byUser   side
+}
 
-// Observe takes one event and appends the decisions that follow from it.
-func (e *Engine) Observe(ev *Event, out []Decision) []Decision { return out }
+// plan is a rule as the engine runs it.
+type plan struct {
+	rule   *Rule
+	number int // among the rules
+	window int // its window within a block of its side
+	counts [len(kindNames)]bool
+}
 
-// SetRules replaces the rules and keeps the state of those that did not change.
-func (e *Engine) SetRules(rules []Rule) error { return ValidateRules(rules) }
+// selection is the plans that count one kind of event, in the rules' order.
+type selection struct{ source, user []*plan }
 
-// Release forgets what counts against a target: an operator has lifted it.
-func (e *Engine) Release(t Target) {}
+// sourceState is what is known of a source beside its windows.
+type sourceState struct {
+	familiar familiarity
+	until    int64  // end of the latest decision, 0 for none
+	block    uint32 // its windows, 0 for none
+	offences uint16
+	action   Action // of the latest decision
+}
 
-// MarshalBinary writes the engine's whole state.
-func (e *Engine) MarshalBinary() ([]byte, error) { return nil, nil }
+// under reports the action that the source is under at a time, 0 for none.
+func (s *sourceState) under(at int64) Action {
+	if at < s.until {
+		return s.action
+	}
+	return 0
+}
 
-// UnmarshalBinary replaces the engine's state by what MarshalBinary wrote.
-func (e *Engine) UnmarshalBinary(data []byte) error { return nil }
+// NewEngine returns an engine without history. It fails with RuleErrors if a
+// rule is not valid, or if a limit is not.
+func NewEngine(rules []Rule, limits Limits) (*Engine, error) {
+	if err := limits.Validate(); err != nil {
+		return nil, fmt.Errorf("start engine: %w", err)
+	}
+	if err := ValidateRules(rules); err != nil {
+		return nil, fmt.Errorf("start engine: %w", err)
+	}
+	e := &Engine{
+		limits:  limits,
+		sources: newTable[Source, sourceState](limits.Sources),
+		users:   newTable[uint32, userState](limits.Users),
+		names:   nameTable{index: make(map[string]uint32)},
+	}
+	e.plan(rules)
+	return e, nil
+}
+
+// plan compiles rules, which are valid, and sets both sides to their width.
+func (e *Engine) plan(rules []Rule) {
+	e.rules = slices.Clone(rules)
+	e.plans = make([]plan, len(rules))
+	e.byKind = [len(kindNames)]selection{}
+	e.bySource = side{}
+	e.byUser = side{}
+	for i := range e.rules {
+		r := &e.rules[i]
+		r.Events = slices.Clone(r.Events)
+		p := &e.plans[i]
+		p.rule, p.number = r, i
+		s := e.sideOf(r)
+		p.window = s.width
+		s.width++
+		for _, k := range r.Events {
+			p.counts[k] = true
+			if r.Per == PerSource {
+				e.byKind[k].source = append(e.byKind[k].source, p)
+			} else {
+				e.byKind[k].user = append(e.byKind[k].user, p)
+			}
+		}
+	}
+}
+
+func (e *Engine) sideOf(r *Rule) *side {
+	if r.Per == PerSource {
+		return &e.bySource
+	}
+	return &e.byUser
+}
+
+// Rules returns the rules in force. The caller must not change them.
+func (e *Engine) Rules() []Rule { return e.rules }
+
+// Stats is how full an engine is, against its Limits.
+type Stats struct{ Sources, Users, Observations int }
+
+// Stats returns how full the engine is.
+func (e *Engine) Stats() Stats {
+	return Stats{Sources: e.sources.slots.used, Users: e.users.slots.used, Observations: e.seen.used}
+}
+
+// Judged reports whether addr can be flagged at all. Loopback, unspecified,
+// multicast and link-local addresses cannot: they are the host itself or its
+// own wire, and nothing good comes of dropping them.
+func Judged(addr netip.Addr) bool {
+	addr = addr.Unmap()
+	return addr.IsValid() && !addr.IsLoopback() && !addr.IsUnspecified() && !addr.IsMulticast() && !addr.IsLinkLocalUnicast()
+}
+
+// Times outside 1970 to 2242 are not times of a mail log, and would not fit.
+const maxUnixSeconds = 1 << 33
+
+// maxRecipients bounds what one message counts for.
+const maxRecipients = 1 << 20
+
+// Observe takes one event and appends the decisions that follow from it to
+// out: first that on the source for what it did itself, then, for a rule per
+// user, the guard on the user and those on the user's sources, in the order
+// in which they came. An event without a source that can be flagged, of an
+// unknown kind, or without a sensible time changes nothing.
+func (e *Engine) Observe(ev *Event, out []Decision) []Decision {
+	if int(ev.Kind) >= len(e.byKind) || !Judged(ev.Source) {
+		return out
+	}
+	if s := ev.Time.Unix(); s <= 0 || s >= maxUnixSeconds {
+		return out
+	}
+	plans := &e.byKind[ev.Kind]
+	success := ev.User != "" && (ev.Kind == AuthSuccess || ev.Kind == Message)
+	if !success && len(plans.source) == 0 && (len(plans.user) == 0 || ev.User == "") {
+		return out
+	}
+	o := observation{
+		at:      ev.Time.UnixNano(),
+		line:    ev.Line,
+		addr:    ev.Source.As16(),
+		kind:    ev.Kind,
+		user:    e.names.refer(ev.User),
+		service: e.labels.number(ev.Service),
+		server:  e.labels.number(ev.Server),
+
+		recipients: uint32(min(max(ev.Recipients, 1), maxRecipients)),
+	}
+	e.now = max(e.now, o.at)
+	source := SourceOf(ev.Source)
+	if len(plans.source) > 0 || success {
+		out = e.observeSource(source, plans.source, &o, success, out)
+	}
+	if o.user != 0 && (len(plans.user) > 0 || success) {
+		out = e.observeUser(source, plans.user, &o, success, out)
+	}
+	e.names.release(o.user)
+	return out
+}
+
+// observeSource judges a source for what it did itself.
+func (e *Engine) observeSource(source Source, plans []*plan, o *observation, success bool, out []Decision) []Decision {
+	n := e.source(source)
+	s := e.sources.value(n)
+	under := s.under(o.at)
+	if success {
+		if under == 0 {
+			s.familiar.learn(o.at)
+		}
+		e.forgiveSource(s, o)
+	}
+	var fired *plan
+	for _, p := range plans {
+		r := p.rule
+		if under != 0 && severity(r.Action) <= severity(under) ||
+			r.Measure == MeasureUsers && o.user == 0 ||
+			r.SpareKnown != 0 && s.familiar.since(o.at, r.SpareKnown) {
+			continue
+		}
+		if s.block == 0 {
+			s.block = e.bySource.open(n)
+		}
+		if e.add(&e.bySource, s.block, p, o) && (fired == nil || severity(r.Action) > severity(fired.rule.Action)) {
+			fired = p
+		}
+	}
+	if fired == nil {
+		return out
+	}
+	w := &e.bySource.windows(s.block)[fired.window]
+	d := Decision{Evidence: e.evidence(w)}
+	d.Reason = e.sourceReason(fired.rule, source, w)
+	return append(out, e.flag(n, fired.rule, d))
+}
+
+// add counts o in the window of p within a block and reports whether that
+// window has reached the threshold.
+func (e *Engine) add(s *side, blockNumber uint32, p *plan, o *observation) bool {
+	s.order.touch(blockNumber)
+	w := &s.windows(blockNumber)[p.window]
+	if e.seen.used >= e.limits.Observations {
+		e.makeRoom(s, blockNumber, w)
+	}
+	return e.count(s, w, p.rule, o) && w.reached(p.rule)
+}
+
+// source returns the number of a source, which it enters if it is new.
+func (e *Engine) source(source Source) uint32 {
+	if n := e.sources.find(source); n != 0 {
+		return n
+	}
+	if e.sources.full() {
+		e.forgetSource(e.sources.order.oldest)
+	}
+	return e.sources.add(source)
+}
+
+func (e *Engine) forgetSource(n uint32) {
+	if block := e.sources.value(n).block; block != 0 {
+		e.closeBlock(&e.bySource, block)
+	}
+	e.sources.remove(n)
+}
+
+// closeSourceBlock takes the windows of a source away; the source stays.
+func (e *Engine) closeSourceBlock(i uint32) {
+	e.sources.value(uint32(*e.bySource.owners.at(i))).block = 0
+	e.closeBlock(&e.bySource, i)
+}
+
+// forgiveSource takes back what o's user had failed from a source, because
+// o is that user's success.
+func (e *Engine) forgiveSource(s *sourceState, o *observation) {
+	if s.block == 0 {
+		return
+	}
+	windows := e.bySource.windows(s.block)
+	left := uint32(0)
+	for i := range e.plans {
+		if p := &e.plans[i]; p.rule.Per == PerSource {
+			if p.rule.SuccessForgives {
+				e.forgive(&e.bySource, &windows[p.window], o.user, o.at)
+			}
+			left |= windows[p.window].first
+		}
+	}
+	if left == 0 {
+		e.closeBlock(&e.bySource, s.block)
+		s.block = 0
+	}
+}
+
+// flag puts source n under a decision of r and completes d. What rules that
+// are no harsher than r have counted is used up, and the source is a
+// stranger again: it has to earn its familiarity anew.
+func (e *Engine) flag(n uint32, r *Rule, d Decision) Decision {
+	s := e.sources.value(n)
+	s.offences = offence(s.offences, s.until, e.now, r)
+	s.until = e.now + int64(r.Lasts(int(s.offences)))
+	s.action = r.Action
+	s.familiar = familiarity{}
+	if s.block != 0 {
+		windows := e.bySource.windows(s.block)
+		left := uint32(0)
+		for i := range e.plans {
+			if p := &e.plans[i]; p.rule.Per == PerSource {
+				if severity(p.rule.Action) <= severity(r.Action) {
+					e.empty(&e.bySource, &windows[p.window])
+				}
+				left |= windows[p.window].first
+			}
+		}
+		if left == 0 {
+			e.closeBlock(&e.bySource, s.block)
+			s.block = 0
+		}
+	}
+	d.Target = Target{Prefix: e.sources.key(n).Prefix()}
+	d.Action = r.Action
+	d.Rate = r.Rate
+	d.Since = instant(e.now)
+	d.Until = instant(s.until)
+	d.Rule = r.Name
+	d.Offence = int(s.offences)
+	d.Reason += ruleReason(r, d.Offence)
+	return d
+}
+
+// offence returns the number of an offence at now under r, after a last
+// decision that ended or ends at until.
+func offence(before uint16, until, now int64, r *Rule) uint16 {
+	if before == 0 || now-until > int64(r.forget()) {
+		return 1
+	}
+	return min(before, 1<<16-2) + 1
+}
+
+// severity orders the actions on sources from mild to harsh.
+func severity(a Action) int {
+	switch a {
+	case Limit:
+		return 1
+	case Tarpit:
+		return 2
+	case Drop:
+		return 3
+	}
+	return 0
+}

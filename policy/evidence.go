@@ -1,0 +1,191 @@
+package policy
+
+import (
+	"net/netip"
+	"strconv"
+	"time"
+)
+
+// maxSample bounds Evidence.Sample: the first five and the last five.
+const maxSample = 10
+
+// testimony returns o as evidence.
+func (e *Engine) testimony(o *observation) Observation {
+	ob := Observation{
+		Time:    instant(o.at),
+		Kind:    o.kind,
+		Source:  netip.AddrFrom16(o.addr).Unmap(),
+		User:    e.names.name(o.user),
+		Service: e.labels.word(o.service),
+		Server:  e.labels.word(o.server),
+		Line:    o.line,
+	}
+	if o.kind == Message {
+		ob.Recipients = int(o.recipients)
+	}
+	return ob
+}
+
+// evidence returns what is in w.
+func (e *Engine) evidence(w *window) Evidence {
+	var all []uint32
+	for i := w.first; i != 0; i = e.seen.at(i).next {
+		all = append(all, i)
+	}
+	return e.evidenceOf(all)
+}
+
+// evidenceOf returns the observations with these numbers, oldest first.
+func (e *Engine) evidenceOf(numbers []uint32) Evidence {
+	n := len(numbers)
+	ev := Evidence{Count: n, Sample: make([]Observation, 0, min(n, maxSample))}
+	if n > 0 {
+		ev.FirstLine, ev.LastLine = e.seen.at(numbers[0]).line, e.seen.at(numbers[n-1]).line
+	}
+	for i, number := range numbers {
+		if i < maxSample/2 || i >= n-maxSample/2 {
+			ev.Sample = append(ev.Sample, e.testimony(e.seen.at(number)))
+		}
+	}
+	return ev
+}
+
+// bySources returns the sources in w in the order of their first observation
+// there, and the observations of each.
+func (e *Engine) bySources(w *window) ([]Source, map[Source][]uint32) {
+	var order []Source
+	parts := make(map[Source][]uint32)
+	for i := w.first; i != 0; i = e.seen.at(i).next {
+		s := e.seen.at(i).source()
+		if parts[s] == nil {
+			order = append(order, s)
+		}
+		parts[s] = append(parts[s], i)
+	}
+	return order, parts
+}
+
+// numbers is what the observations of a window add up to.
+type numbers struct {
+	observations, recipients, users, sources int
+	span                                     time.Duration
+	kind                                     Kind // of all, 0 if they differ
+	user                                     uint32
+}
+
+func (e *Engine) sum(w *window) numbers {
+	var n numbers
+	users := make(map[uint32]struct{})
+	sources := make(map[Source]struct{})
+	for i := w.first; i != 0; i = e.seen.at(i).next {
+		o := e.seen.at(i)
+		if n.observations++; n.observations == 1 {
+			n.kind = o.kind
+		} else if n.kind != o.kind {
+			n.kind = 0
+		}
+		n.recipients += int(o.recipients)
+		if o.user != 0 {
+			users[o.user] = struct{}{}
+			n.user = o.user
+		}
+		sources[o.source()] = struct{}{}
+	}
+	n.users, n.sources = len(users), len(sources)
+	n.span = time.Duration(e.seen.at(w.last).at - e.seen.at(w.first).at)
+	return n
+}
+
+// kindWords holds singular and plural of what each kind of event is called
+// in a reason. Kind 0 stands for several.
+var kindWords = [len(kindNames)][2]string{
+	0:                {"event", "events"},
+	AuthFailure:      {"failed login", "failed logins"},
+	AuthSuccess:      {"login", "logins"},
+	Message:          {"message", "messages"},
+	UnknownRecipient: {"unknown recipient", "unknown recipients"},
+	Connection:       {"connection", "connections"},
+}
+
+// count writes n and the word for it.
+func count(n int, one, many string) string {
+	if n == 1 {
+		return "1 " + one
+	}
+	return strconv.Itoa(n) + " " + many
+}
+
+func (k Kind) counted(n int) string { return count(n, kindWords[k][0], kindWords[k][1]) }
+
+// sourceReason tells why r fired on source: "12 failed logins in 8m20s from
+// 203.0.113.5, 7 different users".
+func (e *Engine) sourceReason(r *Rule, source Source, w *window) string {
+	n := e.sum(w)
+	var what string
+	switch r.Measure {
+	case MeasureUsers:
+		return count(n.users, "user", "different users") + " tried" + during(n) + " from " + source.String()
+	case MeasureRecipients:
+		what = count(n.recipients, "recipient", "recipients") + " in " + Message.counted(n.observations)
+	default:
+		what = n.kind.counted(n.observations)
+	}
+	what += during(n) + " from " + source.String()
+	switch {
+	case n.users == 1:
+		what += ", all for " + quoted(e.names.name(n.user))
+	case n.users > 1:
+		what += ", " + strconv.Itoa(n.users) + " different users"
+	}
+	return what
+}
+
+// userReason tells what r counted for a user: "520 recipients in 14 messages
+// in 12m from 9 sources".
+func (e *Engine) userReason(r *Rule, w *window) string {
+	n := e.sum(w)
+	switch r.Measure {
+	case MeasureSources:
+		return count(n.sources, "source", "different sources") + during(n)
+	case MeasureRecipients:
+		return count(n.recipients, "recipient", "recipients") + " in " + Message.counted(n.observations) +
+			during(n) + " from " + count(n.sources, "source", "sources")
+	}
+	return n.kind.counted(n.observations) + during(n) + " from " + count(n.sources, "source", "sources")
+}
+
+// during writes the time that a window's observations span, if it is any.
+func during(n numbers) string {
+	if n.observations < 2 {
+		return ""
+	}
+	return " in " + FormatDuration(max(n.span, time.Second))
+}
+
+// furtherReason tells why a source is flagged that acted for a user under
+// guard.
+func furtherReason(kind Kind, who string, until int64) string {
+	return "a source that is not familiar to " + quoted(who) + ": " + kind.counted(1) +
+		" while the user is guarded until " + instant(until).Format(time.RFC3339)
+}
+
+// ruleReason ends a reason.
+func ruleReason(r *Rule, offence int) string {
+	end := "; rule " + r.Name
+	if offence > 1 {
+		end += ", offence " + strconv.Itoa(offence)
+	}
+	return end
+}
+
+// quoted writes a user name, which an attacker may have chosen, so that it
+// cannot be taken for anything else.
+func quoted(user string) string {
+	for i := 0; i < len(user); i++ {
+		c := user[i]
+		if c <= ' ' || c >= 0x7f || c == '"' || c == '\\' || c == ',' || c == ';' || c == ':' {
+			return strconv.Quote(user)
+		}
+	}
+	return user
+}

@@ -1,0 +1,90 @@
+package policy
+
+import "time"
+
+// familiarity is the span of successes from one source.
+type familiarity struct{ first, last int64 }
+
+// learn notes a success. One that comes after FamiliarFor without any begins
+// a new span.
+func (f *familiarity) learn(at int64) {
+	if f.last == 0 || at-f.last > int64(FamiliarFor) {
+		f.first, f.last = at, at
+		return
+	}
+	f.first = min(f.first, at)
+	f.last = max(f.last, at)
+}
+
+// since reports whether, at a time, successes began at least span ago and
+// have not ceased for FamiliarFor.
+func (f *familiarity) since(at int64, span time.Duration) bool {
+	return f.last != 0 && at-f.first >= int64(span) && at-f.last <= int64(FamiliarFor)
+}
+
+// maxHomes is how many sources are remembered as a user's own.
+const maxHomes = 8
+
+// home is a source that a user succeeded from.
+type home struct {
+	source Source
+	familiarity
+}
+
+// homes is the sources that one user succeeded from. When it is full, a new
+// source takes the place of the one with the shortest span of successes, the
+// later of equals: a thousand sources that share a stolen password displace
+// each other, and the source that the user has had for months stays.
+type homes [maxHomes]home
+
+// find returns the entry of source, or nil.
+func (h *homes) find(source Source) *home {
+	for i := range h {
+		if h[i].source == source {
+			return &h[i]
+		}
+	}
+	return nil
+}
+
+// familiar reports whether source is the user's own at a time; see
+// familiarity.since.
+func (h *homes) familiar(source Source, at int64, span time.Duration) bool {
+	known := h.find(source)
+	return known != nil && known.since(at, span)
+}
+
+// learn notes a success from source.
+func (h *homes) learn(source Source, at int64) {
+	if known := h.find(source); known != nil {
+		known.learn(at)
+		return
+	}
+	place := &h[0]
+	for i := range h {
+		have := &h[i]
+		if !have.source.IsValid() || at-have.last > int64(FamiliarFor) {
+			place = have
+			break
+		}
+		span, shortest := have.last-have.first, place.last-place.first
+		if span < shortest || span == shortest && have.first > place.first {
+			place = have
+		}
+	}
+	*place = home{source: source, familiarity: familiarity{first: at, last: at}}
+}
+
+// refresh notes a success from source only if it is already known.
+func (h *homes) refresh(source Source, at int64) {
+	if known := h.find(source); known != nil {
+		known.learn(at)
+	}
+}
+
+// forget makes source a stranger.
+func (h *homes) forget(source Source) {
+	if known := h.find(source); known != nil {
+		*known = home{}
+	}
+}

@@ -1,0 +1,88 @@
+package policy
+
+// maxNameLen bounds a user name: the longest mailbox that SMTP can carry
+// (RFC 5321 section 4.5.3.1: 64 octets, "@" and 255 octets). What is longer
+// was made up by an attacker and is judged by its beginning.
+const maxNameLen = 320
+
+// nameTable gives user names small numbers, so that windows hold no pointers
+// and compare names exactly. A name stays as long as something refers to it,
+// hence the table is bounded by what refers. Number 0 is the unknown user.
+type nameTable struct {
+	index map[string]uint32
+	slots pool[nameSlot]
+}
+
+type nameSlot struct {
+	name string
+	refs uint32
+}
+
+// refer returns the number of name and counts one more reference to it.
+func (t *nameTable) refer(name string) uint32 {
+	if name == "" {
+		return 0
+	}
+	name = name[:min(len(name), maxNameLen)]
+	i := t.index[name]
+	if i == 0 {
+		i = t.slots.take()
+		t.slots.at(i).name = name
+		t.index[name] = i
+	}
+	t.slots.at(i).refs++
+	return i
+}
+
+// again counts one more reference to the name with number i.
+func (t *nameTable) again(i uint32) {
+	if i != 0 {
+		t.slots.at(i).refs++
+	}
+}
+
+// release takes one reference away.
+func (t *nameTable) release(i uint32) {
+	if i == 0 {
+		return
+	}
+	s := t.slots.at(i)
+	if s.refs--; s.refs == 0 {
+		delete(t.index, s.name)
+		t.slots.give(i)
+	}
+}
+
+func (t *nameTable) name(i uint32) string {
+	if i == 0 {
+		return ""
+	}
+	return t.slots.at(i).name
+}
+
+// labelTable numbers the few words that servers and services are called by.
+// Words beyond 255 are not kept: evidence then lacks the word, nothing else.
+type labelTable struct{ words []string }
+
+func (t *labelTable) number(word string) uint8 {
+	if word == "" {
+		return 0
+	}
+	for i, w := range t.words {
+		if w == word {
+			return uint8(i + 1)
+		}
+	}
+	if len(t.words) == 255 {
+		return 0
+	}
+	t.words = append(t.words, word[:min(len(word), maxNameLen)])
+	return uint8(len(t.words))
+}
+
+func (t *labelTable) word(i uint8) string {
+	if i == 0 {
+		return ""
+	}
+	return t.words[i-1]
+}
