@@ -1,0 +1,329 @@
+package store
+
+import (
+	"bytes"
+	"encoding/binary"
+	"errors"
+	"fmt"
+	"iter"
+	"log/slog"
+	"os"
+	"runtime/debug"
+	"slices"
+	"sync"
+	"sync/atomic"
+	"syscall"
+
+	bolt "go.etcd.io/bbolt"
+
+	"weir/policy"
+)
+
+var (
+	// ErrInUse: another process, as a rule a second agent, has the store open.
+	ErrInUse = errors.New("the store is in use by another process")
+	// ErrDamaged: the file was damaged while it was open. Close the store and
+	// open it again to have it salvaged.
+	ErrDamaged = errors.New("the store was damaged while in use")
+	// ErrVersion: the file was written by a newer weir.
+	ErrVersion = errors.New("the store has an unknown version")
+)
+
+// Store is an open store. Its methods may be called from several goroutines.
+type Store struct {
+	path    string
+	file    *os.File
+	db      *bolt.DB
+	writing sync.Mutex
+	tallies tallies // of what is committed; under writing
+	salvage *Salvage
+	broken  atomic.Bool
+}
+
+// Key names a stored decision: a target may have an automatic one and a pin.
+type Key struct {
+	policy.Target
+	Pinned bool
+}
+
+// KeyOf returns the key that d is stored under.
+func KeyOf(d *policy.Decision) Key { return Key{Target: d.Target, Pinned: d.Pinned} }
+
+func (k Key) bucket() bucketID {
+	if k.Pinned {
+		return bucketPins
+	}
+	return bucketAutomatic
+}
+
+// Batch is what one transaction writes: Remove first, then Put, then the
+// checkpoint, unless it is nil.
+type Batch struct {
+	Remove     []Key
+	Put        []policy.Decision
+	Checkpoint []byte
+}
+
+// Salvaged returns what happened when the file was found damaged on opening,
+// nil if it was not.
+func (s *Store) Salvaged() *Salvage { return s.salvage }
+
+// Path returns the file's name.
+func (s *Store) Path() string { return s.path }
+
+// Close releases the file.
+func (s *Store) Close() error {
+	if s.broken.Load() {
+		// bbolt may still hold its own locks, and its mapping keeps the file's.
+		err := syscall.Flock(int(s.file.Fd()), syscall.LOCK_UN)
+		return errors.Join(err, s.file.Close())
+	}
+	return s.db.Close()
+}
+
+// guard runs f over bbolt, which panics on a damaged file; and reading a page
+// of a mapped file that was cut short meanwhile is a fault.
+func (s *Store) guard(f func() error) (err error) {
+	if s.broken.Load() {
+		return ErrDamaged
+	}
+	defer debug.SetPanicOnFault(debug.SetPanicOnFault(true))
+	defer func() {
+		if cause := recover(); cause != nil {
+			s.broken.Store(true)
+			err = fmt.Errorf("%w: %v", ErrDamaged, cause)
+		}
+	}()
+	return f()
+}
+
+// Decisions yields every stored decision, the automatic ones first. An error
+// is yielded once and ends the sequence.
+func (s *Store) Decisions() iter.Seq2[policy.Decision, error] {
+	return func(yield func(policy.Decision, error) bool) {
+		var caller any // a panic of the loop's body is the caller's own
+		err := s.guard(func() error {
+			return s.db.View(func(tx *bolt.Tx) error {
+				dec := newDecoder()
+				for _, id := range []bucketID{bucketAutomatic, bucketPins} {
+					c := tx.Bucket([]byte(id.String())).Cursor()
+					for k, v := c.First(); k != nil; k, v = c.Next() {
+						d, err := dec.decision(id, k, v)
+						if err != nil {
+							s.broken.Store(true)
+							return fmt.Errorf("%w: %v: record %q: %w", ErrDamaged, id, printable(k), err)
+						}
+						if !protect(&caller, func() bool { return yield(d, nil) }) {
+							return nil
+						}
+					}
+				}
+				return nil
+			})
+		})
+		if caller != nil {
+			panic(caller)
+		}
+		if err != nil {
+			yield(policy.Decision{}, fmt.Errorf("read store %s: %w", s.path, err))
+		}
+	}
+}
+
+// protect keeps a panic of f for later and reports false then.
+func protect(caught *any, f func() bool) (ok bool) {
+	defer func() {
+		if cause := recover(); cause != nil {
+			*caught, ok = cause, false
+		}
+	}()
+	return f()
+}
+
+// chunkSize is how a checkpoint is cut up, so that its pages are found again
+// among the free ones when it is replaced.
+const chunkSize = 256 << 10
+
+// Checkpoint returns what was stored last, nil if nothing was.
+func (s *Store) Checkpoint() ([]byte, error) {
+	var out []byte
+	err := s.guard(func() error {
+		return s.db.View(func(tx *bolt.Tx) error {
+			c := tx.Bucket([]byte(bucketCheckpoint.String())).Cursor()
+			for k, v := c.First(); k != nil; k, v = c.Next() {
+				chunk, _, err := unseal(bucketCheckpoint, k, v)
+				if err != nil {
+					return fmt.Errorf("checkpoint: %w", err)
+				}
+				out = append(out, chunk...)
+			}
+			return nil
+		})
+	})
+	if err != nil {
+		return nil, fmt.Errorf("read store %s: %w", s.path, err)
+	}
+	return out, nil
+}
+
+// Commit writes b durably, all of it or nothing. After an error what was
+// there before is still there, and Commit may be called again.
+func (s *Store) Commit(b Batch) error {
+	s.writing.Lock()
+	defer s.writing.Unlock()
+	next := s.tallies
+	err := s.guard(func() error {
+		return s.db.Update(func(tx *bolt.Tx) error {
+			w := writer{tx: tx, tallies: &next}
+			if err := w.batch(b); err != nil {
+				return err
+			}
+			return w.format()
+		})
+	})
+	switch {
+	case errors.Is(err, syscall.ENOSPC) || errors.Is(err, syscall.EDQUOT):
+		return fmt.Errorf("write store %s: %w: free some space there; what is in force stays in force", s.path, err)
+	case err != nil:
+		return fmt.Errorf("write store %s: %w", s.path, err)
+	}
+	s.tallies = next
+	return nil
+}
+
+// writer changes records inside one transaction and keeps the tallies right.
+type writer struct {
+	tx      *bolt.Tx
+	tallies *tallies
+}
+
+func (w writer) batch(b Batch) error {
+	for _, k := range b.Remove {
+		key, err := appendKey(nil, k.Target)
+		if err != nil {
+			return err
+		}
+		if err := w.remove(k.bucket(), key); err != nil {
+			return err
+		}
+	}
+	if err := w.decisions(b.Put); err != nil {
+		return err
+	}
+	if b.Checkpoint == nil {
+		return nil
+	}
+	return w.checkpoint(b.Checkpoint)
+}
+
+// bulk is the number of decisions from which pages are filled up, because
+// they come in order.
+const bulk = 10_000
+
+func (w writer) decisions(put []policy.Decision) error {
+	type encoded struct {
+		key []byte
+		d   *policy.Decision
+	}
+	all := make([]encoded, len(put))
+	for i := range put {
+		d := &put[i]
+		if d.Action < policy.Allow || d.Action > policy.Release {
+			return fmt.Errorf("decision on %v has no action", d.Target)
+		}
+		key, err := appendKey(nil, d.Target)
+		if err != nil {
+			return err
+		}
+		all[i] = encoded{key, d}
+	}
+	slices.SortStableFunc(all, func(a, b encoded) int { return bytes.Compare(a.key, b.key) })
+	for _, e := range all {
+		id := KeyOf(e.d).bucket()
+		if err := w.put(id, e.key, appendDecision(make([]byte, 0, 128), e.d), len(all) >= bulk); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+func (w writer) checkpoint(b []byte) error {
+	bucket := w.tx.Bucket([]byte(bucketCheckpoint.String()))
+	n := uint32(0)
+	for chunk := range slices.Chunk(b, chunkSize) {
+		if err := w.put(bucketCheckpoint, binary.BigEndian.AppendUint32(nil, n), slices.Clone(chunk), false); err != nil {
+			return err
+		}
+		n++
+	}
+	var stale [][]byte
+	c := bucket.Cursor()
+	for k, _ := c.Seek(binary.BigEndian.AppendUint32(nil, n)); k != nil; k, _ = c.Next() {
+		stale = append(stale, slices.Clone(k))
+	}
+	for _, k := range stale {
+		if err := w.remove(bucketCheckpoint, k); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+func (w writer) put(id bucketID, key, value []byte, ordered bool) error {
+	bucket := w.tx.Bucket([]byte(id.String()))
+	if ordered {
+		bucket.FillPercent = 0.9
+	}
+	if old := bucket.Get(key); len(old) >= checksumSize {
+		w.tallies[id].remove(binary.BigEndian.Uint32(old[len(old)-checksumSize:]))
+	}
+	sealed := seal(id, key, value)
+	w.tallies[id].add(binary.BigEndian.Uint32(sealed[len(value):]))
+	return bucket.Put(key, sealed)
+}
+
+func (w writer) remove(id bucketID, key []byte) error {
+	bucket := w.tx.Bucket([]byte(id.String()))
+	old := bucket.Get(key)
+	if len(old) < checksumSize {
+		return nil
+	}
+	w.tallies[id].remove(binary.BigEndian.Uint32(old[len(old)-checksumSize:]))
+	return bucket.Delete(key)
+}
+
+// format writes the version and the tallies.
+func (w writer) format() error {
+	return w.tx.Bucket([]byte(bucketMeta.String())).Put(keyFormat, seal(bucketMeta, keyFormat, w.tallies.encode()))
+}
+
+// start makes the buckets of a new file and reads the tallies of an old one.
+func (s *Store) start() error {
+	return s.guard(func() error {
+		return s.db.Update(func(tx *bolt.Tx) error {
+			for id := range bucketCount {
+				if _, err := tx.CreateBucketIfNotExists([]byte(id.String())); err != nil {
+					return fmt.Errorf("create bucket %v: %w", id, err)
+				}
+			}
+			sealed := tx.Bucket([]byte(bucketMeta.String())).Get(keyFormat)
+			if sealed == nil {
+				return writer{tx: tx, tallies: &s.tallies}.format()
+			}
+			value, _, err := unseal(bucketMeta, keyFormat, sealed)
+			if err != nil {
+				return fmt.Errorf("tallies: %w", err)
+			}
+			return s.tallies.decode(value)
+		})
+	})
+}
+
+// say reports what was salvaged.
+func (v *Salvage) say(logger *slog.Logger, path string) {
+	logger.Error("the store was damaged; it is set aside and what was readable is carried over",
+		"store", path, "aside", v.Aside, "damage", v.Damage,
+		"pins_saved", v.Pins, "pins_lost", v.LostPins,
+		"decisions_saved", v.Automatic, "decisions_lost", v.LostAutomatic,
+		"checkpoint_saved", v.Checkpoint)
+}

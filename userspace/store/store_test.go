@@ -1,0 +1,274 @@
+package store
+
+import (
+	"bytes"
+	"errors"
+	"fmt"
+	"io"
+	"log/slog"
+	"net/netip"
+	"os"
+	"path/filepath"
+	"reflect"
+	"strings"
+	"syscall"
+	"testing"
+	"time"
+
+	"weir/policy"
+)
+
+var quiet = slog.New(slog.NewTextHandler(io.Discard, nil))
+
+func mustOpen(t testing.TB, path string) *Store {
+	t.Helper()
+	s, err := Open(path, quiet)
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { s.Close() })
+	return s
+}
+
+func mustCommit(t testing.TB, s *Store, b Batch) {
+	t.Helper()
+	if err := s.Commit(b); err != nil {
+		t.Fatal(err)
+	}
+}
+
+func mustDecisions(t testing.TB, s *Store) map[Key]policy.Decision {
+	t.Helper()
+	all := map[Key]policy.Decision{}
+	for d, err := range s.Decisions() {
+		if err != nil {
+			t.Fatal(err)
+		}
+		all[KeyOf(&d)] = d
+	}
+	return all
+}
+
+var epoch = time.Date(2026, 11, 22, 8, 0, 0, 123456000, time.UTC)
+
+// source returns the n-th of a sequence of IPv4 and IPv6 sources.
+func source(n int) netip.Prefix {
+	if n%4 == 3 {
+		return netip.PrefixFrom(netip.AddrFrom16([16]byte{0x20, 1, 0xd, 0xb8, byte(n >> 16), byte(n >> 8), byte(n)}), 64)
+	}
+	return netip.PrefixFrom(netip.AddrFrom4([4]byte{10, byte(n >> 16), byte(n >> 8), byte(n)}), 32)
+}
+
+func automatic(n int) policy.Decision {
+	d := policy.Decision{
+		Target: policy.Target{Prefix: source(n)}, Action: policy.Limit,
+		Rate:  policy.Rate{Every: 10 * time.Second, Burst: 3},
+		Since: epoch.Add(time.Duration(n) * time.Second), Until: epoch.Add(time.Hour),
+		Rule: "failures", Reason: fmt.Sprintf("%d failures", n), Offence: 2,
+		Evidence: policy.Evidence{Count: 5, FirstLine: 7, LastLine: uint64(n)},
+	}
+	for i := range n % 3 {
+		d.Evidence.Sample = append(d.Evidence.Sample, policy.Observation{
+			Time: epoch, Kind: policy.AuthFailure, Source: source(n).Addr(), User: "anna@example.org",
+			Service: "submission", Server: "postfix", Recipients: i, Line: uint64(i),
+			Text: "warning: unknown[10.0.0.1]: SASL LOGIN authentication failed",
+		})
+	}
+	return d
+}
+
+func pin(n int) policy.Decision {
+	return policy.Decision{
+		Target: policy.Target{Prefix: source(n)}, Action: policy.Drop, Since: epoch,
+		Reason: "imported", Pinned: true, By: "root",
+	}
+}
+
+func pins(from, to int) []policy.Decision {
+	out := make([]policy.Decision, 0, to-from)
+	for n := from; n < to; n++ {
+		out = append(out, pin(n))
+	}
+	return out
+}
+
+func TestDecisionsComeBack(t *testing.T) {
+	path := filepath.Join(t.TempDir(), "weir.db")
+	s := mustOpen(t, path)
+	want := map[Key]policy.Decision{}
+	var put []policy.Decision
+	for n := range 20 {
+		put = append(put, automatic(n), pin(n))
+	}
+	put = append(put, policy.Decision{
+		Target: policy.Target{User: "anna@example.org"}, Action: policy.Guard, Since: epoch, Until: epoch.Add(time.Minute),
+	}, policy.Decision{
+		Target: policy.Target{Prefix: netip.MustParsePrefix("2001:db8::/32")}, Action: policy.Allow, Pinned: true,
+	})
+	for _, d := range put {
+		want[KeyOf(&d)] = d
+	}
+	mustCommit(t, s, Batch{Put: put})
+	gone := Key{Target: policy.Target{Prefix: source(3)}, Pinned: true}
+	mustCommit(t, s, Batch{Remove: []Key{gone, {Target: policy.Target{User: "nobody"}}}})
+	delete(want, gone)
+	again := automatic(4)
+	again.Offence = 9
+	want[KeyOf(&again)] = again
+	mustCommit(t, s, Batch{Put: []policy.Decision{again}})
+
+	for range 2 {
+		if got := mustDecisions(t, s); !reflect.DeepEqual(got, want) {
+			t.Errorf("got %d decisions, want %d, or they differ:\n%v\n%v", len(got), len(want), got, want)
+		}
+		s.Close()
+		s = mustOpen(t, path)
+		if s.Salvaged() != nil {
+			t.Fatalf("a whole file was salvaged: %+v", s.Salvaged())
+		}
+	}
+	if info, err := os.Stat(path); err != nil || info.Mode().Perm() != 0o600 {
+		t.Errorf("mode %v, %v; want 0600", info.Mode(), err)
+	}
+}
+
+func TestCheckpoint(t *testing.T) {
+	path := filepath.Join(t.TempDir(), "weir.db")
+	s := mustOpen(t, path)
+	if b, err := s.Checkpoint(); b != nil || err != nil {
+		t.Fatalf("new store: %v, %v", b, err)
+	}
+	for _, size := range []int{10, 3*chunkSize + 1, chunkSize, 5} {
+		want := bytes.Repeat([]byte{byte(size)}, size)
+		mustCommit(t, s, Batch{Checkpoint: want})
+		mustCommit(t, s, Batch{Put: pins(0, 1)}) // keeps it
+		s.Close()
+		s = mustOpen(t, path)
+		if got, err := s.Checkpoint(); err != nil || !bytes.Equal(got, want) || s.Salvaged() != nil {
+			t.Errorf("%d bytes written, %d read, %v, %v", size, len(got), err, s.Salvaged())
+		}
+	}
+}
+
+func TestCommitRefuses(t *testing.T) {
+	s := mustOpen(t, filepath.Join(t.TempDir(), "weir.db"))
+	for _, bad := range []policy.Decision{
+		{Action: policy.Drop},
+		{Target: policy.Target{User: "x"}},
+		{Target: policy.Target{User: strings.Repeat("x", maxUser+1)}, Action: policy.Defer},
+		{Target: policy.Target{User: "x", Prefix: source(1)}, Action: policy.Drop},
+	} {
+		if err := s.Commit(Batch{Put: []policy.Decision{pin(1), bad}}); err == nil {
+			t.Errorf("%.60v was accepted", bad)
+		}
+	}
+	if n := len(mustDecisions(t, s)); n != 0 {
+		t.Errorf("%d decisions of refused batches were written", n)
+	}
+	mustCommit(t, s, Batch{Put: pins(0, 1)})
+}
+
+func TestLoopBodyPanicIsItsOwn(t *testing.T) {
+	s := mustOpen(t, filepath.Join(t.TempDir(), "weir.db"))
+	mustCommit(t, s, Batch{Put: pins(0, 1)})
+	func() {
+		defer func() {
+			if recover() != "mine" {
+				t.Error("the loop body's panic did not come through")
+			}
+		}()
+		for range s.Decisions() {
+			panic("mine")
+		}
+	}()
+	mustCommit(t, s, Batch{Put: pins(1, 2)}) // and the store still works
+}
+
+func TestOpenErrors(t *testing.T) {
+	dir := t.TempDir()
+	path := filepath.Join(dir, "weir.db")
+	s := mustOpen(t, path)
+	if _, err := Open(path, quiet); !errors.Is(err, ErrInUse) || !strings.Contains(err.Error(), "second agent") {
+		t.Errorf("open twice: %v", err)
+	}
+	s.Close()
+	mustOpen(t, path).Close()
+	if _, err := Open(filepath.Join(dir, "no", "weir.db"), quiet); err == nil || !strings.Contains(err.Error(), "state_dir") {
+		t.Errorf("missing folder: %v", err)
+	}
+	if _, err := Open(dir, quiet); err == nil {
+		t.Error("a folder was opened")
+	}
+}
+
+func TestDiskFull(t *testing.T) {
+	if os.Getuid() != 0 {
+		t.Skip("mounting a small file system takes root")
+	}
+	dir := t.TempDir()
+	if err := syscall.Mount("weir", dir, "tmpfs", 0, "size=256k"); err != nil {
+		if os.Getenv("CI") == "true" {
+			t.Fatalf("mount tmpfs: %v", err)
+		}
+		t.Skipf("mount tmpfs: %v", err)
+	}
+	t.Cleanup(func() { syscall.Unmount(dir, 0) })
+	path := filepath.Join(dir, "weir.db")
+	s := mustOpen(t, path)
+	mustCommit(t, s, Batch{Put: pins(0, 10)})
+	err := s.Commit(Batch{Put: pins(0, 10_000)})
+	if !errors.Is(err, syscall.ENOSPC) || !strings.Contains(err.Error(), "free some space") {
+		t.Fatalf("full disk: %v", err)
+	}
+	if n := len(mustDecisions(t, s)); n != 10 {
+		t.Errorf("%d decisions after the failure, want the 10 before it", n)
+	}
+	if err := syscall.Mount("", dir, "", syscall.MS_REMOUNT, "size=64m"); err != nil {
+		t.Fatal(err)
+	}
+	mustCommit(t, s, Batch{Put: pins(0, 10_000)})
+	s.Close()
+	s = mustOpen(t, path)
+	if n := len(mustDecisions(t, s)); n != 10_000 || s.Salvaged() != nil {
+		t.Errorf("%d decisions after space was freed, want 10000; %+v", n, s.Salvaged())
+	}
+	s.Close()
+}
+
+func BenchmarkMillionPins(b *testing.B) {
+	const n = 1_000_000
+	all := pins(0, n)
+	path := filepath.Join(b.TempDir(), "weir.db")
+	b.Run("write", func(b *testing.B) {
+		for b.Loop() {
+			os.Remove(path)
+			s := mustOpen(b, path)
+			mustCommit(b, s, Batch{Put: all})
+			s.Close()
+		}
+	})
+	b.Run("open", func(b *testing.B) {
+		for b.Loop() {
+			mustOpen(b, path).Close()
+		}
+	})
+	b.Run("load", func(b *testing.B) {
+		s := mustOpen(b, path)
+		defer s.Close()
+		for b.Loop() {
+			got := 0
+			for _, err := range s.Decisions() {
+				if err != nil {
+					b.Fatal(err)
+				}
+				got++
+			}
+			if got != n {
+				b.Fatalf("%d of %d", got, n)
+			}
+		}
+	})
+	if info, err := os.Stat(path); err == nil {
+		b.Logf("%d bytes in the file", info.Size())
+	}
+}
