@@ -81,3 +81,22 @@ func TestPollGivesUp(t *testing.T) {
 		t.Errorf("error %v", err)
 	}
 }
+
+// A probe must be answered as long as nothing blocks it; only then does its
+// silence mean something.
+func TestProbeIsAnswered(t *testing.T) {
+	l := mustLab(t, "alice")
+	for _, from := range []string{"198.51.100.9", "2001:db8:8000:9::9"} {
+		p, err := l.Probe(netip.MustParseAddr(from), 587, time.Millisecond)
+		if err != nil {
+			t.Fatal(err)
+		}
+		err = Poll(t.Context(), 5*time.Second, "answers", func() bool { return p.Through() > 50 && p.Answered() > 50 })
+		if err != nil {
+			t.Errorf("%s: %v: sent %d, through %d, answered %d", from, err, p.Sent(), p.Through(), p.Answered())
+		}
+		if err := p.Stop(); err != nil {
+			t.Error(err)
+		}
+	}
+}

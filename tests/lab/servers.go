@@ -107,41 +107,64 @@ func (l *Lab) awaitPort(ctx context.Context, server *Process, port uint16, log s
 	return nil
 }
 
-// makeDirs makes the servers' directories, with the owners they insist on.
+// makeDirs makes the servers' directories with the owners and modes they
+// insist on. Postfix would make those of its queue itself, in two seconds of
+// shell scripts; a file named quick-start tells it not to.
 func (l *Lab) makeDirs() error {
-	for _, d := range []struct {
-		path  []string
-		owner string
-		mode  fs.FileMode
-	}{
-		{[]string{"log"}, "root", 0o755},
-		{[]string{"mail"}, "mail", 0o755},
-		{[]string{"dovecot"}, "root", 0o755},
-		{[]string{"dovecot", "run"}, "root", 0o755},
-		{[]string{"dovecot", "state"}, "root", 0o755},
-		{[]string{"postfix"}, "root", 0o755},
-		{[]string{"postfix", "etc"}, "root", 0o755},
-		{[]string{"postfix", "data"}, "postfix", 0o700},
-		{[]string{"postfix", "queue"}, "root", 0o755},
-		{[]string{"postfix", "queue", "private"}, "postfix", 0o700},
-	} {
-		dir := l.Path(d.path...)
-		if err := os.Mkdir(dir, d.mode); err != nil {
+	type dir struct {
+		path, owner, group string
+		mode               fs.FileMode
+	}
+	dirs := []dir{
+		{"log", "root", "root", 0o755},
+		{"mail", "mail", "mail", 0o755},
+		{"dovecot", "root", "root", 0o755},
+		{"dovecot/run", "root", "root", 0o755},
+		{"dovecot/state", "root", "root", 0o755},
+		{"postfix", "root", "root", 0o755},
+		{"postfix/etc", "root", "root", 0o755},
+		{"postfix/data", "postfix", "root", 0o700},
+		{"postfix/queue", "root", "root", 0o755},
+		{"postfix/queue/pid", "root", "root", 0o755},
+		{"postfix/queue/public", "postfix", "postdrop", 0o710},
+		{"postfix/queue/maildrop", "postfix", "postdrop", 0o730},
+	}
+	for _, name := range strings.Fields("active bounce corrupt defer deferred flush hold incoming private saved trace") {
+		dirs = append(dirs, dir{"postfix/queue/" + name, "postfix", "root", 0o700})
+	}
+	for _, d := range dirs {
+		path := l.Path(d.path)
+		if err := os.Mkdir(path, d.mode); err != nil {
 			return fmt.Errorf("make server directory: %w", err)
 		}
-		owner, err := user.Lookup(d.owner)
-		if err != nil {
-			return fmt.Errorf("find owner of %s: %w", dir, err)
+		if err := os.Chmod(path, d.mode); err != nil { // whatever the umask is
+			return fmt.Errorf("make server directory: %w", err)
 		}
-		uid, err := strconv.Atoi(owner.Uid)
-		if err != nil {
-			return fmt.Errorf("read user id of %s: %w", d.owner, err)
-		}
-		if err := os.Chown(dir, uid, 0); err != nil {
-			return fmt.Errorf("give %s to %s: %w", dir, d.owner, err)
+		if err := giveTo(path, d.owner, d.group); err != nil {
+			return fmt.Errorf("give %s to %s:%s: %w", path, d.owner, d.group, err)
 		}
 	}
-	return nil
+	return os.WriteFile(l.Path("postfix", "queue", "quick-start"), nil, 0o644)
+}
+
+func giveTo(path, owner, group string) error {
+	u, err := user.Lookup(owner)
+	if err != nil {
+		return err
+	}
+	g, err := user.LookupGroup(group)
+	if err != nil {
+		return err
+	}
+	uid, err := strconv.Atoi(u.Uid)
+	if err != nil {
+		return err
+	}
+	gid, err := strconv.Atoi(g.Gid)
+	if err != nil {
+		return err
+	}
+	return os.Chown(path, uid, gid)
 }
 
 // writeConf fills the template name and writes it into dir.

@@ -1,0 +1,62 @@
+# `make demo` and `make test` do all their own set-up on a fresh Debian 12
+# machine, as root. Everything else needs Go only, and finds it by itself.
+
+VERSION ?= $(or $(shell git describe --tags --always --dirty 2>/dev/null),unknown)
+PREFIX ?= /usr
+DESTDIR ?=
+FUZZTIME ?= 5s
+
+# Looked for once, and only by targets that use it.
+GO = $(eval GO := $(or $(shell tests/setup.sh go),$(error there is no Go to build with, see above)))$(GO)
+export CGO_ENABLED = 0
+
+.PHONY: help build generate verify test bench fuzz lint fmt install demo
+.DEFAULT_GOAL := help
+
+help: ## show this list
+	@sed -n 's/^\([a-z]*\):.*## \(.*\)/  make \1\t\2/p' Makefile | expand -t 18
+
+build: ## write bin/weir (needs no clang: the BPF objects are in the tree)
+	$(GO) build -trimpath -ldflags '-s -w -X main.version=$(VERSION)' -o bin/weir ./cmd/weir
+
+generate: ## compile the BPF program and generate its Go side (needs clang and llvm)
+	$(GO) generate ./...
+
+verify: ## generate again, and fail if the result differs from the tree
+	tests/verify.sh "$(GO)"
+
+test: ## run everything: verify, lint, fuzz smoke, unit, kernel and end-to-end tests
+	tests/setup.sh test
+	$(MAKE) verify lint
+	$(MAKE) fuzz FUZZTIME=2s
+	$(GO) test -count=1 -timeout 15m ./...
+
+bench: ## run the benchmarks
+	$(GO) test -run '^$$' -bench . -benchmem ./...
+
+fuzz: ## fuzz every parser for FUZZTIME (5s)
+	tests/fuzz.sh "$(GO)" $(FUZZTIME)
+
+lint: ## gofmt, vet, staticcheck, and the lines that the project drew for itself
+	@unformatted=$$("$$($(GO) env GOROOT)/bin/gofmt" -l bpf cmd loader policy tests userspace); \
+		[ -z "$$unformatted" ] || { echo "not gofmt'ed, run make fmt: $$unformatted"; exit 1; }
+	$(GO) vet ./...
+	$(GO) tool staticcheck ./...
+	$(GO) test -count=1 ./tests/arch
+
+fmt: ## format the Go code
+	$(GO) fmt ./...
+
+install: build ## install below DESTDIR and PREFIX (/usr): weir, unit, group, configuration
+	install -D -m 755 bin/weir $(DESTDIR)$(PREFIX)/bin/weir
+	install -d $(DESTDIR)$(PREFIX)/lib/systemd/system
+	sed 's#/usr/bin/weir#$(PREFIX)/bin/weir#' packaging/weir.service >$(DESTDIR)$(PREFIX)/lib/systemd/system/weir.service
+	chmod 644 $(DESTDIR)$(PREFIX)/lib/systemd/system/weir.service
+	install -D -m 644 packaging/weir.sysusers $(DESTDIR)$(PREFIX)/lib/sysusers.d/weir.conf
+	[ -e $(DESTDIR)/etc/weir/weir.toml ] || install -D -m 644 packaging/weir.toml $(DESTDIR)/etc/weir/weir.toml
+
+demo: ## show weir at work: a real mail host attacked, in network namespaces (as root)
+	tests/setup.sh demo
+	$(MAKE) build
+	$(GO) build -o bin/demo ./tests/demo
+	@bin/demo bin/weir
