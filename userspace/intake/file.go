@@ -63,6 +63,26 @@ func (f *File) Stats() Stats { return f.m.stats() }
 // Run follows the file; see [Input].
 func (f *File) Run(ctx context.Context, from Position, sink Sink) error {
 	defer f.m.state(StateStopped)
-	<-ctx.Done()
+	w := newWatcher(f.o, f.m)
+	defer w.close()
+	fo := newFollower(f.o, f.m, from, func(batch []Record, after Position) error {
+		if ctx.Err() != nil {
+			return errStopped // in the middle of a large file
+		}
+		return sink(batch, after)
+	})
+	defer fo.close()
+	for ctx.Err() == nil {
+		progress, err := fo.poll()
+		if errors.Is(err, errStopped) {
+			return nil
+		} else if err != nil {
+			return err
+		}
+		w.wait(ctx, progress)
+	}
 	return nil
 }
+
+// errStopped ends a poll when there is nobody left to deliver to.
+var errStopped = errors.New("stopped")

@@ -18,7 +18,7 @@ type splitter struct {
 const bufferSize = 256 << 10
 
 func newSplitter(maxLine int) *splitter {
-	return &splitter{buf: make([]byte, bufferSize), max: maxLine}
+	return &splitter{max: maxLine}
 }
 
 func (s *splitter) reset() { s.start, s.end, s.scanned, s.skipped = 0, 0, 0, 0 }
@@ -35,8 +35,9 @@ func (s *splitter) space() []byte {
 		s.end, s.scanned = s.max, s.max
 	}
 	if len(s.buf)-s.end < bufferSize/4 {
-		s.buf = append(s.buf[:s.end], make([]byte, len(s.buf))...)
-		s.buf = s.buf[:cap(s.buf)]
+		buf := make([]byte, max(bufferSize, 2*len(s.buf)))
+		copy(buf, s.buf[:s.end])
+		s.buf = buf
 	}
 	return s.buf[s.end:]
 }

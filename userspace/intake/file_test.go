@@ -1,0 +1,496 @@
+package intake
+
+import (
+	"fmt"
+	"math/rand/v2"
+	"os"
+	"strings"
+	"testing"
+	"time"
+)
+
+func TestFollowRotation(t *testing.T) {
+	tests := map[string]func(h *host){
+		"line by line": func(h *host) {
+			h.write("a")
+			h.check()
+			h.write("b", "c")
+			h.check()
+		},
+		"line in two writes": func(h *host) {
+			h.write("a")
+			h.begin("first half, ")
+			h.check()
+			h.write("second half")
+			h.check()
+		},
+		"rename, writer follows at once": func(h *host) {
+			h.write("a")
+			h.check()
+			h.write("b")
+			h.rename(true)
+			h.reopen()
+			h.write("c")
+			h.check()
+		},
+		"rename, writer goes on with the old file": func(h *host) {
+			h.write("a")
+			h.check()
+			h.rename(true)
+			h.write("b")
+			h.check()
+			h.begin("c ")
+			h.check()
+			h.write("d")
+			h.reopen()
+			h.check()
+			h.write("e")
+			h.check()
+		},
+		"rename without create": func(h *host) {
+			h.write("a")
+			h.check()
+			h.rename(false)
+			h.check()
+			h.write("b")
+			h.check()
+			h.reopen()
+			h.write("c")
+			h.check()
+		},
+		"one of many writers is late": func(h *host) {
+			h.write("a")
+			h.check()
+			late := h.out
+			h.out = nil
+			h.rename(true)
+			h.write("b")
+			h.check()
+			must(late.WriteString("c\n"))(h.t)
+			h.wrote = append(h.wrote, "c")
+			h.check()
+			h.stop()
+			h.check()
+			late.Close()
+		},
+		"renamed twice unseen": func(h *host) {
+			h.write("a")
+			h.check()
+			h.write("b")
+			h.rename(true)
+			h.reopen()
+			h.write("c")
+			h.rename(true)
+			h.reopen()
+			h.write("d")
+			h.check()
+		},
+		"renamed twice unseen, second file empty": func(h *host) {
+			h.write("a")
+			h.check()
+			h.rename(true)
+			h.rename(true)
+			h.write("b")
+			h.check()
+			h.reopen()
+			h.write("c")
+			h.check()
+		},
+		"copytruncate, all read": func(h *host) {
+			h.write("a", "b")
+			h.check()
+			h.copyTruncate()
+			h.check()
+			h.write("c")
+			h.check()
+		},
+		"copytruncate, not all read": func(h *host) {
+			h.write("a")
+			h.check()
+			h.write("b")
+			h.copyTruncate()
+			h.check()
+			h.write("c")
+			h.check()
+		},
+		"copytruncate, soon as long as before": func(h *host) {
+			h.write("a", "b")
+			h.check()
+			h.write("c")
+			h.copyTruncate()
+			h.write("1", "2", "3", "4")
+			h.check()
+		},
+		"copytruncate of a file that grew from nothing": func(h *host) {
+			h.write("a")
+			h.check()
+			h.tick()
+			h.copyTruncate()
+			h.check()
+			h.tick()
+			h.write("b")
+			h.copyTruncate()
+			h.write("c")
+			h.check()
+		},
+		"copytruncate twice unseen": func(h *host) {
+			h.write("a")
+			h.check()
+			h.write("b")
+			h.copyTruncate()
+			h.write("c")
+			h.copyTruncate()
+			h.write("d")
+			h.check()
+		},
+		"copy made, not truncated yet": func(h *host) {
+			h.write("a")
+			h.check()
+			h.rename(true)
+			h.reopen()
+			h.write("b")
+			h.shift()
+			h.copy()
+			h.check()
+			h.truncate()
+			h.write("c")
+			h.check()
+		},
+		"restart": func(h *host) {
+			h.write("a", "b")
+			h.check()
+			h.begin("c ")
+			h.check()
+			h.stop()
+			h.write("d", "e")
+			h.check()
+		},
+		"restart, rotated meanwhile": func(h *host) {
+			h.write("a")
+			h.check()
+			h.stop()
+			h.tick()
+			h.write("b")
+			h.rename(true)
+			h.reopen()
+			h.write("c")
+			h.check()
+		},
+		"restart, rotated and compressed": func(h *host) {
+			h.write("a")
+			h.check()
+			h.stop()
+			for _, l := range []string{"b", "c", "d"} {
+				h.tick()
+				h.write(l)
+				h.rename(true)
+				h.reopen()
+				h.compress(2)
+			}
+			h.compress(1)
+			h.write("e")
+			h.check()
+		},
+		"restart while reading a compressed one": func(h *host) {
+			h.write("a")
+			h.check()
+			h.stop()
+			h.write("b")
+			h.rename(true)
+			h.compress(1)
+			h.check()
+			h.stop()
+			h.tick()
+			h.reopen()
+			h.write("c")
+			h.check()
+		},
+		"restart, copytruncate meanwhile": func(h *host) {
+			h.write("a")
+			h.check()
+			h.stop()
+			h.write("b")
+			h.copyTruncate()
+			h.write("c")
+			h.copyTruncate()
+			h.check()
+			h.write("d")
+			h.check()
+		},
+		"restored from a backup": func(h *host) {
+			h.write("a")
+			h.check()
+			h.stop()
+			h.out.Close()
+			h.out = nil
+			b := must(os.ReadFile(h.path))(h.t)
+			mustDo(h.t, os.WriteFile(h.path+".new", b, 0o600))
+			mustDo(h.t, os.Rename(h.path+".new", h.path))
+			h.write("b")
+			h.check()
+		},
+		"missing at first": func(h *host) {
+			h.check()
+			if s := h.m.stats(); s.State != StateWaiting || !strings.Contains(s.Error, h.path) {
+				h.t.Fatalf("not said to be missing: %+v", s)
+			}
+			h.tick()
+			h.write("a")
+			h.check()
+			if s := h.m.stats(); s.State != StateFollowing || s.Error != "" {
+				h.t.Fatalf("still said to be missing: %+v", s)
+			}
+		},
+		"gone for an hour": func(h *host) {
+			h.write("a")
+			h.check()
+			mustDo(h.t, os.Remove(h.path))
+			h.check()
+			h.clock = h.clock.Add(time.Hour)
+			h.check()
+			h.reopen()
+			h.write("b")
+			h.check()
+		},
+		"folder gone": func(h *host) {
+			h.path = h.path + ".d/mail.log"
+			h.o.Path = h.path
+			h.check()
+			mustDo(h.t, os.Mkdir(strings.TrimSuffix(h.path, "/mail.log"), 0o700))
+			h.write("a")
+			h.check()
+		},
+		"rotated file ends without newline": func(h *host) {
+			h.write("a")
+			h.begin("b")
+			h.check()
+			h.wrote, h.part = append(h.wrote, "b"), ""
+			h.rename(true)
+			h.reopen()
+			h.write("c")
+			h.check()
+		},
+		"NUL and invalid UTF-8": func(h *host) {
+			h.write("a\x00b\x00", "\xff\xfe\x80", "", "\r")
+			h.check()
+		},
+		"link to the log": func(h *host) {
+			real := h.path
+			h.path = real + "-link"
+			h.o.Path = h.path
+			mustDo(h.t, os.Symlink(real, h.path))
+			h.path = real
+			h.write("a")
+			h.check()
+			h.write("b")
+			h.rename(true)
+			h.reopen()
+			h.write("c")
+			h.check()
+		},
+	}
+	for name, run := range tests {
+		for _, style := range []string{"numbers", "dates", "extension"} {
+			t.Run(name+"/"+style, func(t *testing.T) {
+				h := newHost(t)
+				h.style(style)
+				run(h)
+				if h.m.stats().Lost != 0 {
+					t.Errorf("losses counted though nothing was lost: %+v", h.m.stats())
+				}
+			})
+		}
+	}
+}
+
+// style sets how rotated files are called.
+func (h *host) style(name string) {
+	switch name {
+	case "dates":
+		h.names = func(age int) string { return fmt.Sprintf("%s-202611%02d", h.path, 30-age) }
+	case "extension":
+		h.names = func(age int) string { return fmt.Sprintf("%s.%d.log", strings.TrimSuffix(h.path, ".log"), age) }
+	}
+}
+
+// A random history of writing, rotating and restarting delivers every line
+// once, in order, whatever position is returned to.
+func TestFollowRandom(t *testing.T) {
+	runs := 200
+	if testing.Short() {
+		runs = 20
+	}
+	for seed := range runs {
+		t.Run(fmt.Sprint(seed), func(t *testing.T) { randomHistory(t, uint64(seed)) })
+	}
+}
+
+type checkpoint struct {
+	after Position
+	lines int
+}
+
+func randomHistory(t *testing.T, seed uint64) {
+	r := rand.New(rand.NewPCG(seed, 0))
+	h := newHost(t)
+	h.style([]string{"numbers", "dates", "extension"}[r.IntN(3)])
+	h.o.MaxLine = 64 << 10
+	n := 0
+	line := func() string {
+		n++
+		size := r.IntN(80)
+		if r.IntN(30) == 0 {
+			size = r.IntN(7 << 10)
+		}
+		return fmt.Sprintf("%d %s", n, strings.Repeat(string(rune('a'+r.IntN(26))), size))
+	}
+	moved := false // the log was renamed and the writer does not know
+	rotations := 0
+	h.write(line())
+	h.poll()
+	saved := []checkpoint{{h.last, 1}}
+	for range 150 {
+		h.tick()
+		switch op := r.IntN(20); {
+		case op < 7:
+			for range 1 + r.IntN(20) {
+				h.write(line())
+			}
+		case op < 8:
+			h.begin(line())
+		case op < 9 && rotations < 12:
+			if h.part == "" && !moved {
+				h.copyTruncate()
+				rotations++
+			}
+		case op < 11 && rotations < 12:
+			if !moved {
+				h.rename(r.IntN(2) == 0)
+				moved = true
+				rotations++
+			}
+		case op < 13:
+			if h.part != "" {
+				h.write(line())
+			}
+			h.reopen()
+			moved = false
+		case op < 14:
+			if !moved {
+				h.compress(1 + r.IntN(3))
+			} else {
+				h.compress(2 + r.IntN(3))
+			}
+		case op < 18:
+			h.poll()
+			if h.last != saved[len(saved)-1].after {
+				saved = append(saved, checkpoint{h.last, len(h.got)})
+			}
+		default:
+			h.stop()
+			saved = saved[:max(1, len(saved)-r.IntN(4))]
+			back := saved[len(saved)-1]
+			h.last, h.got = back.after, h.got[:back.lines]
+		}
+	}
+	if h.part != "" {
+		h.write(line())
+	}
+	h.reopen()
+	h.write(line())
+	h.check()
+	if h.lost() != 0 {
+		t.Errorf("losses counted though nothing was lost: %+v", h.m.stats())
+	}
+}
+
+func TestFollowLosses(t *testing.T) {
+	tests := map[string]struct {
+		run    func(h *host)
+		reason string
+	}{
+		"truncated without copy": {func(h *host) {
+			h.write("a")
+			h.check()
+			h.truncate()
+			h.poll()
+			h.write("b")
+			h.check()
+		}, lostTruncated},
+		"truncated and soon longer than before": {func(h *host) {
+			h.write("a")
+			h.check()
+			h.truncate()
+			h.write("b", "c")
+			h.check()
+		}, lostTruncated},
+		"removed while not followed": {func(h *host) {
+			h.write("a")
+			h.check()
+			h.stop()
+			h.tick()
+			mustDo(h.t, os.Remove(h.path))
+			h.reopen()
+			h.write("b")
+			h.check()
+		}, lostGone},
+		"removed while not followed, younger ones are there": {func(h *host) {
+			h.check()
+			h.rename(false)
+			h.tick()
+			h.reopen()
+			h.write("a")
+			h.check()
+			h.stop()
+			h.tick()
+			mustDo(h.t, os.Remove(h.path))
+			h.reopen()
+			h.write("b")
+			h.rename(true)
+			h.tick()
+			h.reopen()
+			h.write("c")
+			h.check()
+		}, lostGone},
+		"unreadable compression": {func(h *host) {
+			h.write("a")
+			h.check()
+			h.stop()
+			h.tick()
+			h.rename(true)
+			mustDo(h.t, os.WriteFile(h.names(1)+".xz", []byte("?"), 0o600))
+			h.stamp(h.names(1) + ".xz")
+			mustDo(h.t, os.Rename(h.names(1), h.names(2)))
+			h.reopen()
+			h.write("b")
+			h.check()
+		}, lostPacked},
+		"damaged gzip": {func(h *host) {
+			h.write("a")
+			h.check()
+			h.stop()
+			h.tick()
+			h.write("b")
+			h.rename(true)
+			h.compress(1)
+			b := must(os.ReadFile(h.names(1) + ".gz"))(h.t)
+			mustDo(h.t, os.WriteFile(h.names(1)+".gz", b[:len(b)-6], 0o600))
+			h.poll()
+			h.poll()
+			h.reopen()
+			h.write("c")
+			h.check()
+		}, lostDamaged},
+	}
+	for name, tt := range tests {
+		t.Run(name, func(t *testing.T) {
+			h := newHost(t)
+			h.write("before")
+			tt.run(h)
+			s := h.m.stats()
+			if s.Lost != 1 || len(s.Losses) != 1 || s.Losses[0].Reason != tt.reason {
+				t.Errorf("losses %+v, want one: %s", s.Losses, tt.reason)
+			}
+		})
+	}
+}

@@ -1,0 +1,344 @@
+package intake
+
+import (
+	"errors"
+	"fmt"
+	"io/fs"
+	"slices"
+	"time"
+
+	"golang.org/x/sys/unix"
+)
+
+// lateGrace is how long a rotated file is still looked at after its successor
+// was written to: where many processes write one log, as with Exim, one of
+// them may have stood between opening and writing.
+const lateGrace = 5 * time.Second
+
+// Reasons for losses of files.
+const (
+	lostTruncated = "log truncated with no copy left: what was written since the last look"
+	lostGone      = "log rotated away while not followed, and found under no rotated name"
+	lostPacked    = "rotated log compressed before it was read, and not by gzip"
+	lostDamaged   = "rotated log damaged"
+)
+
+// follower is the state machine behind [File.Run]. A poll reads all there is;
+// nothing happens in between, so tests drive it step by step.
+//
+// A file is left only when its successor has data: until then the writer may
+// not have been told of the rotation.
+type follower struct {
+	o    FileOptions
+	m    *meter
+	sink Sink
+	now  func() time.Time
+
+	want      *Position // to be found before anything else
+	reason    string    // of the loss, if want is not found
+	cur       *tail     // nil: nothing to read from yet
+	late      *tail     // the one before, until lateUntil
+	lateUntil time.Time
+	fresh     bool      // nothing was read yet: rotated files are none of ours
+	seen      time.Time // all files modified until then, but cur, have been read
+	lines     uint64    // delivered
+	batch     []Record
+}
+
+func newFollower(o FileOptions, m *meter, from Position, sink Sink) *follower {
+	return &follower{
+		o: o, m: m, sink: sink, now: time.Now,
+		want: &from, reason: lostGone, seen: from.Time, lines: from.Lines,
+	}
+}
+
+func (f *follower) close() {
+	for _, t := range []*tail{f.cur, f.late} {
+		if t != nil {
+			t.close()
+		}
+	}
+	f.cur, f.late = nil, nil
+}
+
+// poll reads all there is, through any number of rotations. It returns only
+// errors of the sink.
+func (f *follower) poll() (progress bool, err error) {
+	before := f.lines
+	for more := true; more; {
+		if more, err = f.step(); err != nil && !errors.Is(err, errLater) {
+			return false, err
+		}
+	}
+	return f.lines != before, nil
+}
+
+// step reads the current file to its end and goes on to the next, if there is
+// one. Troubles that may pass are left to the next poll.
+func (f *follower) step() (more bool, err error) {
+	if f.want != nil {
+		if ok, err := f.settle(); !ok || err != nil {
+			return false, err
+		}
+	}
+	if err := f.drainLate(); err != nil {
+		return false, err
+	}
+	if f.cur != nil {
+		if intact, err := f.drain(f.cur); err != nil {
+			return false, err
+		} else if !intact {
+			return f.truncated()
+		}
+	}
+	return f.advance()
+}
+
+// settle finds the file that want tells of; false: not now.
+func (f *follower) settle() (ok bool, err error) {
+	if *f.want == (Position{}) {
+		ok, err = f.begin()
+	} else {
+		ok = f.resume(*f.want)
+	}
+	if ok {
+		f.want = nil
+	}
+	return ok, err
+}
+
+// begin takes up a log that was never read. The sink gets its position at
+// once, lest a restart before the first record begin at the end again.
+func (f *follower) begin() (ok bool, err error) {
+	f.seen, f.fresh = f.now(), true
+	t, err := openTail(f.o.Path, 0, f.o.MaxLine)
+	if errors.Is(err, fs.ErrNotExist) {
+		return true, f.sink(nil, Position{Path: f.o.Path, Time: f.seen})
+	}
+	if err == nil && !f.o.FromStart {
+		var end int64
+		if end, err = t.lastLine(f.o.MaxLine); err == nil {
+			err = t.begin(end)
+		}
+		if err != nil {
+			t.close()
+		}
+	}
+	if err != nil {
+		f.m.trouble(err)
+		return false, nil
+	}
+	f.cur = t
+	return true, f.sink(nil, f.position(t))
+}
+
+// resume finds the file that p tells of, whatever became of it: by inode, or
+// by its first bytes if it was copied or compressed. If it is gone a loss is
+// counted, and the oldest file younger than p is next. False: not now.
+func (f *follower) resume(p Position) bool {
+	if p.Inode == 0 {
+		f.fresh = true // there was no log then
+		return true
+	}
+	list, err := family(f.o.Path)
+	if err != nil && !errors.Is(err, fs.ErrNotExist) {
+		f.m.trouble(err)
+		return false
+	}
+	i, err := find(list, p)
+	if err != nil {
+		f.m.trouble(err)
+		return false
+	}
+	if i < 0 {
+		f.m.lost(f.reason, 1, f.now())
+		return true
+	}
+	t, err := f.open(list[i], p.Offset)
+	if err != nil {
+		f.m.trouble(err)
+		return false
+	}
+	t.sealed = t.sealed || t.id != p.identity() && !list[i].current
+	f.cur = t
+	return true
+}
+
+// find returns the index of the file that p tells of, −1 if there is none.
+func find(list []sibling, p Position) (int, error) {
+	for i, s := range list {
+		if s.id != p.identity() {
+			continue
+		}
+		if p.Head.Length == 0 {
+			return i, nil
+		}
+		if ok, err := p.Head.matches(s.path); ok || err != nil {
+			return i, err
+		}
+		// Truncated since, or the inode was given to another file.
+	}
+	for i, s := range slices.Backward(list) {
+		if !s.readable() {
+			continue
+		}
+		if ok, err := p.Head.matches(s.path); ok || err != nil {
+			return i, err
+		}
+	}
+	return -1, nil
+}
+
+// errMoved says that a file was renamed between two looks at it.
+var errMoved = errors.New("rotated meanwhile")
+
+func (f *follower) open(s sibling, offset int64) (*tail, error) {
+	t, err := openTail(s.path, offset, f.o.MaxLine)
+	if err != nil {
+		return nil, err
+	}
+	if t.id != s.id {
+		t.close()
+		return nil, fmt.Errorf("%s: %w", s.path, errMoved)
+	}
+	return t, nil
+}
+
+// truncated deals with a file that no longer holds what was read from it.
+// Where it was copied first (logrotate's copytruncate), reading goes on in the
+// copy.
+func (f *follower) truncated() (more bool, err error) {
+	t := f.cur
+	f.m.log.Info("log was truncated", "path", t.path, "offset", t.offset)
+	p := f.position(t)
+	f.want, f.reason = &p, lostTruncated
+	f.cur = nil
+	t.close()
+	return true, nil
+}
+
+// advance goes on to the successor of the current file, which was read to its
+// end, if there is one and the writer has moved on to it.
+func (f *follower) advance() (more bool, err error) {
+	log, err := statSibling(f.o.Path)
+	switch {
+	case errors.Is(err, fs.ErrNotExist):
+		f.m.trouble(fmt.Errorf("log file %s does not exist (yet); waiting for it", f.o.Path))
+		f.m.state(StateWaiting)
+	case err != nil:
+		f.m.trouble(err)
+		f.m.state(StateWaiting)
+	default:
+		f.m.trouble(nil)
+		f.m.state(StateFollowing)
+		if f.cur != nil && f.cur.id == log.id && !f.cur.sealed {
+			f.seen = f.now()
+			return false, nil
+		}
+	}
+	next, packed := f.successor()
+	if next == nil || next.current && next.size == 0 {
+		return false, nil
+	}
+	t, err := f.open(*next, 0)
+	if errors.Is(err, errMoved) || errors.Is(err, fs.ErrNotExist) {
+		return true, nil // look again
+	} else if err != nil {
+		f.m.trouble(err)
+		return false, nil
+	}
+	if packed > 0 {
+		f.m.lost(lostPacked, uint64(packed), f.now())
+	}
+	if err := f.leave(); err != nil {
+		t.close()
+		return false, err
+	}
+	f.cur, f.fresh = t, false
+	return true, nil
+}
+
+// leave finishes the current file after its successor was seen to have data:
+// what the writer put into it is complete now.
+func (f *follower) leave() error {
+	t := f.cur
+	if t == nil {
+		return nil
+	}
+	if _, err := f.drain(t); err != nil {
+		return err
+	}
+	if line, cut, ok := t.rest(); ok {
+		f.add(line, cut)
+		if err := f.flush(t); err != nil {
+			return err
+		}
+	}
+	var st unix.Stat_t
+	if t.stat(&st) == nil {
+		if m := time.Unix(st.Mtim.Unix()); m.After(f.seen) {
+			f.seen = m
+		}
+	}
+	if f.late != nil {
+		f.late.close()
+		f.late = nil
+	}
+	if t.sealed {
+		t.close()
+	} else {
+		f.late, f.lateUntil = t, f.now().Add(lateGrace)
+	}
+	f.cur = nil
+	return nil
+}
+
+// successor returns the file that was begun after the current one, nil when
+// there is none, and how many were passed over because they cannot be read.
+func (f *follower) successor() (next *sibling, packed int) {
+	list, err := family(f.o.Path)
+	if err != nil {
+		if !errors.Is(err, fs.ErrNotExist) {
+			f.m.trouble(err)
+		}
+		return nil, 0
+	}
+	first := 0
+	if f.cur != nil {
+		i, err := find(list, f.position(f.cur))
+		if err != nil {
+			f.m.trouble(err)
+			return nil, 0
+		}
+		first = i + 1
+	}
+	for i, s := range list[first:] {
+		switch {
+		case s.current:
+			return &list[first+i], packed
+		case s.kind == foreign, s.size == 0, f.fresh && f.cur == nil,
+			first == 0 && !s.modified.After(f.seen),
+			copied(s, list[len(list)-1]):
+		case !s.readable():
+			packed++
+		default:
+			return &list[first+i], packed
+		}
+	}
+	return nil, 0
+}
+
+// copied says whether s is a copy of the log that is not truncated yet: it
+// holds nothing of its own.
+func copied(s, log sibling) bool {
+	if !log.current || s.packed != "" || s.size > log.size {
+		return false
+	}
+	t, err := openTail(s.path, min(headSize, s.size), bufferSize)
+	if err != nil {
+		return false
+	}
+	defer t.close()
+	ok, err := hashHead(t.head).matches(log.path)
+	return ok && err == nil
+}
