@@ -1,0 +1,228 @@
+package enforce
+
+import (
+	"errors"
+	"fmt"
+	"iter"
+	"log/slog"
+	"net/netip"
+	"slices"
+	"sync"
+
+	"weir/loader"
+	"weir/policy"
+)
+
+// Table is the kernel's verdict table as loader.Datapath offers it.
+type Table interface {
+	Put(...loader.Entry) error
+	Delete(...netip.Prefix) error
+	Entries() iter.Seq2[loader.Entry, error]
+}
+
+// Options are what an Enforcer works on.
+type Options struct {
+	Table   Table
+	Destroy func(prefixes []netip.Prefix, ports []uint16) (int, error) // as loader.DestroySockets
+	Ports   []uint16                                                   // protected
+	Queue   int                                                        // prefixes that may wait for their sessions to be closed
+	Logger  *slog.Logger
+}
+
+// DefaultOptions closes sessions in the network namespace of the process.
+func DefaultOptions() Options {
+	return Options{Destroy: loader.DestroySockets, Queue: 1 << 20, Logger: slog.Default()}
+}
+
+// Validate reports what is missing in o.
+func (o Options) Validate() error {
+	switch {
+	case o.Table == nil:
+		return errors.New("enforce: no table")
+	case o.Destroy == nil:
+		return errors.New("enforce: no way to close sessions")
+	case o.Queue < 1:
+		return fmt.Errorf("enforce: queue of %d prefixes: at least 1", o.Queue)
+	case o.Logger == nil:
+		return errors.New("enforce: no logger")
+	}
+	return nil
+}
+
+// Enforcer keeps a table in line with the ledger. Apply and Reconcile must
+// not be called at the same time as each other; everything else may be
+// called at any time. The nil Enforcer enforces nothing, as mode observe asks.
+type Enforcer struct {
+	o      Options
+	spared map[netip.Prefix]bool // in force and not drop
+	said   bool                  // that tarpit is drop
+	wake   chan struct{}
+
+	mu      sync.Mutex
+	ports   []uint16
+	waiting []netip.Prefix // their sessions are to be closed
+	stats   Stats
+}
+
+// Stats is what the Enforcer has done since it was made.
+type Stats struct {
+	Closed  uint64 // sessions closed
+	Skipped uint64 // prefixes whose sessions were left alone because too many waited
+	Waiting int    // prefixes that wait now
+	Error   string // why closing failed last time; empty if it did not
+}
+
+// New returns an Enforcer that has done nothing yet.
+func New(o Options) (*Enforcer, error) {
+	if err := o.Validate(); err != nil {
+		return nil, err
+	}
+	return &Enforcer{
+		o:      o,
+		spared: make(map[netip.Prefix]bool),
+		wake:   make(chan struct{}, 1),
+		ports:  slices.Clone(o.Ports),
+	}, nil
+}
+
+// SetPorts says on which ports sessions are closed from now on.
+func (e *Enforcer) SetPorts(ports []uint16) {
+	if e == nil {
+		return
+	}
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	e.ports = slices.Clone(ports)
+}
+
+// Stats may be called at any time.
+func (e *Enforcer) Stats() Stats {
+	if e == nil {
+		return Stats{}
+	}
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	s := e.stats
+	s.Waiting = len(e.waiting)
+	return s
+}
+
+// Apply makes changes take effect, what is new before what is gone. After an
+// error the table lacks some of them; Reconcile finds out which.
+func (e *Enforcer) Apply(changes []policy.Change) error {
+	if e == nil || len(changes) == 0 {
+		return nil
+	}
+	var errs []error
+	var put []loader.Entry
+	var gone []netip.Prefix
+	for _, c := range changes {
+		if c.Decision == nil {
+			delete(e.spared, c.Prefix)
+			gone = append(gone, c.Prefix)
+			continue
+		}
+		entry, err := e.entry(c.Decision)
+		if err != nil {
+			errs = append(errs, err)
+			continue
+		}
+		put = append(put, entry)
+	}
+	errs = append(errs, e.put(put))
+	if len(gone) > 0 {
+		errs = append(errs, wrap("delete from the verdict table", e.o.Table.Delete(gone...)))
+	}
+	return errors.Join(errs...)
+}
+
+// Report is what Reconcile found and did.
+type Report struct {
+	Kept    int // entries that were right
+	Put     int // entries that were missing or different
+	Deleted int // entries that nothing stands behind
+}
+
+// Reconcile makes the table hold exactly what is in force. Entries that are
+// right are left alone, and the counters of those that change go on.
+func (e *Enforcer) Reconcile(inForce iter.Seq[*policy.Decision]) (Report, error) {
+	if e == nil {
+		return Report{}, nil
+	}
+	var errs []error
+	want := make(map[netip.Prefix]*policy.Decision)
+	clear(e.spared)
+	for d := range inForce {
+		if _, err := e.entry(d); err != nil {
+			errs = append(errs, err)
+			continue
+		}
+		want[d.Prefix] = d
+	}
+	var report Report
+	var stale []netip.Prefix
+	for have, err := range e.o.Table.Entries() {
+		if err != nil {
+			return report, fmt.Errorf("read the verdict table: %w", err)
+		}
+		d := want[have.Prefix]
+		if d == nil {
+			stale = append(stale, have.Prefix)
+			continue
+		}
+		if entry, _, _ := entryOf(d); same(have, entry) {
+			delete(want, have.Prefix)
+			report.Kept++
+		}
+	}
+	report.Put, report.Deleted = len(want), len(stale)
+	missing := make([]loader.Entry, 0, len(want))
+	for _, d := range want {
+		entry, _, _ := entryOf(d)
+		missing = append(missing, entry)
+	}
+	err := e.put(missing)
+	if len(stale) > 0 {
+		errs = append(errs, wrap("delete from the verdict table", e.o.Table.Delete(stale...)))
+		if errors.Is(err, loader.ErrFull) {
+			err = e.put(missing) // there may be room now
+		}
+	}
+	return report, errors.Join(append(errs, err)...)
+}
+
+// entry is entryOf with its side effects: what is spared is known, and a
+// substitution is said once.
+func (e *Enforcer) entry(d *policy.Decision) (loader.Entry, error) {
+	entry, substituted, err := entryOf(d)
+	if err != nil {
+		return entry, err
+	}
+	if entry.Action == loader.ActionDrop {
+		delete(e.spared, entry.Prefix)
+	} else {
+		e.spared[entry.Prefix] = true
+	}
+	if substituted && !e.said {
+		e.said = true
+		e.o.Logger.Warn("tarpit is not available in this kernel program: such decisions are enforced as drop", "first", d.Target.String())
+	}
+	return entry, nil
+}
+
+// put writes entries and has the sessions of dropped ones closed.
+func (e *Enforcer) put(entries []loader.Entry) error {
+	if len(entries) == 0 {
+		return nil
+	}
+	err := e.o.Table.Put(entries...)
+	e.closeSessions(entries)
+	return wrap("write to the verdict table", err)
+}
+
+func wrap(verb string, err error) error {
+	if err == nil {
+		return nil
+	}
+	return fmt.Errorf("%s: %w", verb, err)
+}

@@ -1,0 +1,91 @@
+package enforce
+
+import (
+	"context"
+	"net/netip"
+
+	"weir/loader"
+)
+
+// A source that is newly dropped may have sessions open. Their packets no
+// longer arrive, so each would hold a server process until its timeout.
+// Looking at every socket of the host takes a while, hence it is done beside
+// the core: prefixes wait in a bounded queue, and all that wait are looked
+// for at once.
+
+// closeSessions queues the dropped ones among entries. Within a wider prefix,
+// what is allowed or limited by an entry of its own is spared.
+func (e *Enforcer) closeSessions(entries []loader.Entry) {
+	var dropped []netip.Prefix
+	for i := range entries {
+		p := entries[i].Prefix
+		switch {
+		case entries[i].Action != loader.ActionDrop:
+		case isSource(p) || len(e.spared) == 0:
+			dropped = append(dropped, p)
+		default:
+			var holes []netip.Prefix
+			for spared := range e.spared {
+				if p.Overlaps(spared) && spared.Bits() > p.Bits() {
+					holes = append(holes, spared)
+				}
+			}
+			dropped = append(dropped, without(p, holes)...)
+		}
+	}
+	if len(dropped) == 0 {
+		return
+	}
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	room := e.o.Queue - len(e.waiting)
+	if room < len(dropped) {
+		e.stats.Skipped += uint64(len(dropped) - room)
+		dropped = dropped[:room]
+	}
+	e.waiting = append(e.waiting, dropped...)
+	select {
+	case e.wake <- struct{}{}:
+	default:
+	}
+}
+
+// isSource reports whether p is an IPv4 address or an IPv6 /64.
+func isSource(p netip.Prefix) bool { return p.IsSingleIP() || p.Addr().Is6() && p.Bits() == 64 }
+
+// Run closes sessions until ctx ends.
+func (e *Enforcer) Run(ctx context.Context) {
+	if e == nil {
+		return
+	}
+	for {
+		select {
+		case <-ctx.Done():
+			return
+		case <-e.wake:
+		}
+		e.mu.Lock()
+		prefixes, ports := e.waiting, e.ports
+		e.waiting = nil
+		e.mu.Unlock()
+		n, err := e.o.Destroy(prefixes, ports)
+		e.closed(n, err)
+	}
+}
+
+func (e *Enforcer) closed(n int, err error) {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	e.stats.Closed += uint64(n)
+	text := ""
+	if err != nil {
+		text = err.Error()
+	}
+	if text != e.stats.Error && err != nil {
+		e.o.Logger.Error("sessions of dropped sources could not be closed; they end by their own timeout", "error", err)
+	}
+	e.stats.Error = text
+	if n > 0 {
+		e.o.Logger.Info("closed the sessions of dropped sources", "sessions", n)
+	}
+}
