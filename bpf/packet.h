@@ -22,6 +22,7 @@
 #define IP_MORE	      0x2000
 #define IP_OFFSET     0x1fff
 #define IPV6_OFFSET   0xfff8
+#define IPV6_MORE     0x0001
 #define TCP_PORTS_LEN 4
 
 struct packet {
@@ -46,26 +47,32 @@ struct vlan_tag {
 	__be16 proto;
 };
 
-/* The common start of hop-by-hop, routing, destination options and AH. */
+/* Any IPv6 extension header: the shortest there is, and its fields. */
 struct extension {
 	__u8 next;
-	__u8 len;
-	__u8 rest[6];
+	__u8 len;	 /* in units that depend on the kind */
+	__be16 fragment; /* fragment header: offset, 2 bits, whether more come */
+	__u8 rest[4];
 };
 
-struct fragment {
-	__u8 next;
-	__u8 reserved;
-	__be16 offset;
-	__be32 id;
+/*
+ * The extension headers that are followed, with the unit of their length
+ * (RFC 8200, section 4; AH: RFC 4302, section 2.2; a fragment header has
+ * none). A table and not a switch, because the verifier follows each branch
+ * of a switch separately, in every round of the loop.
+ */
+#define EXTENSION      0x80
+#define EXTENSION_UNIT 0x0f
+static const __u8 ipv6_extensions[256] = {
+	[IPPROTO_HOPOPTS] = EXTENSION | 8,  [IPPROTO_ROUTING] = EXTENSION | 8,
+	[IPPROTO_FRAGMENT] = EXTENSION | 0, [IPPROTO_AH] = EXTENSION | 4,
+	[IPPROTO_DSTOPTS] = EXTENSION | 8,
 };
 
-/* The next size bytes, or NULL if there are not as many. Does not move. */
-static __always_inline void *peek(struct cursor *c, __u32 size)
+/* Whether the next size bytes can be read. */
+static __always_inline _Bool has(const struct cursor *c, __u32 size)
 {
-	if (c->left < size || c->at + size > c->end)
-		return 0;
-	return c->at;
+	return c->left >= size && c->at + size <= c->end;
 }
 
 static __always_inline void advance(struct cursor *c, __u32 size)
@@ -81,9 +88,9 @@ static __always_inline _Bool is_vlan(__be16 proto)
 
 static __always_inline enum exit_reason parse_tcp(struct cursor *c, struct packet *p, _Bool fragmented)
 {
-	struct tcphdr *tcp = peek(c, sizeof(*tcp));
+	struct tcphdr *tcp = c->at;
 
-	if (tcp) {
+	if (has(c, sizeof(*tcp))) {
 		if (tcp->doff < sizeof(*tcp) / 4)
 			return EXIT_MALFORMED;
 		p->port = bpf_ntohs(tcp->dest);
@@ -95,8 +102,7 @@ static __always_inline enum exit_reason parse_tcp(struct cursor *c, struct packe
 	 * 1858): the stack would put it together, so it is judged by the ports
 	 * it shows, as an opening.
 	 */
-	tcp = peek(c, TCP_PORTS_LEN);
-	if (!tcp || !fragmented)
+	if (!fragmented || !has(c, TCP_PORTS_LEN))
 		return EXIT_MALFORMED;
 	p->port = bpf_ntohs(tcp->dest);
 	p->opening = 1;
@@ -105,11 +111,11 @@ static __always_inline enum exit_reason parse_tcp(struct cursor *c, struct packe
 
 static __always_inline enum exit_reason parse_ipv4(struct cursor *c, struct packet *p)
 {
-	struct iphdr *ip = peek(c, sizeof(*ip));
+	struct iphdr *ip = c->at;
 	__u32 header, total;
 	__u16 fragment;
 
-	if (!ip || ip->version != 4)
+	if (!has(c, sizeof(*ip)) || ip->version != 4)
 		return EXIT_MALFORMED;
 	header = ip->ihl * 4;
 	total = bpf_ntohs(ip->tot_len);
@@ -129,11 +135,11 @@ static __always_inline enum exit_reason parse_ipv4(struct cursor *c, struct pack
 
 static __always_inline enum exit_reason parse_ipv6(struct cursor *c, struct packet *p)
 {
-	struct ipv6hdr *ip = peek(c, sizeof(*ip));
+	struct ipv6hdr *ip = c->at;
 	_Bool fragmented = 0;
 	__u8 next;
 
-	if (!ip || ip->version != 6)
+	if (!has(c, sizeof(*ip)) || ip->version != 6)
 		return EXIT_MALFORMED;
 	p->family = 6;
 	__builtin_memcpy(&p->source6, &ip->saddr, sizeof(p->source6));
@@ -142,39 +148,26 @@ static __always_inline enum exit_reason parse_ipv6(struct cursor *c, struct pack
 	advance(c, sizeof(*ip));
 
 	for (int i = 0; i <= IPV6_HEADERS; i++) {
-		struct extension *ext;
-		struct fragment *frag;
+		struct extension *ext = c->at;
+		__u8 kind = ipv6_extensions[next];
+		__u32 size;
 
-		switch (next) {
-		case IPPROTO_TCP:
+		if (next == IPPROTO_TCP)
 			return parse_tcp(c, p, fragmented);
-		case IPPROTO_HOPOPTS:
-		case IPPROTO_ROUTING:
-		case IPPROTO_DSTOPTS:
-		case IPPROTO_AH:
-			ext = peek(c, sizeof(*ext));
-			if (!ext)
-				return EXIT_MALFORMED;
-			/* AH alone counts in units of 4 bytes, less 2 (RFC 4302, 2.2). */
-			__u32 size = next == IPPROTO_AH ? (ext->len + 2) * 4 : (ext->len + 1) * 8;
-			next = ext->next;
-			if (size > c->left)
-				return EXIT_MALFORMED;
-			advance(c, size);
-			break;
-		case IPPROTO_FRAGMENT:
-			frag = peek(c, sizeof(*frag));
-			if (!frag)
-				return EXIT_MALFORMED;
-			if (frag->offset & bpf_htons(IPV6_OFFSET))
-				return EXIT_FRAGMENT;
-			fragmented = 1;
-			next = frag->next;
-			advance(c, sizeof(*frag));
-			break;
-		default:
+		if (!kind)
 			return EXIT_NOT_TCP;
+		if (!has(c, sizeof(*ext)))
+			return EXIT_MALFORMED;
+		if (next == IPPROTO_FRAGMENT) {
+			if (ext->fragment & bpf_htons(IPV6_OFFSET))
+				return EXIT_FRAGMENT;
+			fragmented = ext->fragment & bpf_htons(IPV6_MORE);
 		}
+		size = sizeof(*ext) + ext->len * (kind & EXTENSION_UNIT);
+		if (size > c->left)
+			return EXIT_MALFORMED;
+		next = ext->next;
+		advance(c, size);
 	}
 	return EXIT_DEEP_HEADERS;
 }
@@ -183,17 +176,17 @@ static __always_inline enum exit_reason parse_ipv6(struct cursor *c, struct pack
 static __always_inline enum exit_reason parse(void *at, void *end, struct packet *p)
 {
 	struct cursor c = { .at = at, .end = end, .left = ~0U };
-	struct ethhdr *eth = peek(&c, sizeof(*eth));
+	struct ethhdr *eth = at;
 	__be16 proto;
 
-	if (!eth)
+	if (!has(&c, sizeof(*eth)))
 		return EXIT_MALFORMED;
 	proto = eth->h_proto;
 	advance(&c, sizeof(*eth));
 	for (int i = 0; i < VLAN_TAGS && is_vlan(proto); i++) {
-		struct vlan_tag *tag = peek(&c, sizeof(*tag));
+		struct vlan_tag *tag = c.at;
 
-		if (!tag)
+		if (!has(&c, sizeof(*tag)))
 			return EXIT_MALFORMED;
 		proto = tag->proto;
 		advance(&c, sizeof(*tag));

@@ -119,13 +119,17 @@ func checkKernel() error {
 	if err != nil {
 		return err
 	}
-	admin := caps&(1<<unix.CAP_SYS_ADMIN) != 0
-	if !admin && caps&(1<<unix.CAP_BPF) == 0 || caps&(1<<unix.CAP_NET_ADMIN) == 0 {
+	// CAP_SYS_ADMIN includes what was split off from it. Without CAP_PERFMON
+	// the verifier forbids packet offsets that depend on the packet.
+	if caps&(1<<unix.CAP_SYS_ADMIN) != 0 {
+		caps |= 1<<unix.CAP_BPF | 1<<unix.CAP_PERFMON
+	}
+	if need := uint64(1<<unix.CAP_BPF | 1<<unix.CAP_PERFMON | 1<<unix.CAP_NET_ADMIN); caps&need != need {
 		return ErrPermission
 	}
 	err = features.HaveProgramHelper(ebpf.XDP, asm.FnXdpGetBuffLen)
 	if errors.Is(err, ebpf.ErrNotSupported) {
-		return fmt.Errorf("XDP over several buffers: %w; Linux 5.18 or newer with CONFIG_BPF_SYSCALL and CONFIG_XDP_SOCKETS or network drivers is needed, this is %s", ErrUnsupported, release())
+		return fmt.Errorf("XDP over several buffers: %w: Linux 5.18 or newer with CONFIG_BPF_SYSCALL is needed, this is %s", ErrUnsupported, release())
 	}
 	if err != nil {
 		return fmt.Errorf("probe kernel: %w", explain(err))

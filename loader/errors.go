@@ -16,7 +16,7 @@ var (
 
 	// ErrPermission says that the process lacks the capabilities to load
 	// and attach programs.
-	ErrPermission = errors.New("needs CAP_BPF and CAP_NET_ADMIN (run as root or through the unit)")
+	ErrPermission = errors.New("needs CAP_BPF, CAP_PERFMON and CAP_NET_ADMIN (run as root or through the unit)")
 
 	// ErrUnsupported says that the kernel lacks something weir cannot do
 	// without.

@@ -10,7 +10,7 @@ import (
 )
 
 // batchSize is how many elements go through one system call.
-const batchSize = 1 << 14
+const batchSize = 1 << 12
 
 // table is one map of entries. The seam behind which a table of another
 // shape could stand: its keys are nobody else's business.
@@ -22,91 +22,105 @@ type table[K comparable] struct {
 
 	used    int
 	refused uint64 // puts that found the table full
-
-	keys   []K // rows waiting for flush
-	values []datapathEntry
 }
 
-// newTable counts what m already holds.
 func newTable[K comparable](name string, m *ebpf.Map) (*table[K], error) {
 	t := &table[K]{name: name, m: m}
+	return t, t.count()
+}
+
+// count looks how many entries there are.
+func (t *table[K]) count() error {
+	used := 0
 	for _, err := range t.all() {
 		if err != nil {
-			return nil, err
+			return err
 		}
-		t.used++
+		used++
 	}
-	return t, nil
-}
-
-// put takes a row and writes once there are enough of them. What it does not
-// write, flush does.
-func (t *table[K]) put(key K, value datapathEntry) error {
-	t.keys = append(t.keys, key)
-	t.values = append(t.values, value)
-	if len(t.keys) == batchSize {
-		return t.flush()
-	}
+	t.used = used
 	return nil
 }
 
-// flush writes the waiting rows. New keys go in by the batch; the kernel
-// stops a batch at the first key that exists, so runs of those are replaced
-// one by one, and each longer than the one before, in order not to try a
-// batch in vain for every key of a known set.
-func (t *table[K]) flush() error {
-	keys, values := t.keys, t.values
-	t.keys, t.values = t.keys[:0], t.values[:0]
-
-	var refused int
-	for run := 1; len(keys) > 0; {
-		n, err := t.m.BatchUpdate(keys, values, &ebpf.BatchOptions{ElemFlags: uint64(ebpf.UpdateNoExist)})
-		t.used += n
-		keys, values = keys[n:], values[n:]
-		switch {
-		case err == nil:
-			continue
-		case isFull(err):
-			// Only existing keys can still be served.
-			run = batchSize
-		case !errors.Is(err, ebpf.ErrKeyExist):
-			return fmt.Errorf("put %s: %w", t.name, err)
-		case n > 0:
-			run = 1
-		}
-		for i := range min(run, len(keys)) {
-			err := t.replace(keys[i], values[i])
-			if isFull(err) {
-				refused++
-			} else if err != nil {
-				return fmt.Errorf("put %s: %w", t.name, err)
-			}
-		}
-		done := min(run, len(keys))
-		keys, values = keys[done:], values[done:]
-		run = min(run*2, batchSize)
-	}
-	if refused > 0 {
-		t.refused += uint64(refused)
-		return fmt.Errorf("put %s: %d refused at %d of %d: %w", t.name, refused, t.used, t.m.MaxEntries(), ErrFull)
-	}
-	return nil
-}
-
-// replace writes one row over what stands there, if anything does.
-func (t *table[K]) replace(key K, value datapathEntry) error {
-	old, found, err := t.get(key)
-	if err != nil {
-		return err
-	}
-	if found && !value.succeed(&old) {
+// put writes rows, each over what stands under its key, whose counters go on.
+// It writes what it can even if the table is full.
+func (t *table[K]) put(keys []K, values []datapathEntry) (err error) {
+	if len(keys) == 0 {
 		return nil
 	}
-	if err := t.m.Put(&key, &value); err != nil {
-		return err
+	was := t.refused
+	if len(keys) < batchSize {
+		err = t.replaceAll(keys, values)
+	} else {
+		err = t.putMany(keys, values)
 	}
-	if !found {
-		t.used++
+	if err != nil {
+		return fmt.Errorf("put %s: %w", t.name, err)
+	}
+	if refused := t.refused - was; refused > 0 {
+		return fmt.Errorf("put %s: %w: %d of %d refused, %d entries stand", t.name, ErrFull, refused, len(keys), t.used)
+	}
+	return nil
+}
+
+// putMany writes rows by the batch. A batch does not tell which of its keys
+// are new, so the rows are counted afterwards.
+func (t *table[K]) putMany(keys []K, values []datapathEntry) error {
+	empty := t.used == 0
+	for len(keys) > 0 {
+		n := min(len(keys), batchSize)
+		if !empty {
+			if err := t.succeed(keys[:n], values[:n]); err != nil {
+				return err
+			}
+		}
+		done, err := t.m.BatchUpdate(keys[:n], values[:n], nil)
+		if err != nil {
+			// Full, or an element was refused that passes when tried
+			// again: what cannot be put at all is found one by one.
+			err = t.replaceAll(keys[done:n], values[done:n])
+		}
+		if err != nil {
+			return err
+		}
+		keys, values = keys[n:], values[n:]
+	}
+	return t.count()
+}
+
+// succeed gives values the counters that stand under their keys.
+func (t *table[K]) succeed(keys []K, values []datapathEntry) error {
+	for i := range keys {
+		old, found, err := t.get(keys[i])
+		if err != nil {
+			return err
+		}
+		if found {
+			values[i].succeed(&old)
+		}
+	}
+	return nil
+}
+
+// replaceAll writes rows one by one, those that need writing.
+func (t *table[K]) replaceAll(keys []K, values []datapathEntry) error {
+	for i := range keys {
+		old, found, err := t.get(keys[i])
+		if err != nil {
+			return err
+		}
+		if found && !values[i].succeed(&old) {
+			continue
+		}
+		err = t.m.Put(&keys[i], &values[i])
+		switch {
+		case isFull(err):
+			t.refused++
+		case err != nil:
+			return err
+		case !found:
+			t.used++
+		}
 	}
 	return nil
 }

@@ -30,9 +30,9 @@ func newTables(maps *datapathMaps, clocks clocks) (*tables, error) {
 }
 
 // Put writes entries, each over what stands for its prefix. The counters of
-// an entry that exists go on, except for packets that are counted in the
-// microseconds between its reading and its replacing: those are lost. An
-// entry that says nothing new is left alone.
+// an entry that exists go on, except for what is counted between its reading
+// and its replacing: microseconds, or some milliseconds if thousands are put
+// at once. An entry that says nothing new is left alone.
 //
 // If any entry is invalid nothing is put and the error is [ErrInvalidEntry].
 // If a table is full, everything that has room is put and the error is
@@ -54,54 +54,38 @@ func (t *tables) Put(entries ...Entry) error {
 	if err != nil {
 		return err
 	}
+	var rows sorted
+	var values [4][]datapathEntry
 	for i := range entries {
-		p, value := entries[i].Prefix, entries[i].toKernel(at)
-		var err error
-		switch {
-		case p.Addr().Is4() && p.IsSingleIP():
-			err = t.sources4.put(source4(p), value)
-		case p.Addr().Is4():
-			err = t.prefixes4.put(prefix4(p), value)
-		case p.Bits() == sourceBits6:
-			err = t.sources6.put(source6(p), value)
-		default:
-			err = t.prefixes6.put(prefix6(p), value)
-		}
-		if err != nil {
-			errs = append(errs, err)
-		}
+		which := rows.add(entries[i].Prefix)
+		values[which] = append(values[which], entries[i].toKernel(at))
 	}
-	errs = append(errs, t.sources4.flush(), t.sources6.flush(), t.prefixes4.flush(), t.prefixes6.flush())
-	return errors.Join(errs...)
+	return errors.Join(
+		t.sources4.put(rows.sources4, values[sources4]),
+		t.sources6.put(rows.sources6, values[sources6]),
+		t.prefixes4.put(rows.prefixes4, values[prefixes4]),
+		t.prefixes6.put(rows.prefixes6, values[prefixes6]),
+	)
 }
 
 // Delete removes what stands for exactly these prefixes. One for which
 // nothing stands is no error.
 func (t *tables) Delete(prefixes ...netip.Prefix) error {
-	var (
-		s4 []datapathSource4
-		s6 []datapathSource6
-		p4 []datapathPrefix4
-		p6 []datapathPrefix6
-	)
+	var rows sorted
 	for _, p := range prefixes {
 		if err := validatePrefix(p); err != nil {
 			return err
 		}
-		switch {
-		case p.Addr().Is4() && p.IsSingleIP():
-			s4 = append(s4, source4(p))
-		case p.Addr().Is4():
-			p4 = append(p4, prefix4(p))
-		case p.Bits() == sourceBits6:
-			s6 = append(s6, source6(p))
-		default:
-			p6 = append(p6, prefix6(p))
-		}
+		rows.add(p)
 	}
 	t.mu.Lock()
 	defer t.mu.Unlock()
-	return errors.Join(t.sources4.delete(s4), t.sources6.delete(s6), t.prefixes4.delete(p4), t.prefixes6.delete(p6))
+	return errors.Join(
+		t.sources4.delete(rows.sources4),
+		t.sources6.delete(rows.sources6),
+		t.prefixes4.delete(rows.prefixes4),
+		t.prefixes6.delete(rows.prefixes6),
+	)
 }
 
 // Get returns the entry that stands for exactly this prefix.
@@ -117,15 +101,15 @@ func (t *tables) Get(p netip.Prefix) (Entry, bool, error) {
 	}
 	var value datapathEntry
 	var found bool
-	switch {
-	case p.Addr().Is4() && p.IsSingleIP():
-		value, found, err = t.sources4.get(source4(p))
-	case p.Addr().Is4():
-		value, found, err = t.prefixes4.get(prefix4(p))
-	case p.Bits() == sourceBits6:
-		value, found, err = t.sources6.get(source6(p))
-	default:
-		value, found, err = t.prefixes6.get(prefix6(p))
+	switch tableOf(p) {
+	case sources4:
+		value, found, err = t.sources4.get(keyOfSource4(p))
+	case sources6:
+		value, found, err = t.sources6.get(keyOfSource6(p))
+	case prefixes4:
+		value, found, err = t.prefixes4.get(keyOfPrefix4(p))
+	case prefixes6:
+		value, found, err = t.prefixes6.get(keyOfPrefix6(p))
 	}
 	if err != nil || !found {
 		return Entry{}, false, err

@@ -1,0 +1,107 @@
+package loader
+
+import (
+	"fmt"
+	"net/netip"
+	"os"
+	"runtime"
+	"testing"
+
+	"github.com/vishvananda/netlink"
+	"github.com/vishvananda/netns"
+)
+
+// onOwnThread runs f on a thread that ends with it, so that f may change what
+// belongs to the thread.
+func onOwnThread(t testing.TB, f func()) {
+	t.Helper()
+	done := make(chan struct{})
+	go func() {
+		defer close(done)
+		runtime.LockOSThread() // and never unlocked: the thread is spoilt
+		f()
+	}()
+	<-done
+}
+
+// namespace is a network namespace that nobody else sees.
+type namespace struct{ handle netns.NsHandle }
+
+func newNamespace(t testing.TB) *namespace {
+	t.Helper()
+	needKernel(t)
+	ns := &namespace{}
+	var err error
+	onOwnThread(t, func() { ns.handle, err = netns.New() })
+	mustDo(t, err)
+	t.Cleanup(func() { _ = ns.handle.Close() })
+	ns.do(t, func() {
+		mustDo(t, netlink.LinkSetUp(must(netlink.LinkByName("lo"))))
+	})
+	return ns
+}
+
+// do runs f in the namespace.
+func (ns *namespace) do(t testing.TB, f func()) {
+	t.Helper()
+	onOwnThread(t, func() {
+		if err := netns.Set(ns.handle); err != nil {
+			t.Errorf("enter namespace: %v", err)
+			return
+		}
+		f()
+	})
+}
+
+// veth makes a pair between two namespaces, both ends up.
+func veth(t testing.TB, a *namespace, nameA string, b *namespace, nameB string) {
+	t.Helper()
+	a.do(t, func() {
+		pair := &netlink.Veth{LinkAttrs: netlink.NewLinkAttrs(), PeerName: nameB, PeerNamespace: netlink.NsFd(b.handle)}
+		pair.Name = nameA
+		mustDo(t, netlink.LinkAdd(pair))
+		mustDo(t, netlink.LinkSetUp(pair))
+	})
+	b.up(t, nameB)
+}
+
+func (ns *namespace) up(t testing.TB, name string) {
+	t.Helper()
+	ns.do(t, func() { mustDo(t, netlink.LinkSetUp(must(netlink.LinkByName(name)))) })
+}
+
+func (ns *namespace) down(t testing.TB, name string) {
+	t.Helper()
+	ns.do(t, func() { mustDo(t, netlink.LinkSetDown(must(netlink.LinkByName(name)))) })
+}
+
+func (ns *namespace) remove(t testing.TB, name string) {
+	t.Helper()
+	ns.do(t, func() { mustDo(t, netlink.LinkDel(must(netlink.LinkByName(name)))) })
+}
+
+// address gives an interface an address that is usable at once.
+func (ns *namespace) address(t testing.TB, name, cidr string) {
+	t.Helper()
+	ns.do(t, func() {
+		a := must(netlink.ParseAddr(cidr))
+		if netip.MustParsePrefix(cidr).Addr().Is6() {
+			a.Flags = 0x02 // IFA_F_NODAD
+		}
+		mustDo(t, netlink.AddrAdd(must(netlink.LinkByName(name)), a))
+	})
+}
+
+// xdpID returns the id of the XDP program on an interface, 0 if none.
+func (ns *namespace) xdpID(t testing.TB, name string) (id uint32) {
+	t.Helper()
+	ns.do(t, func() {
+		if x := must(netlink.LinkByName(name)).Attrs().Xdp; x != nil {
+			id = x.ProgId
+		}
+	})
+	return id
+}
+
+// uniqueName makes interface names of this process.
+func uniqueName(n int) string { return fmt.Sprintf("wt%d-%d", os.Getpid()%100000, n) }
