@@ -1,7 +1,9 @@
 # `make demo` and `make test` do all their own set-up on a fresh Debian 12
 # machine, as root. Everything else needs Go only, and finds it by itself.
 
-VERSION ?= $(or $(shell git describe --tags --always --dirty 2>/dev/null),unknown)
+# weir's version is the commit that the go command stamps into it, where git
+# can tell one.
+BUILDVCS ?= $(if $(shell git rev-parse HEAD 2>/dev/null),true,false)
 PREFIX ?= /usr
 DESTDIR ?=
 FUZZTIME ?= 5s
@@ -17,7 +19,7 @@ help: ## show this list
 	@sed -n 's/^\([a-z]*\):.*## \(.*\)/  make \1\t\2/p' Makefile | expand -t 18
 
 build: ## write bin/weir (needs no clang: the BPF objects are in the tree)
-	$(GO) build -trimpath -ldflags '-s -w -X main.version=$(VERSION)' -o bin/weir ./cmd/weir
+	$(GO) build -trimpath -buildvcs=$(BUILDVCS) -ldflags '-s -w' -o bin/weir ./cmd/weir
 
 generate: ## compile the BPF program and generate its Go side (needs clang and llvm)
 	$(GO) generate ./...
@@ -58,5 +60,5 @@ install: build ## install below DESTDIR and PREFIX (/usr): weir, unit, group, co
 demo: ## show weir at work: a real mail host attacked, in network namespaces (as root)
 	tests/setup.sh demo
 	$(MAKE) build
-	$(GO) build -o bin/demo ./tests/demo
+	$(GO) build -buildvcs=false -o bin/demo ./tests/demo
 	@bin/demo bin/weir

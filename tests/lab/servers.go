@@ -25,9 +25,8 @@ import (
 //go:embed conf
 var conf embed.FS
 
-// Logs of the servers; what weir reads.
-func (l *Lab) PostfixLog() string { return l.Path("log", "mail.log") }
-func (l *Lab) DovecotLog() string { return l.Path("log", "dovecot.log") }
+// MailLog is the file that both servers write to, and weir reads.
+func (l *Lab) MailLog() string { return l.Path("log", "mail.log") }
 
 // startServers starts Dovecot and Postfix in the foreground and waits until
 // both answer.
@@ -56,10 +55,10 @@ func (l *Lab) startServers(ctx context.Context) error {
 		return err
 	}
 	// Postfix last: it asks Dovecot about logins from its first client on.
-	if err := l.awaitPort(ctx, dovecot, 993, l.DovecotLog()); err != nil {
+	if err := l.awaitPort(ctx, dovecot, 993); err != nil {
 		return err
 	}
-	return l.awaitPort(ctx, postfix, 587, l.PostfixLog())
+	return l.awaitPort(ctx, postfix, 587)
 }
 
 // writeUsers tells Dovecot who may log in, and Postfix whom it delivers to.
@@ -78,9 +77,9 @@ func (l *Lab) writeUsers() error {
 	return nil
 }
 
-// awaitPort waits until a connection from the world to port is answered with
-// a byte or a handshake; an error tells what the server wrote meanwhile.
-func (l *Lab) awaitPort(ctx context.Context, server *Process, port uint16, log string) error {
+// awaitPort waits until the server takes a connection from the world; an
+// error tells what it wrote meanwhile.
+func (l *Lab) awaitPort(ctx context.Context, server *Process, port uint16) error {
 	answers := func() bool {
 		select {
 		case <-server.Exited():
@@ -101,7 +100,7 @@ func (l *Lab) awaitPort(ctx context.Context, server *Process, port uint16, log s
 	default:
 	}
 	if err != nil {
-		text, _ := os.ReadFile(log)
+		text, _ := os.ReadFile(l.MailLog())
 		return fmt.Errorf("start %s: %w\n%s%s", server.Name, err, l.Output(server.Name), text)
 	}
 	return nil

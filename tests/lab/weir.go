@@ -10,14 +10,14 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"strings"
 	"time"
 )
 
 // Build builds weir from the module that the working directory is in, into
-// the file binary, with the version given.
-func Build(ctx context.Context, binary, version string) error {
-
-	cmd := exec.CommandContext(ctx, "go", "build", "-ldflags", "-X main.version="+version, "-o", binary, "weir/cmd/weir")
+// the file binary.
+func Build(ctx context.Context, binary string) error {
+	cmd := exec.CommandContext(ctx, "go", "build", "-buildvcs=false", "-o", binary, "weir/cmd/weir")
 	if out, err := cmd.CombinedOutput(); err != nil {
 		return fmt.Errorf("build weir: %w\n%s", err, out)
 	}
@@ -57,12 +57,8 @@ bpffs = %q
 [[intake]]
 type = "file"
 path = %q
-
-[[intake]]
-type = "file"
-path = %q
 `, mode, Interface, Ports, l.Path("state"), l.Path("control.sock"), l.Path("bpf", "weir"),
-		more, l.PostfixLog(), l.DovecotLog())
+		more, l.MailLog())
 	if err := os.WriteFile(w.Config, []byte(text), 0o644); err != nil {
 		return fmt.Errorf("write configuration: %w", err)
 	}
@@ -95,13 +91,46 @@ func (w *Weir) Start(ctx context.Context) error {
 }
 
 // Launch runs the agent and does not wait.
+//
+// The agent holds the capabilities that its systemd unit gives it and no
+// others, so that every run in the lab shows that these are enough.
 func (w *Weir) Launch() error {
-	p, err := w.lab.Start(w.lab.Mail, "weir", exec.Command(w.Binary, "run", "--config", w.Config))
+	root, err := Root()
+	if err != nil {
+		return err
+	}
+	set, err := unitCapabilities(filepath.Join(root, "packaging", "weir.service"))
+	if err != nil {
+		return err
+	}
+	p, err := w.lab.Start(w.lab.Mail, "weir", exec.Command("setpriv", "--bounding-set", set, "--inh-caps", "-all",
+		w.Binary, "run", "--config", w.Config))
 	if err != nil {
 		return err
 	}
 	w.Process = p
 	return nil
+}
+
+// unitCapabilities reads CapabilityBoundingSet of a systemd unit and writes it
+// as setpriv(1) wants it: "-all,+bpf,+net_admin".
+func unitCapabilities(unit string) (string, error) {
+	text, err := os.ReadFile(unit)
+	if err != nil {
+		return "", fmt.Errorf("read capabilities: %w", err)
+	}
+	for line := range strings.Lines(string(text)) {
+		names, found := strings.CutPrefix(strings.TrimSpace(line), "CapabilityBoundingSet=")
+		if !found {
+			continue
+		}
+		set := "-all"
+		for _, name := range strings.Fields(names) {
+			set += ",+" + strings.ToLower(strings.TrimPrefix(name, "CAP_"))
+		}
+		return set, nil
+	}
+	return "", fmt.Errorf("read capabilities: no CapabilityBoundingSet in %s", unit)
 }
 
 // Run runs one of weir's commands on the mail host and returns what it wrote

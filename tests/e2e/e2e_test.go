@@ -1,0 +1,217 @@
+// Package e2e shows weir's promises on a real mail host: Postfix and Dovecot
+// in a network namespace, weir's binary on its interface, attackers and a
+// good user outside. See package lab for the stage.
+package e2e
+
+import (
+	"context"
+	"fmt"
+	"net/netip"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+	"time"
+
+	"weir/tests/lab"
+)
+
+// built is weir, and upgraded is weir from another file; built once by
+// TestMain.
+var built, upgraded string
+
+func TestMain(m *testing.M) {
+	os.Exit(run(m))
+}
+
+func run(m *testing.M) int {
+	if lab.Check() != nil {
+		return m.Run() // mustStage says why nothing runs
+	}
+	dir, err := os.MkdirTemp("", "weir-e2e-")
+	if err != nil {
+		fmt.Fprintln(os.Stderr, err)
+		return 1
+	}
+	defer os.RemoveAll(dir)
+	built, upgraded = filepath.Join(dir, "weir"), filepath.Join(dir, "weir-upgraded")
+	for _, file := range []string{built, upgraded} {
+		if err := lab.Build(context.Background(), file); err != nil {
+			fmt.Fprintln(os.Stderr, err)
+			return 1
+		}
+	}
+	return m.Run()
+}
+
+// rules that fire after few attempts.
+const rules = `
+[[rule]]
+name = "guessing"
+events = ["auth_failure"]
+per = "source"
+measure = "events"
+threshold = 5
+within = "10m"
+action = "drop"
+for = "1h"
+
+[[rule]]
+name = "stolen"
+events = ["auth_success", "message"]
+per = "user"
+measure = "sources"
+threshold = 6
+within = "1h"
+action = "drop"
+for = "1h"
+`
+
+// Who is who in the world.
+var (
+	good4     = netip.MustParseAddr("203.0.113.10")
+	good6     = netip.MustParseAddr("2001:db8:900d::10")
+	attacker4 = netip.MustParseAddr("198.51.100.66")
+	attacker6 = netip.MustParseAddr("2001:db8:bad:66::1")
+	other4    = netip.MustParseAddr("198.51.100.67")
+	other6    = netip.MustParseAddr("2001:db8:bad:67::1")
+)
+
+// stage is a lab with weir on its mail host.
+type stage struct {
+	*testing.T
+	lab  *lab.Lab
+	weir *lab.Weir
+}
+
+// mustStage starts a lab and, in it, weir with a mode and more configuration.
+func mustStage(t *testing.T, mode, more string) *stage {
+	t.Helper()
+	if err := lab.Check(); err != nil {
+		if os.Getenv("CI") == "true" {
+			t.Fatal(err)
+		}
+		t.Skipf("SKIPPED, nothing was tested: %v", err)
+	}
+	l, err := lab.New(t.Context(), lab.Options{Users: []string{"alice", "bob"}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() {
+		if t.Failed() {
+			log, _ := os.ReadFile(l.MailLog())
+			t.Logf("weir wrote:\n%s\nthe mail servers wrote last:\n%s", l.Output("weir"), tail(string(log), 40))
+		}
+		if err := l.Close(); err != nil {
+			t.Error(err)
+		}
+	})
+	w, err := l.Weir(built, mode, more)
+	if err != nil {
+		t.Fatal(err)
+	}
+	s := &stage{T: t, lab: l, weir: w}
+	s.mustStart()
+	return s
+}
+
+func tail(text string, n int) string {
+	lines := strings.SplitAfter(text, "\n")
+	return strings.Join(lines[max(0, len(lines)-n):], "")
+}
+
+func (s *stage) mustStart() {
+	s.Helper()
+	if err := s.weir.Start(s.Context()); err != nil {
+		s.Fatal(err)
+	}
+}
+
+// must runs a command of weir that has to succeed.
+func (s *stage) must(args ...string) string {
+	s.Helper()
+	out, err := s.weir.Run(s.Context(), args...)
+	if err != nil {
+		s.Fatal(err)
+	}
+	return out
+}
+
+func (s *stage) mustList(args ...string) []lab.Row {
+	s.Helper()
+	rows, err := s.weir.List(s.Context(), args...)
+	if err != nil {
+		s.Fatal(err)
+	}
+	return rows
+}
+
+func (s *stage) mustRow(source string) lab.Row {
+	s.Helper()
+	row, found, err := s.weir.Find(s.Context(), source)
+	if err != nil || !found {
+		s.Fatalf("%s is not listed (%v); listed: %+v", source, err, s.mustList())
+	}
+	return row
+}
+
+func (s *stage) mustStatus() *lab.Status {
+	s.Helper()
+	status, err := s.weir.Status(s.Context())
+	if err != nil {
+		s.Fatal(err)
+	}
+	return status
+}
+
+// mustPoll waits for a condition of the real world.
+func (s *stage) mustPoll(limit time.Duration, what string, ready func() bool) {
+	s.Helper()
+	if err := lab.Poll(s.Context(), limit, what, ready); err != nil {
+		s.Fatal(err)
+	}
+}
+
+// wantReachable tells whether a client gets through to submission; a
+// connection that is dropped costs a second.
+func (s *stage) wantReachable(want bool, from netip.Addr) {
+	s.Helper()
+	if got := s.lab.Reachable(s.Context(), from, 587); got != want {
+		s.Errorf("%s reaches submission: %t, want %t", from, got, want)
+	}
+}
+
+// mustContain wants every word in a command's output.
+func (s *stage) mustContain(out string, words ...string) {
+	s.Helper()
+	for _, word := range words {
+		if !strings.Contains(out, word) {
+			s.Errorf("%q is not in:\n%s", word, out)
+		}
+	}
+}
+
+// guess lets a source fail to log in until it is dropped: new connections
+// time out. It returns the number of attempts that the server answered.
+func (s *stage) guess(from func(n int) netip.Addr) int {
+	s.Helper()
+	for n := 0; n < 40; n++ {
+		ctx, cancel := context.WithTimeout(s.Context(), time.Second)
+		session, err := s.lab.Submission(ctx, from(n), 465)
+		cancel()
+		if err != nil {
+			return n
+		}
+		err = session.Auth("alice", fmt.Sprintf("guess %d", n))
+		session.Close()
+		if err == nil {
+			s.Fatal("a guess was right")
+		}
+	}
+	s.Fatalf("%s was still served after 40 wrong passwords", from(0))
+	return 0
+}
+
+func fixed(addr netip.Addr) func(int) netip.Addr {
+	return func(int) netip.Addr { return addr }
+}
