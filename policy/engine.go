@@ -28,20 +28,23 @@ import (
 //
 // # Bounds
 //
-// See Limits. A source or user beyond the bound displaces the one seen least
-// recently, with its counts, its familiarity and its past offences. Whoever
-// wants a source forgotten needs as many other sources as the limit, each
-// failing or succeeding once, before that source is seen again; decisions in
-// force are not the engine's and stay. A table of a million sources costs an
-// attacker a million addresses.
+// See Limits. A source or user beyond the bound displaces one that was not
+// seen for long, with its counts, its familiarity and its past offences (see
+// clock for which). Whoever wants a source forgotten needs about as many
+// other sources as the limit, all between two events of that source, so a
+// table of a million sources costs an attacker a million addresses. Users
+// enter their table by succeeding only, or by an event that a rule per user
+// counts; with the default rules no invented name does. Decisions in force
+// are not the engine's: nothing lifts them but their end.
 type Engine struct {
 	limits   Limits
 	rules    []Rule
 	plans    []plan
 	byKind   [len(kindNames)]selection
-	now      int64 // latest time of an event, nanoseconds since 1970
-	sources  table[Source, sourceState]
-	users    table[uint32, userState] // by number of the name
+	now      int64             // latest time of an event, nanoseconds since 1970
+	index    map[Source]uint32 // number in sources
+	sources  clock[sourceState]
+	users    clock[userState] // found by their name
 	names    nameTable
 	labels   labelTable
 	seen     pool[observation]
@@ -62,12 +65,17 @@ type selection struct{ source, user []*plan }
 
 // sourceState is what is known of a source beside its windows.
 type sourceState struct {
+	source   Source
 	familiar familiarity
-	until    int64  // end of the latest decision, 0 for none
-	block    uint32 // its windows, 0 for none
+	until    int64 // end of the latest decision, 0 for none
+	tally
+	failed   uint32 // a bit for each user that may have counted here; see bit
 	offences uint16
 	action   Action // of the latest decision
 }
+
+// bit returns the bit of a user's number in sourceState.failed.
+func bit(user uint32) uint32 { return 1 << (user * 0x9e3779b9 >> 27) }
 
 // under reports the action that the source is under at a time, 0 for none.
 func (s *sourceState) under(at int64) Action {
@@ -87,10 +95,9 @@ func NewEngine(rules []Rule, limits Limits) (*Engine, error) {
 		return nil, fmt.Errorf("start engine: %w", err)
 	}
 	e := &Engine{
-		limits:  limits,
-		sources: newTable[Source, sourceState](limits.Sources),
-		users:   newTable[uint32, userState](limits.Users),
-		names:   nameTable{index: make(map[string]uint32)},
+		limits: limits,
+		index:  make(map[Source]uint32),
+		names:  nameTable{index: make(map[string]uint32)},
 	}
 	e.plan(rules)
 	return e, nil
@@ -137,7 +144,7 @@ type Stats struct{ Sources, Users, Observations int }
 
 // Stats returns how full the engine is.
 func (e *Engine) Stats() Stats {
-	return Stats{Sources: e.sources.slots.used, Users: e.users.slots.used, Observations: e.seen.used}
+	return Stats{Sources: int(e.sources.len()), Users: int(e.users.len()), Observations: e.seen.used}
 }
 
 // Judged reports whether addr can be flagged at all. Loopback, unspecified,
@@ -196,14 +203,15 @@ func (e *Engine) Observe(ev *Event, out []Decision) []Decision {
 
 // observeSource judges a source for what it did itself.
 func (e *Engine) observeSource(source Source, plans []*plan, o *observation, success bool, out []Decision) []Decision {
-	n := e.source(source)
-	s := e.sources.value(n)
+	s := e.source(source)
 	under := s.under(o.at)
 	if success {
 		if under == 0 {
 			s.familiar.learn(o.at)
 		}
-		e.forgiveSource(s, o)
+		if s.block != 0 && s.failed&bit(o.user) != 0 {
+			e.forgiveSource(s, o)
+		}
 	}
 	var fired *plan
 	for _, p := range plans {
@@ -213,10 +221,8 @@ func (e *Engine) observeSource(source Source, plans []*plan, o *observation, suc
 			r.SpareKnown != 0 && s.familiar.since(o.at, r.SpareKnown) {
 			continue
 		}
-		if s.block == 0 {
-			s.block = e.bySource.open(n)
-		}
-		if e.add(&e.bySource, s.block, p, o) && (fired == nil || severity(r.Action) > severity(fired.rule.Action)) {
+		s.failed |= bit(o.user)
+		if e.add(&e.bySource, &s.tally, p, o) && (fired == nil || severity(r.Action) > severity(fired.rule.Action)) {
 			fired = p
 		}
 	}
@@ -226,92 +232,89 @@ func (e *Engine) observeSource(source Source, plans []*plan, o *observation, suc
 	w := &e.bySource.windows(s.block)[fired.window]
 	d := Decision{Evidence: e.evidence(w)}
 	d.Reason = e.sourceReason(fired.rule, source, w)
-	return append(out, e.flag(n, fired.rule, d))
+	return append(out, e.flag(s, fired.rule, d))
 }
 
-// add counts o in the window of p within a block and reports whether that
-// window has reached the threshold.
-func (e *Engine) add(s *side, blockNumber uint32, p *plan, o *observation) bool {
-	s.order.touch(blockNumber)
-	w := &s.windows(blockNumber)[p.window]
+// add counts o in the window of p and reports whether that window has
+// reached the threshold.
+func (e *Engine) add(s *side, t *tally, p *plan, o *observation) bool {
+	if t.block == 0 {
+		t.block = s.open()
+	}
+	t.counted = true
+	w := &s.windows(t.block)[p.window]
 	if e.seen.used >= e.limits.Observations {
-		e.makeRoom(s, blockNumber, w)
+		e.makeRoom(t.block, s, w)
 	}
 	return e.count(s, w, p.rule, o) && w.reached(p.rule)
 }
 
-// source returns the number of a source, which it enters if it is new.
-func (e *Engine) source(source Source) uint32 {
-	if n := e.sources.find(source); n != 0 {
-		return n
+// source returns the state of a source, which it enters if it is new.
+func (e *Engine) source(source Source) *sourceState {
+	if n := e.index[source]; n != 0 {
+		return e.sources.touch(n)
 	}
-	if e.sources.full() {
-		e.forgetSource(e.sources.order.oldest)
+	var n uint32
+	if int(e.sources.len()) < e.limits.Sources {
+		n = e.sources.add()
+	} else {
+		n = e.sources.leave()
+		s := e.sources.at(n)
+		e.closeBlock(&e.bySource, &s.block)
+		delete(e.index, s.source)
+		e.sources.clear(n)
 	}
-	return e.sources.add(source)
-}
-
-func (e *Engine) forgetSource(n uint32) {
-	if block := e.sources.value(n).block; block != 0 {
-		e.closeBlock(&e.bySource, block)
-	}
-	e.sources.remove(n)
-}
-
-// closeSourceBlock takes the windows of a source away; the source stays.
-func (e *Engine) closeSourceBlock(i uint32) {
-	e.sources.value(uint32(*e.bySource.owners.at(i))).block = 0
-	e.closeBlock(&e.bySource, i)
+	e.index[source] = n
+	s := e.sources.at(n)
+	s.source = source
+	return s
 }
 
 // forgiveSource takes back what o's user had failed from a source, because
 // o is that user's success.
 func (e *Engine) forgiveSource(s *sourceState, o *observation) {
+	windows := e.bySource.windows(s.block)
+	for i := range e.plans {
+		if p := &e.plans[i]; p.rule.SuccessForgives {
+			e.forgive(&e.bySource, &windows[p.window], o.user, o.at)
+		}
+	}
+	e.tidy(s)
+}
+
+// tidy closes the block of s if nothing is left in it.
+func (e *Engine) tidy(s *sourceState) {
 	if s.block == 0 {
 		return
 	}
 	windows := e.bySource.windows(s.block)
-	left := uint32(0)
-	for i := range e.plans {
-		if p := &e.plans[i]; p.rule.Per == PerSource {
-			if p.rule.SuccessForgives {
-				e.forgive(&e.bySource, &windows[p.window], o.user, o.at)
-			}
-			left |= windows[p.window].first
+	for i := range windows {
+		if windows[i].first != 0 {
+			return
 		}
 	}
-	if left == 0 {
-		e.closeBlock(&e.bySource, s.block)
-		s.block = 0
-	}
+	e.closeBlock(&e.bySource, &s.block)
+	s.failed = 0
 }
 
-// flag puts source n under a decision of r and completes d. What rules that
+// flag puts a source under a decision of r and completes d. What rules that
 // are no harsher than r have counted is used up, and the source is a
 // stranger again: it has to earn its familiarity anew.
-func (e *Engine) flag(n uint32, r *Rule, d Decision) Decision {
-	s := e.sources.value(n)
+func (e *Engine) flag(s *sourceState, r *Rule, d Decision) Decision {
 	s.offences = offence(s.offences, s.until, e.now, r)
 	s.until = e.now + int64(r.Lasts(int(s.offences)))
 	s.action = r.Action
 	s.familiar = familiarity{}
 	if s.block != 0 {
 		windows := e.bySource.windows(s.block)
-		left := uint32(0)
 		for i := range e.plans {
-			if p := &e.plans[i]; p.rule.Per == PerSource {
-				if severity(p.rule.Action) <= severity(r.Action) {
-					e.empty(&e.bySource, &windows[p.window])
-				}
-				left |= windows[p.window].first
+			if p := &e.plans[i]; p.rule.Per == PerSource && severity(p.rule.Action) <= severity(r.Action) {
+				e.empty(&e.bySource, &windows[p.window])
 			}
 		}
-		if left == 0 {
-			e.closeBlock(&e.bySource, s.block)
-			s.block = 0
-		}
+		e.tidy(s)
 	}
-	d.Target = Target{Prefix: e.sources.key(n).Prefix()}
+	d.Target = Target{Prefix: s.source.Prefix()}
 	d.Action = r.Action
 	d.Rate = r.Rate
 	d.Since = instant(e.now)

@@ -16,6 +16,7 @@ type nameTable struct {
 type nameSlot struct {
 	name string
 	refs uint32
+	user uint32 // number of the user of that name, 0 for none; it holds a reference
 }
 
 // refer returns the number of name and counts one more reference to it.

@@ -19,47 +19,47 @@ func (e *Engine) SetRules(rules []Rule) error {
 	for i := range old {
 		moves[i] = slices.IndexFunc(e.plans, func(p plan) bool { return p.rule.definition() == old[i].rule.definition() })
 	}
-	moveSide(e, PerSource, &oldSource, old, moves, func(n, block uint32) { e.sources.value(n).block = block })
-	moveSide(e, PerUser, &oldUser, old, moves, func(n, block uint32) { e.users.value(n).block = block })
-	for n := e.users.order.newest; n != 0; n = e.users.order.links[n].older {
-		if u := e.users.value(n); u.until != 0 {
-			if to := moves[u.guard]; to >= 0 {
-				u.guard = uint8(to)
-			} else {
-				u.guard, u.until = 0, min(u.until, e.now)
-			}
+	for n := uint32(1); n <= e.sources.len(); n++ {
+		e.move(&e.bySource, &oldSource, &e.sources.at(n).tally, old, moves, PerSource)
+	}
+	for n := uint32(1); n <= e.users.len(); n++ {
+		u := e.users.at(n)
+		e.move(&e.byUser, &oldUser, &u.tally, old, moves, PerUser)
+		if u.until == 0 {
+			continue
+		}
+		if to := moves[u.guard]; to >= 0 {
+			u.guard = uint8(to)
+		} else {
+			u.guard, u.until = 0, min(u.until, e.now)
 		}
 	}
+	e.bySource.hand, e.byUser.hand = oldSource.hand, oldUser.hand
 	return nil
 }
 
-// moveSide moves every block of a side into the new one, in the order of
-// their last counting, and empties the windows of rules that are gone.
-func moveSide(e *Engine, per Per, from *side, old []plan, moves []int, moved func(number, block uint32)) {
-	to := &e.bySource
-	if per == PerUser {
-		to = &e.byUser
+// move takes the windows of t from one side to the next, and empties those
+// of rules that are gone.
+func (e *Engine) move(to, from *side, t *tally, old []plan, moves []int, per Per) {
+	if t.block == 0 {
+		return
 	}
-	for b := from.order.oldest; b != 0; b = from.order.links[b].newer {
-		windows := from.windows(b)
-		number := uint32(*from.owners.at(b))
-		block := uint32(0)
-		for i := range old {
-			if old[i].rule.Per != per {
-				continue
-			}
-			w := &windows[old[i].window]
-			if moves[i] < 0 || w.first == 0 {
-				e.empty(from, w)
-				continue
-			}
-			if block == 0 {
-				block = to.open(number)
-			}
-			to.windows(block)[e.plans[moves[i]].window] = *w
-			to.held += int(w.length)
+	windows := from.windows(t.block)
+	t.block = 0
+	for i := range old {
+		if old[i].rule.Per != per {
+			continue
 		}
-		moved(number, block)
+		w := &windows[old[i].window]
+		if moves[i] < 0 || w.first == 0 {
+			e.empty(from, w)
+			continue
+		}
+		if t.block == 0 {
+			t.block = to.open()
+		}
+		to.windows(t.block)[e.plans[moves[i]].window] = *w
+		to.held += int(w.length)
 	}
 }
 
@@ -68,11 +68,8 @@ func moveSide(e *Engine, per Per, from *side, old []plan, moves []int, moved fun
 // prefix releases every source in it.
 func (e *Engine) Release(t Target) {
 	if t.User != "" {
-		if n := e.users.index[e.names.index[t.User]]; n != 0 {
-			u := e.users.value(n)
-			if u.block != 0 {
-				e.closeUserBlock(u.block)
-			}
+		if u := e.userNamed(t.User); u != nil {
+			e.closeBlock(&e.byUser, &u.block)
 			u.until, u.offences, u.guard = 0, 0, 0
 		}
 		return
@@ -82,25 +79,30 @@ func (e *Engine) Release(t Target) {
 		return
 	}
 	if single(p) {
-		e.releaseSource(e.sources.index[SourceOf(p.Addr())])
+		if n := e.index[SourceOf(p.Addr())]; n != 0 {
+			e.releaseSource(e.sources.at(n))
+		}
 		return
 	}
-	for n := e.sources.order.newest; n != 0; n = e.sources.order.links[n].older {
-		if p.Contains(e.sources.key(n).Prefix().Addr()) {
-			e.releaseSource(n)
+	for n := uint32(1); n <= e.sources.len(); n++ {
+		if s := e.sources.at(n); p.Contains(s.source.Prefix().Addr()) {
+			e.releaseSource(s)
 		}
 	}
 }
 
-func (e *Engine) releaseSource(n uint32) {
-	if n == 0 {
-		return
+// userNamed returns the state of a user, nil if there is none.
+func (e *Engine) userNamed(name string) *userState {
+	i := e.names.index[name[:min(len(name), maxNameLen)]]
+	if i == 0 || e.names.slots.at(i).user == 0 {
+		return nil
 	}
-	s := e.sources.value(n)
-	if s.block != 0 {
-		e.closeSourceBlock(s.block)
-	}
-	s.until, s.offences, s.action = 0, 0, 0
+	return e.users.at(e.names.slots.at(i).user)
+}
+
+func (e *Engine) releaseSource(s *sourceState) {
+	e.closeBlock(&e.bySource, &s.block)
+	s.until, s.offences, s.action, s.failed = 0, 0, 0, 0
 }
 
 // single reports whether p, in judged form, is one source.

@@ -2,17 +2,17 @@ package policy
 
 // userState is what is known of a user beside its windows.
 type userState struct {
-	homes    homes
-	until    int64  // end of the latest guard, 0 for none
-	block    uint32 // its windows, 0 for none
+	homes homes
+	until int64  // end of the latest guard, 0 for none
+	name  uint32 // number in the name table
+	tally
 	offences uint16
 	guard    uint8 // number of the rule that guards, from 0; only while guarded
 }
 
 // observeUser judges the sources of a user for what they did in its name.
 func (e *Engine) observeUser(source Source, plans []*plan, o *observation, success bool, out []Decision) []Decision {
-	n := e.user(o.user)
-	u := e.users.value(n)
+	u := e.user(o.user)
 	if o.at < u.until {
 		return e.observeGuarded(u, source, o, success, out)
 	}
@@ -21,10 +21,7 @@ func (e *Engine) observeUser(source Source, plans []*plan, o *observation, succe
 		if p.rule.SpareKnown != 0 && u.homes.familiar(source, o.at, p.rule.SpareKnown) {
 			continue
 		}
-		if u.block == 0 {
-			u.block = e.byUser.open(n)
-		}
-		if e.add(&e.byUser, u.block, p, o) && fired == nil {
+		if e.add(&e.byUser, &u.tally, p, o) && fired == nil {
 			fired = p
 		}
 	}
@@ -32,7 +29,7 @@ func (e *Engine) observeUser(source Source, plans []*plan, o *observation, succe
 		u.homes.learn(source, o.at)
 	}
 	if fired != nil {
-		out = e.guard(u, fired, o.user, out)
+		out = e.guard(u, fired, out)
 	}
 	return out
 }
@@ -52,14 +49,14 @@ func (e *Engine) observeGuarded(u *userState, source Source, o *observation, suc
 }
 
 // guard puts a user under guard and judges the sources that brought it there.
-func (e *Engine) guard(u *userState, p *plan, user uint32, out []Decision) []Decision {
+func (e *Engine) guard(u *userState, p *plan, out []Decision) []Decision {
 	r := p.rule
 	w := &e.byUser.windows(u.block)[p.window]
 	u.offences = offence(u.offences, u.until, e.now, r)
 	u.until = e.now + int64(r.Lasts(int(u.offences)))
 	u.guard = uint8(p.number)
 
-	who := e.names.name(user)
+	who := e.names.name(u.name)
 	numbers := e.userReason(r, w)
 	out = append(out, Decision{
 		Target:   Target{User: who},
@@ -81,45 +78,40 @@ func (e *Engine) guard(u *userState, p *plan, user uint32, out []Decision) []Dec
 			Evidence: e.evidenceOf(parts[s]),
 		}, out)
 	}
-	e.closeBlock(&e.byUser, u.block)
-	u.block = 0
+	e.closeBlock(&e.byUser, &u.block)
 	return out
 }
 
 // flagFor flags source for what it did in u's name, unless a decision at
 // least as harsh stands.
 func (e *Engine) flagFor(u *userState, source Source, r *Rule, at int64, d Decision, out []Decision) []Decision {
-	n := e.source(source)
-	if severity(e.sources.value(n).under(at)) >= severity(r.Action) {
+	s := e.source(source)
+	if severity(s.under(at)) >= severity(r.Action) {
 		return out
 	}
 	u.homes.forget(source)
-	return append(out, e.flag(n, r, d))
+	return append(out, e.flag(s, r, d))
 }
 
-// user returns the number of a user in the table, entering it if it is new.
-func (e *Engine) user(name uint32) uint32 {
-	if n := e.users.find(name); n != 0 {
-		return n
+// user returns the state of the user with that name, entering it if it is
+// new.
+func (e *Engine) user(name uint32) *userState {
+	entry := e.names.slots.at(name)
+	if entry.user != 0 {
+		return e.users.touch(entry.user)
 	}
-	if e.users.full() {
-		e.forgetUser(e.users.order.oldest)
+	if int(e.users.len()) < e.limits.Users {
+		entry.user = e.users.add()
+	} else {
+		entry.user = e.users.leave()
+		old := e.users.at(entry.user)
+		e.closeBlock(&e.byUser, &old.block)
+		e.names.slots.at(old.name).user = 0
+		e.names.release(old.name)
+		e.users.clear(entry.user)
 	}
 	e.names.again(name)
-	return e.users.add(name)
-}
-
-func (e *Engine) forgetUser(n uint32) {
-	if block := e.users.value(n).block; block != 0 {
-		e.closeBlock(&e.byUser, block)
-	}
-	name := e.users.key(n)
-	e.users.remove(n)
-	e.names.release(name)
-}
-
-// closeUserBlock takes the windows of a user away; the user stays.
-func (e *Engine) closeUserBlock(i uint32) {
-	e.users.value(uint32(*e.byUser.owners.at(i))).block = 0
-	e.closeBlock(&e.byUser, i)
+	u := e.users.at(entry.user)
+	u.name = name
+	return u
 }

@@ -34,6 +34,8 @@ type window struct {
 	first, last uint32
 	length      uint32 // observations
 	recipients  uint32 // their recipients
+	oldest      int64  // time of first
+	newest      int64  // time of last
 }
 
 // reached reports whether w holds as much as r asks for.
@@ -47,24 +49,19 @@ func (w *window) reached(r *Rule) bool {
 // side holds the windows of all sources, or of all users, in blocks of one
 // window a rule, only for those who have something counted.
 type side struct {
-	width  int         // windows a block
-	owners pool[owner] // one a block
-	cells  [][]window  // the windows, in chunks as the owners
-	order  recency     // blocks by last counting
-	held   int         // observations in all windows
+	width int        // windows a block
+	taken pool[bool] // numbers the blocks
+	cells [][]window // their windows, in chunks as the numbers
+	held  int        // observations in all windows
+	hand  uint32     // the source or user that makeRoom looked at last
 }
 
-// owner is the number of a block's source or user in its table.
-type owner uint32
-
-// open returns a new block for the source or user of that number.
-func (s *side) open(number uint32) uint32 {
-	i := s.owners.take()
-	*s.owners.at(i) = owner(number)
+// open returns a new block.
+func (s *side) open() uint32 {
+	i := s.taken.take()
 	if int(i>>chunkBits) == len(s.cells) {
 		s.cells = append(s.cells, make([]window, s.width<<chunkBits))
 	}
-	s.order.add(i)
 	return i
 }
 
@@ -77,7 +74,7 @@ func (s *side) windows(i uint32) []window {
 // count adds o to window w under rule r. It reports whether o counted.
 func (e *Engine) count(s *side, w *window, r *Rule, o *observation) bool {
 	within := int64(r.Within)
-	if w.last != 0 && o.at <= e.seen.at(w.last).at-within {
+	if w.last != 0 && o.at <= w.newest-within {
 		return false
 	}
 	if r.Measure == MeasureUsers || r.Measure == MeasureSources {
@@ -90,7 +87,7 @@ func (e *Engine) count(s *side, w *window, r *Rule, o *observation) bool {
 		}
 	}
 	e.link(s, w, o)
-	for oldest := e.seen.at(w.last).at - within; e.seen.at(w.first).at <= oldest; {
+	for w.oldest <= w.newest-within {
 		e.unlink(s, w, 0, w.first)
 	}
 	return true
@@ -119,7 +116,7 @@ func (e *Engine) link(s *side, w *window, o *observation) {
 	w.length++
 	w.recipients += o.recipients
 	before := uint32(0)
-	if w.last != 0 && e.seen.at(w.last).at <= o.at {
+	if w.last != 0 && w.newest <= o.at {
 		before = w.last
 	} else {
 		for j := w.first; j != 0 && e.seen.at(j).at <= o.at; j = e.seen.at(j).next {
@@ -127,13 +124,13 @@ func (e *Engine) link(s *side, w *window, o *observation) {
 		}
 	}
 	if before == 0 {
-		n.next, w.first = w.first, i
+		n.next, w.first, w.oldest = w.first, i, o.at
 	} else {
 		b := e.seen.at(before)
 		n.next, b.next = b.next, i
 	}
 	if n.next == 0 {
-		w.last = i
+		w.last, w.newest = i, o.at
 	}
 }
 
@@ -142,11 +139,17 @@ func (e *Engine) unlink(s *side, w *window, before, i uint32) {
 	o := e.seen.at(i)
 	if before == 0 {
 		w.first = o.next
+		if o.next != 0 {
+			w.oldest = e.seen.at(o.next).at
+		}
 	} else {
 		e.seen.at(before).next = o.next
 	}
 	if w.last == i {
 		w.last = before
+		if before != 0 {
+			w.newest = e.seen.at(before).at
+		}
 	}
 	w.length--
 	w.recipients -= o.recipients
@@ -177,47 +180,83 @@ func (e *Engine) forgive(s *side, w *window, user uint32, at int64) {
 	}
 }
 
-// emptyAll takes everything out of block i.
-func (e *Engine) emptyAll(s *side, i uint32) {
-	windows := s.windows(i)
-	for j := range windows {
-		e.empty(s, &windows[j])
+// closeBlock gives back a block with all it holds. No block is fine.
+func (e *Engine) closeBlock(s *side, block *uint32) {
+	if *block == 0 {
+		return
 	}
+	windows := s.windows(*block)
+	for i := range windows {
+		e.empty(s, &windows[i])
+	}
+	s.taken.give(*block)
+	*block = 0
 }
 
-// closeBlock gives back block i with all it holds.
-func (e *Engine) closeBlock(s *side, i uint32) {
-	e.emptyAll(s, i)
-	s.order.drop(i)
-	s.owners.give(i)
-}
-
-// makeRoom sees to it that another observation may be taken. When memory is
-// used up, whoever counted least recently starts from nothing, on the side
-// that holds more. An attacker who wants to push out a count needs as many
-// counted failures from other sources as the whole memory holds, each source
-// fewer than a threshold, all within the time between two failures of the
+// makeRoom sees to it that one more observation may be taken. When memory is
+// used up, what was counted for one source or user is given up, on the side
+// that holds more, going round all of them. Who has counted since the last
+// round stays for one more. An attacker who wants to push out a count needs
+// as many counted failures from other sources as the whole memory holds,
+// each source staying under every threshold, all between two failures of the
 // source that is to be forgotten. keep is the block that is being counted
-// in; if there is no other, its own oldest observation goes.
-func (e *Engine) makeRoom(s *side, keep uint32, w *window) {
+// in; if there is no other, its own window w begins anew.
+func (e *Engine) makeRoom(keep uint32, s *side, w *window) {
 	for e.seen.used >= e.limits.Observations {
-		from, forget := &e.bySource, e.closeSourceBlock
+		from := &e.bySource
 		if e.byUser.held > e.bySource.held {
-			from, forget = &e.byUser, e.closeUserBlock
+			from = &e.byUser
 		}
-		victim := from.order.oldest
-		if from == s && victim == keep {
-			victim = from.order.links[victim].newer
-		}
-		switch {
-		case victim != 0:
-			forget(victim)
-		case w.first != 0:
-			e.unlink(s, w, 0, w.first)
-		default:
-			e.emptyAll(s, keep)
+		if !e.giveUp(from, keep, s == from) {
+			if w.first == 0 {
+				windows := s.windows(keep)
+				for i := range windows {
+					e.empty(s, &windows[i])
+				}
+				return
+			}
+			e.empty(s, w)
 		}
 	}
+}
+
+// giveUp closes the next block of a side whose owner has not counted for a
+// round, and reports false if there is none but keep.
+func (e *Engine) giveUp(s *side, keep uint32, same bool) bool {
+	if s.taken.used == 0 || same && s.taken.used == 1 {
+		return false
+	}
+	entries := e.sources.len()
+	if s == &e.byUser {
+		entries = e.users.len()
+	}
+	for {
+		if s.hand++; s.hand > entries {
+			s.hand = 1
+		}
+		t := e.tallyOf(s, s.hand)
+		switch {
+		case t.block == 0 || same && t.block == keep:
+		case t.counted:
+			t.counted = false
+		default:
+			e.closeBlock(s, &t.block)
+			return true
+		}
+	}
+}
+
+// tally leads from a source or a user to what is counted for it.
+type tally struct {
+	block   uint32 // its windows, 0 for none
+	counted bool   // since makeRoom last came by
+}
+
+func (e *Engine) tallyOf(s *side, number uint32) *tally {
+	if s == &e.bySource {
+		return &e.sources.at(number).tally
+	}
+	return &e.users.at(number).tally
 }
 
 func instant(at int64) time.Time { return time.Unix(0, at).UTC() }
