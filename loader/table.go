@@ -91,7 +91,7 @@ func (t *table[K]) putMany(keys []K, values []datapathEntry) error {
 // succeed gives values the counters that stand under their keys.
 func (t *table[K]) succeed(keys []K, values []datapathEntry) error {
 	for i := range keys {
-		old, found, err := t.get(keys[i])
+		old, found, err := t.get(keys[i], values[i].Bits)
 		if err != nil {
 			return err
 		}
@@ -105,7 +105,7 @@ func (t *table[K]) succeed(keys []K, values []datapathEntry) error {
 // replaceAll writes rows one by one, those that need writing.
 func (t *table[K]) replaceAll(keys []K, values []datapathEntry) error {
 	for i := range keys {
-		old, found, err := t.get(keys[i])
+		old, found, err := t.get(keys[i], values[i].Bits)
 		if err != nil {
 			return err
 		}
@@ -144,10 +144,12 @@ func (t *table[K]) delete(keys []K) error {
 	return nil
 }
 
-func (t *table[K]) get(key K) (value datapathEntry, found bool, err error) {
+// get returns the row under this very key, whose prefix is bits long. A trie
+// answers with the longest match, which may be a shorter prefix's.
+func (t *table[K]) get(key K, bits uint32) (value datapathEntry, found bool, err error) {
 	err = t.m.Lookup(&key, &value)
-	if errors.Is(err, ebpf.ErrKeyNotExist) {
-		return value, false, nil
+	if errors.Is(err, ebpf.ErrKeyNotExist) || err == nil && value.Bits != bits {
+		return datapathEntry{}, false, nil
 	}
 	if err != nil {
 		return value, false, fmt.Errorf("look up %s: %w", t.name, err)

@@ -101,15 +101,16 @@ func (t *tables) Get(p netip.Prefix) (Entry, bool, error) {
 	}
 	var value datapathEntry
 	var found bool
+	bits := uint32(p.Bits())
 	switch tableOf(p) {
 	case sources4:
-		value, found, err = t.sources4.get(keyOfSource4(p))
+		value, found, err = t.sources4.get(keyOfSource4(p), bits)
 	case sources6:
-		value, found, err = t.sources6.get(keyOfSource6(p))
+		value, found, err = t.sources6.get(keyOfSource6(p), bits)
 	case prefixes4:
-		value, found, err = t.prefixes4.get(keyOfPrefix4(p))
+		value, found, err = t.prefixes4.get(keyOfPrefix4(p), bits)
 	case prefixes6:
-		value, found, err = t.prefixes6.get(keyOfPrefix6(p))
+		value, found, err = t.prefixes6.get(keyOfPrefix6(p), bits)
 	}
 	if err != nil || !found {
 		return Entry{}, false, err
