@@ -167,10 +167,12 @@ const maxRecipients = 1 << 20
 // in which they came. An event without a source that can be flagged, of an
 // unknown kind, or without a sensible time changes nothing.
 func (e *Engine) Observe(ev *Event, out []Decision) []Decision {
-	if int(ev.Kind) >= len(e.byKind) || !Judged(ev.Source) {
+	if s := ev.Time.Unix(); s <= 0 || s >= maxUnixSeconds {
 		return out
 	}
-	if s := ev.Time.Unix(); s <= 0 || s >= maxUnixSeconds {
+	at := ev.Time.UnixNano()
+	e.now = max(e.now, at)
+	if int(ev.Kind) >= len(e.byKind) || !Judged(ev.Source) {
 		return out
 	}
 	plans := &e.byKind[ev.Kind]
@@ -179,7 +181,7 @@ func (e *Engine) Observe(ev *Event, out []Decision) []Decision {
 		return out
 	}
 	o := observation{
-		at:      ev.Time.UnixNano(),
+		at:      at,
 		line:    ev.Line,
 		addr:    ev.Source.As16(),
 		kind:    ev.Kind,
@@ -189,7 +191,6 @@ func (e *Engine) Observe(ev *Event, out []Decision) []Decision {
 
 		recipients: uint32(min(max(ev.Recipients, 1), maxRecipients)),
 	}
-	e.now = max(e.now, o.at)
 	source := SourceOf(ev.Source)
 	if len(plans.source) > 0 || success {
 		out = e.observeSource(source, plans.source, &o, success, out)
