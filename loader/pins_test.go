@@ -1,0 +1,165 @@
+package loader
+
+import (
+	"bytes"
+	"errors"
+	"fmt"
+	"maps"
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+	"testing"
+
+	"github.com/cilium/ebpf"
+)
+
+func TestReopenTakesOver(t *testing.T) {
+	o := testOptions(t)
+	d := mustOpen(t, o)
+	mustDo(t, d.Put(Entry{Prefix: prefix("192.0.2.1/32"), Action: ActionDrop}, Entry{Prefix: prefix("10.0.0.0/8"), Action: ActionDrop}))
+	run(t, d, syn4("192.0.2.1"))
+	want, counters := collect(t, d), must(d.Counters())
+	mustDo(t, d.Close())
+
+	o.Ports = []uint16{2525}
+	d = mustOpen(t, o)
+	if got := collect(t, d); !maps.Equal(got, want) {
+		t.Errorf("entries %v, want %v", got, want)
+	}
+	if got := must(d.Counters()); !slices.Equal(got, counters) {
+		t.Errorf("counters %v, want %v", got, counters)
+	}
+	if used := fillOf(d, "IPv4 sources").Used; used != 1 {
+		t.Errorf("%d used, want 1", used)
+	}
+	wantExit(t, d, syn4("192.0.2.1"), xdpPass, "other_port")
+	wantExit(t, d, ip4{src: "192.0.2.1"}.wrap(tcp{port: 2525}.bytes()), xdpDrop, "dropped")
+}
+
+func TestSecondOpenIsRefused(t *testing.T) {
+	o := testOptions(t)
+	d := mustOpen(t, o)
+	_, err := Open(o)
+	if !errors.Is(err, ErrInUse) || !strings.Contains(err.Error(), fmt.Sprint("process ", os.Getpid())) {
+		t.Errorf("second Open: %v, want ErrInUse with the process", err)
+	}
+	mustDo(t, d.Close())
+	mustOpen(t, o)
+}
+
+func TestOtherLayout(t *testing.T) {
+	layoutOf := func(change func(*ebpf.CollectionSpec)) string {
+		spec := must(loadDatapath())
+		change(spec)
+		return layoutID(spec)
+	}
+	same := layoutOf(func(*ebpf.CollectionSpec) {})
+	if again := layoutOf(func(*ebpf.CollectionSpec) {}); again != same {
+		t.Errorf("the same program has layouts %s and %s", same, again)
+	}
+	if constant := layoutOf(func(s *ebpf.CollectionSpec) { mustDo(t, s.Variables[datapathVarSimulatedTime].Set(true)) }); constant != same {
+		t.Error("a constant changes the layout")
+	}
+	for name, change := range map[string]func(*ebpf.CollectionSpec){
+		"capacity":   func(s *ebpf.CollectionSpec) { s.Maps[datapathMapSources4].MaxEntries++ },
+		"value size": func(s *ebpf.CollectionSpec) { s.Maps[datapathMapSources4].ValueSize += 8 },
+		"type":       func(s *ebpf.CollectionSpec) { s.Maps[datapathMapSources4].Type = ebpf.LRUHash },
+		"value type": func(s *ebpf.CollectionSpec) {
+			s.Maps[datapathMapSources4].Value = s.Maps[datapathMapCounters].Value
+		},
+		"exits": func(s *ebpf.CollectionSpec) { s.Maps[datapathMapCounters].Key = s.Maps[datapathMapSources4].Key },
+	} {
+		if layoutOf(change) == same {
+			t.Errorf("a change of %s leaves the layout as it is", name)
+		}
+	}
+}
+
+// A pin that does not hold what its name says is not used, and not fatal.
+func TestDamagedPins(t *testing.T) {
+	o := testOptions(t)
+	d := mustOpen(t, o)
+	mustDo(t, d.Put(Entry{Prefix: prefix("192.0.2.1/32"), Action: ActionDrop}))
+	path := filepath.Join(o.Dir, mapsPrefix+d.layout, datapathMapSources4)
+	mustDo(t, os.Remove(path))
+	mustDo(t, d.objects.Prefixes6.Pin(path))
+	mustDo(t, d.Close())
+	mustDo(t, os.MkdirAll(filepath.Join(o.Dir, newPrefix+"0123"), 0o700))
+
+	d = mustOpen(t, o)
+	if got := collect(t, d); len(got) != 0 {
+		t.Errorf("entries %v in new maps", got)
+	}
+	mustDo(t, d.Put(Entry{Prefix: prefix("192.0.2.1/32"), Action: ActionDrop}))
+	mustDo(t, d.Close())
+	d = mustOpen(t, o)
+	if got := collect(t, d); len(got) != 1 {
+		t.Errorf("entries %v after the second start", got)
+	}
+	mustDo(t, d.Remove())
+	if _, err := os.Stat(o.Dir); !errors.Is(err, os.ErrNotExist) {
+		t.Errorf("pin folder after Remove: %v", err)
+	}
+}
+
+func TestNotOnBPFFS(t *testing.T) {
+	o := testOptions(t)
+	o.Dir = filepath.Join(t.TempDir(), "a", "b")
+	_, err := Open(o)
+	if !errors.Is(err, ErrNoBPFFS) || !strings.Contains(err.Error(), "mount -t bpf bpf") {
+		t.Errorf("Open on another file system: %v, want ErrNoBPFFS with a remedy", err)
+	}
+}
+
+func TestOptionsValidate(t *testing.T) {
+	mustDo(t, DefaultOptions().Validate())
+	for name, change := range map[string]func(*Options){
+		"relative folder": func(o *Options) { o.Dir = "weir" },
+		"no folder":       func(o *Options) { o.Dir = "" },
+		"root folder":     func(o *Options) { o.Dir = "/" },
+		"no capacity":     func(o *Options) { o.Capacity = 0 },
+		"huge capacity":   func(o *Options) { o.Capacity = 1 << 40 },
+		"port 0":          func(o *Options) { o.Ports = []uint16{25, 0} },
+		"no logger":       func(o *Options) { o.Logger = nil },
+	} {
+		o := DefaultOptions()
+		change(&o)
+		if o.Validate() == nil {
+			t.Errorf("%s: no error", name)
+		}
+	}
+}
+
+// The verifier's patience is finite, and another kernel's may be shorter.
+func TestVerifierBudget(t *testing.T) {
+	d := mustOpen(t, testOptions(t))
+	n, ok := must(d.objects.WeirXdp.Info()).VerifiedInstructions()
+	if !ok {
+		t.Skip("SKIPPED: this kernel does not tell")
+	}
+	t.Logf("%d instructions verified", n)
+	if n > 20_000 {
+		t.Errorf("%d instructions verified, more than 20,000", n)
+	}
+}
+
+// The committed objects must be the same wherever they are generated.
+func TestObjectsHoldNoPaths(t *testing.T) {
+	for _, name := range must(filepath.Glob("datapath_bpfe[lb].*")) {
+		content := must(os.ReadFile(name))
+		for _, path := range []string{must(os.Getwd()), must(os.UserHomeDir()) + "/", "/usr/", "/home/"} {
+			if bytes.Contains(content, []byte(path)) {
+				t.Errorf("%s contains %q", name, path)
+			}
+		}
+	}
+}
+
+func TestMapNamesFitTheKernel(t *testing.T) {
+	for name := range must(loadDatapath()).Maps {
+		if len(name) > 15 {
+			t.Errorf("map name %q is longer than 15 characters", name)
+		}
+	}
+}
