@@ -5,8 +5,10 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"os/exec"
 	"path/filepath"
 	"strings"
+	"time"
 )
 
 // JournalOptions say which entries of the systemd journal to read.
@@ -77,9 +79,49 @@ func (j *Journal) Name() string {
 // Stats may be called at any time.
 func (j *Journal) Stats() Stats { return j.m.stats() }
 
-// Run follows the journal; see [Input].
+// Run follows the journal; see [Input]. It returns an error wrapping
+// [ErrNoJournalctl] where there is no journalctl.
 func (j *Journal) Run(ctx context.Context, from Position, sink Sink) error {
 	defer j.m.state(StateStopped)
-	<-ctx.Done()
-	return nil
+	command, err := exec.LookPath(j.o.Command)
+	if err != nil {
+		return fmt.Errorf("%s: %w: install systemd, or read the log files with type = \"file\"", j.o.Command, ErrNoJournalctl)
+	}
+	r := newJournalReader(j.o, j.m, from, sink)
+	if from == (Position{}) {
+		// Told at once, lest a restart before the first entry skip any.
+		r.last.Time = time.Now()
+		if err := sink(nil, r.last); err != nil {
+			return err
+		}
+	}
+	pause := minPause
+	for {
+		entries := r.lines
+		err := r.follow(ctx, command)
+		if ctx.Err() != nil {
+			return nil
+		}
+		if err, ok := errors.AsType[sinkError](err); ok {
+			return err.error
+		}
+		if r.lines != entries {
+			pause = minPause
+		}
+		j.m.state(StateRestarting)
+		j.m.trouble(fmt.Errorf("%s ended: %w; starting it again in %v", j.o.Command, err, pause))
+		select {
+		case <-ctx.Done():
+			return nil
+		case <-time.After(pause):
+		}
+		pause = min(2*pause, maxPause)
+	}
 }
+
+// Pauses before journalctl is started again, doubled each time that it gave
+// nothing.
+const (
+	minPause = 250 * time.Millisecond
+	maxPause = 30 * time.Second
+)

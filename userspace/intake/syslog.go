@@ -6,7 +6,10 @@ import (
 	"fmt"
 	"io/fs"
 	"log/slog"
+	"net"
+	"os"
 	"path/filepath"
+	"syscall"
 	"time"
 )
 
@@ -75,9 +78,108 @@ func (s *Syslog) Name() string { return TypeSyslog + ":" + s.o.Path }
 func (s *Syslog) Stats() Stats { return s.m.stats() }
 
 // Run receives messages; see [Input]. The positions it gives are empty:
-// datagrams cannot be read again.
+// datagrams cannot be read again. It returns an error wrapping [ErrInUse] if
+// another process serves the socket, and an error if it cannot be made.
 func (s *Syslog) Run(ctx context.Context, _ Position, sink Sink) error {
 	defer s.m.state(StateStopped)
-	<-ctx.Done()
-	return nil
+	conn, err := listen(s.o.Path, s.o.Mode)
+	if err != nil {
+		return err
+	}
+	q := newQueue(s.o.Queue)
+	done := make(chan error, 1)
+	go func() { done <- q.receive(conn, s.m) }()
+	s.m.state(StateFollowing)
+	err = s.deliver(ctx, q, sink)
+	os.Remove(s.o.Path)
+	conn.Close() // ends receive
+	if received := <-done; err == nil {
+		err = received
+	}
+	return err
 }
+
+// deliver hands what the queue holds to the sink until ctx or the queue ends.
+func (s *Syslog) deliver(ctx context.Context, q *queue, sink Sink) error {
+	var lines uint64
+	var batch []Record
+	names := newNames()
+	for {
+		select {
+		case <-ctx.Done():
+			return nil
+		case _, open := <-q.wake:
+			if !open {
+				return nil
+			}
+		}
+		now := time.Now()
+		first := q.swap()
+		batch = batch[:0]
+		var size uint64
+		for b := range q.taken() {
+			size += uint64(len(b))
+			f := parseFrame(b, now, s.o.Location)
+			if len(f.message) > s.o.MaxLine {
+				f.message = f.message[:s.o.MaxLine]
+				s.m.cut()
+			}
+			if f.time.IsZero() {
+				f.time = now
+			}
+			lines++
+			batch = append(batch, Record{
+				Line: f.message, Time: f.time, Program: names.get(f.program), PID: f.pid, Number: lines,
+			})
+		}
+		if len(batch) == 0 {
+			continue
+		}
+		if err := sink(batch, Position{}); err != nil {
+			return err
+		}
+		s.m.delivered(len(batch), size, now)
+		s.m.lag(now.Sub(first), 0)
+	}
+}
+
+// listen makes the socket, in place of one that nobody serves any more.
+func listen(path string, mode fs.FileMode) (*net.UnixConn, error) {
+	info, err := os.Lstat(path)
+	switch {
+	case errors.Is(err, fs.ErrNotExist):
+	case err != nil:
+		return nil, fmt.Errorf("syslog socket: %w", err)
+	case info.Mode().Type() != fs.ModeSocket:
+		return nil, fmt.Errorf("syslog socket %s: something else has that name; remove it or choose another path", path)
+	default:
+		c, err := net.Dial("unixgram", path)
+		if err == nil {
+			c.Close()
+		}
+		if !errors.Is(err, syscall.ECONNREFUSED) {
+			return nil, fmt.Errorf("syslog socket %s: %w; stop that or choose another path", path, ErrInUse)
+		}
+		if err := os.Remove(path); err != nil {
+			return nil, fmt.Errorf("syslog socket: replace one that nobody serves: %w", err)
+		}
+	}
+	conn, err := net.ListenUnixgram("unixgram", &net.UnixAddr{Name: path, Net: "unixgram"})
+	if errors.Is(err, fs.ErrNotExist) {
+		return nil, fmt.Errorf("syslog socket: folder %s does not exist; make it", filepath.Dir(path))
+	} else if err != nil {
+		return nil, fmt.Errorf("syslog socket: %w", err)
+	}
+	if err := os.Chmod(path, mode); err != nil {
+		conn.Close()
+		os.Remove(path)
+		return nil, fmt.Errorf("syslog socket: %w", err)
+	}
+	// A burst waits in the kernel while this process is not scheduled; more
+	// than net.core.rmem_max is not granted, which is no error.
+	_ = conn.SetReadBuffer(receiveBuffer)
+	return conn, nil
+}
+
+// receiveBuffer is what is asked of the kernel for the socket, in bytes.
+const receiveBuffer = 1 << 20
