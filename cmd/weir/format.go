@@ -1,0 +1,116 @@
+package main
+
+import (
+	"fmt"
+	"strconv"
+	"strings"
+	"time"
+	"unicode"
+
+	"weir/policy"
+)
+
+// printable makes text that others wrote (user names, log lines, comments)
+// safe to show: what is not printable becomes an escape of Go's.
+func printable(s string) string {
+	if !strings.ContainsFunc(s, func(r rune) bool { return !unicode.IsPrint(r) || r == unicode.ReplacementChar }) {
+		return s
+	}
+	quoted := strconv.Quote(s)
+	return strings.ReplaceAll(quoted[1:len(quoted)-1], `\"`, `"`)
+}
+
+// count writes n with its thousands apart: 1,234,567.
+func count[T int | int64 | uint64](n T) string {
+	digits := strconv.FormatInt(int64(n), 10)
+	var b strings.Builder
+	for i, d := range digits {
+		if i > 0 && (len(digits)-i)%3 == 0 && digits[i-1] != '-' {
+			b.WriteByte(',')
+		}
+		b.WriteRune(d)
+	}
+	return b.String()
+}
+
+// plural writes n things.
+func plural[T int | int64 | uint64](n T, thing string) string {
+	if n == 1 {
+		return "1 " + thing
+	}
+	return count(n) + " " + thing + "s"
+}
+
+// rate writes a rate a second or a minute with as few digits as tell it.
+func rate(r float64) string {
+	if r == 0 {
+		return "0"
+	}
+	if r >= 100 {
+		return count(int64(r + 0.5))
+	}
+	return strconv.FormatFloat(r, 'g', 3, 64)
+}
+
+// size writes a number of bytes.
+func size(bytes int64) string {
+	f := float64(bytes)
+	for _, unit := range []string{"B", "KiB", "MiB"} {
+		if f < 1024 {
+			return strconv.FormatFloat(f, 'f', min(len(unit)-1, 1), 64) + " " + unit
+		}
+		f /= 1024
+	}
+	return strconv.FormatFloat(f, 'f', 1, 64) + " GiB"
+}
+
+// span writes d in its two largest units: 3d4h, 12m5s, 45s.
+func span(d time.Duration) string {
+	for _, unit := range []time.Duration{24 * time.Hour, time.Hour} {
+		if d >= unit {
+			d = d.Truncate(map[time.Duration]time.Duration{24 * time.Hour: time.Hour, time.Hour: time.Minute}[unit])
+			break
+		}
+	}
+	return policy.FormatDuration(d)
+}
+
+// ago writes how long t has been.
+func ago(now, t time.Time) string {
+	if t.After(now) {
+		return "in " + span(t.Sub(now)) // a clock was set back
+	}
+	return span(now.Sub(t)) + " ago"
+}
+
+// ahead writes when until comes; nil never does.
+func ahead(now time.Time, until *time.Time) string {
+	switch {
+	case until == nil:
+		return "never"
+	case !until.After(now):
+		return "now"
+	}
+	return "in " + span(until.Sub(now))
+}
+
+// stamp writes t in full, in the zone of now.
+func stamp(now, t time.Time) string {
+	return t.In(now.Location()).Format("2006-01-02 15:04:05 MST")
+}
+
+// limitRate writes a rate a minute as it is given to pin.
+func limitRate(perMinute float64) string {
+	if perMinute <= 0 {
+		return ""
+	}
+	return policy.Rate{Every: time.Duration(float64(time.Minute) / perMinute)}.String()
+}
+
+// seconds writes a duration that came as seconds.
+func seconds(s float64) string {
+	if s < 10 {
+		return fmt.Sprintf("%.1fs", s)
+	}
+	return span(time.Duration(s * float64(time.Second)))
+}

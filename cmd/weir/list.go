@@ -1,0 +1,189 @@
+package main
+
+import (
+	"bufio"
+	"encoding/csv"
+	"encoding/json"
+	"fmt"
+	"io"
+	"iter"
+	"strconv"
+	"text/tabwriter"
+	"time"
+
+	"github.com/spf13/cobra"
+
+	"weir/userspace/control"
+)
+
+func (a *app) listCommand() *cobra.Command {
+	var action, rule, prefix, output string
+	var pinned bool
+	cmd := &cobra.Command{
+		Use:   "list",
+		Short: "List who is flagged, and the pins",
+		Long: `List every decision that stands: users by name, then sources and prefixes by
+address. Numbers of attempts and dropped packets come from the kernel.
+
+JSON is one array of objects with the fields source or user, action, since,
+until (null: never), rule, pinned, reason and dropped; and, where they apply,
+attempts, rate (a minute), burst, in_force and overridden_by. CSV has the same.`,
+		Example: `  weir list
+  weir list --action drop --prefix 203.0.113.0/24
+  weir list --pinned=false -o json | jq -r '.[].source'`,
+		Args:              cobra.NoArgs,
+		ValidArgsFunction: cobra.NoFileCompletions,
+	}
+	f := cmd.Flags()
+	f.StringVar(&action, "action", "", "only this `action`: allow, limit, tarpit, drop, defer or guard")
+	f.BoolVar(&pinned, "pinned", false, "only pins; --pinned=false: only automatic decisions")
+	f.StringVar(&prefix, "prefix", "", "only this `prefix` and what is inside it")
+	f.StringVar(&rule, "rule", "", "only what this `rule` decided")
+	outputFlag(cmd, &output, "table", "json", "csv")
+	mustComplete(cmd, "action", cobra.FixedCompletions([]string{"allow", "limit", "tarpit", "drop", "defer", "guard"}, cobra.ShellCompDirectiveNoFileComp))
+	mustComplete(cmd, "rule", a.completeRules)
+	mustComplete(cmd, "prefix", cobra.NoFileCompletions)
+	cmd.RunE = func(cmd *cobra.Command, _ []string) error {
+		filter := control.Filter{Rule: rule}
+		if action != "" {
+			if err := filter.Action.UnmarshalText([]byte(action)); err != nil {
+				return usage(cmd, err)
+			}
+		}
+		if cmd.Flags().Changed("pinned") {
+			filter.Pinned = &pinned
+		}
+		if prefix != "" {
+			p, err := control.ParsePrefix(prefix)
+			if err != nil {
+				return usage(cmd, err)
+			}
+			filter.Prefix = p
+		}
+		write, err := a.rowWriter(cmd, output)
+		if err != nil {
+			return err
+		}
+		client, err := a.client(cmd)
+		if err != nil {
+			return err
+		}
+		defer client.Close()
+		out := bufio.NewWriterSize(a.stdout, 64<<10)
+		if err := write(out, client.Decisions(cmd.Context(), filter)); err != nil {
+			return err
+		}
+		return out.Flush()
+	}
+	return cmd
+}
+
+// rowWriter returns what writes rows in the form that -o names.
+func (a *app) rowWriter(cmd *cobra.Command, output string) (func(io.Writer, iter.Seq2[control.Row, error]) error, error) {
+	switch output {
+	case "table":
+		return a.writeTable, nil
+	case "json":
+		return writeJSONRows, nil
+	case "csv":
+		return writeCSVRows, nil
+	}
+	return nil, usagef(cmd, "unknown output %q: want table, json or csv", output)
+}
+
+// tableBlock is how many rows are aligned with one another. A table that is
+// longer is written in blocks, so that a million rows take no memory.
+const tableBlock = 1000
+
+func (a *app) writeTable(out io.Writer, rows iter.Seq2[control.Row, error]) error {
+	w := tabwriter.NewWriter(out, 0, 0, 2, ' ', 0)
+	now, n := a.now(), 0
+	for r, err := range rows {
+		if err != nil {
+			return err
+		}
+		if n == 0 {
+			fmt.Fprintln(w, "TARGET\tACTION\tSINCE\tENDS\tRULE\tATTEMPTS\tDROPPED\tREASON")
+		}
+		fmt.Fprintf(w, "%s\t%s\t%s\t%s\t%s\t%s\t%s\t%s\n", printable(r.Target()), actionWords(&r), ago(now, r.Since), ahead(now, r.Until),
+			ruleWords(&r), count(r.Attempts), count(r.Dropped), printable(reasonWords(&r)))
+		if n++; n%tableBlock == 0 {
+			if err := w.Flush(); err != nil {
+				return err
+			}
+		}
+	}
+	if n == 0 {
+		fmt.Fprintln(a.stderr, "nothing is listed")
+	}
+	return w.Flush()
+}
+
+// actionWords tells the action and, of a limit, how much it lets through.
+func actionWords(r *control.Row) string {
+	if r.Rate == 0 {
+		return r.Action.String()
+	}
+	return r.Action.String() + " " + limitRate(r.Rate)
+}
+
+func ruleWords(r *control.Row) string {
+	if r.Pinned {
+		return "(pin)"
+	}
+	return printable(r.Rule)
+}
+
+func reasonWords(r *control.Row) string {
+	if r.OverriddenBy == "" {
+		return r.Reason
+	}
+	return "[overridden by " + r.OverriddenBy + "] " + r.Reason
+}
+
+func writeJSONRows(out io.Writer, rows iter.Seq2[control.Row, error]) error {
+	separator := "[\n"
+	for r, err := range rows {
+		if err != nil {
+			return err
+		}
+		line, err := json.Marshal(&r)
+		if err != nil {
+			return fmt.Errorf("write row: %w", err)
+		}
+		if _, err := fmt.Fprintf(out, "%s%s", separator, line); err != nil {
+			return err
+		}
+		separator = ",\n"
+	}
+	end := "\n]\n"
+	if separator == "[\n" {
+		end = "[]\n"
+	}
+	_, err := io.WriteString(out, end)
+	return err
+}
+
+func writeCSVRows(out io.Writer, rows iter.Seq2[control.Row, error]) error {
+	w := csv.NewWriter(out)
+	header := []string{"source", "user", "action", "since", "until", "rule", "pinned", "reason", "dropped", "attempts", "rate", "burst", "in_force", "overridden_by"}
+	if err := w.Write(header); err != nil {
+		return err
+	}
+	for r, err := range rows {
+		if err != nil {
+			return err
+		}
+		until := ""
+		if r.Until != nil {
+			until = r.Until.Format(time.RFC3339Nano)
+		}
+		if err := w.Write([]string{r.Source, r.User, r.Action.String(), r.Since.Format(time.RFC3339Nano), until, r.Rule, strconv.FormatBool(r.Pinned), r.Reason,
+			strconv.FormatUint(r.Dropped, 10), strconv.FormatUint(r.Attempts, 10), strconv.FormatFloat(r.Rate, 'g', -1, 64), strconv.Itoa(r.Burst),
+			strconv.FormatBool(r.InForce), r.OverriddenBy}); err != nil {
+			return err
+		}
+	}
+	w.Flush()
+	return w.Error()
+}

@@ -1,0 +1,151 @@
+package main
+
+import (
+	"fmt"
+	"slices"
+	"strings"
+	"text/tabwriter"
+	"time"
+
+	"github.com/spf13/cobra"
+
+	"weir/userspace/control"
+)
+
+func (a *app) statusCommand() *cobra.Command {
+	var output string
+	cmd := &cobra.Command{
+		Use:   "status",
+		Short: "Show how the agent is and what it sees",
+		Long: `Show the agent's mode, the interfaces and how it is attached to each, what the
+kernel does with packets, how far the logs are read and what was lost of them,
+how full the table is, and the last errors.`,
+		Example: `  weir status
+  weir status -o json | jq '.intakes[].lag_seconds'`,
+		Args:              cobra.NoArgs,
+		ValidArgsFunction: cobra.NoFileCompletions,
+	}
+	outputFlag(cmd, &output, "text", "json")
+	cmd.RunE = func(cmd *cobra.Command, _ []string) error {
+		client, err := a.client(cmd)
+		if err != nil {
+			return err
+		}
+		defer client.Close()
+		st, err := client.Status(cmd.Context())
+		if err != nil {
+			return err
+		}
+		return show(cmd, a.stdout, output, st, a.tellStatus)
+	}
+	return cmd
+}
+
+// tellStatus writes st in columns: what, and how it is.
+func (a *app) tellStatus(st *control.Status) error {
+	b, now := &blocks{out: a.stdout}, a.now()
+	b.linef("weir %s, mode %s, up %s, pid %d", printable(st.Version), st.Mode, span(time.Duration(st.Uptime*float64(time.Second))), st.PID)
+	b.linef("")
+	b.table(0, func(b *blocks) {
+		b.linef("ports\t%s", strings.Trim(fmt.Sprint(st.Ports), "[]"))
+		for i := range st.Interfaces {
+			b.linef("interface\t%s: %s", printable(st.Interfaces[i].Name), attachWords(&st.Interfaces[i]))
+		}
+		if len(st.Interfaces) == 0 {
+			b.linef("interface\tNONE: nothing is enforced")
+		}
+		b.linef("decisions\t%s", decisionWords(&st.Decisions))
+		b.linef("table\t%s of %s entries (%s %%)", count(st.Table.Used), count(st.Table.Capacity), rate(percent(st.Table.Used, st.Table.Capacity)))
+		b.linef("store\t%s", storeWords(now, &st.Store))
+		for i := range st.Intakes {
+			tellIntake(b, &st.Intakes[i])
+		}
+	})
+	if len(st.Counters) > 0 {
+		b.linef("")
+		b.table(tabwriter.AlignRight, func(b *blocks) {
+			b.linef("packets\ttotal\ta second\t")
+			for _, c := range st.Counters {
+				b.linef("%s\t%s\t%s\t", printable(c.Name), count(c.Packets), rate(c.Rate))
+			}
+		})
+	}
+	if len(st.Errors) > 0 {
+		b.linef("\nlast errors")
+	}
+	b.table(0, func(b *blocks) {
+		for _, e := range st.Errors {
+			times := ""
+			if e.Count > 1 {
+				times = fmt.Sprintf(" (%s times)", count(e.Count))
+			}
+			b.linef("  %s\t%s%s", ago(now, e.Time), printable(e.Text), times)
+		}
+	})
+	return b.err
+}
+
+func attachWords(i *control.Interface) string {
+	words := "attached, " + i.Mode + " XDP"
+	if i.Mode == "none" {
+		words = "NOT ATTACHED"
+	}
+	if i.Reason != "" {
+		words += " (" + printable(i.Reason) + ")"
+	}
+	return words
+}
+
+func decisionWords(d *control.Decisions) string {
+	var actions []string
+	for action, n := range d.ByAction {
+		actions = append(actions, fmt.Sprintf("%s %s", count(n), action))
+	}
+	slices.Sort(actions)
+	words := count(d.Total)
+	if len(actions) > 0 {
+		words += ": " + strings.Join(actions, ", ")
+	}
+	words += fmt.Sprintf("; %s pinned, %s about users", count(d.Pinned), count(d.Users))
+	if d.Suspended > 0 {
+		words += fmt.Sprintf(", %s overridden", count(d.Suspended))
+	}
+	return words
+}
+
+func percent(part, whole int) float64 {
+	if whole == 0 {
+		return 0
+	}
+	return 100 * float64(part) / float64(whole)
+}
+
+func storeWords(now time.Time, s *control.Store) string {
+	words := fmt.Sprintf("%s, %s, ", printable(s.Path), size(s.Bytes))
+	if s.Checkpoint == nil {
+		words += "no checkpoint yet"
+	} else {
+		words += "checkpoint " + ago(now, *s.Checkpoint)
+	}
+	if s.Error != "" {
+		words += "; FAILING: " + printable(s.Error)
+	}
+	return words
+}
+
+// tellIntake writes how far one input is read.
+func tellIntake(b *blocks, in *control.Intake) {
+	lost := "nothing lost"
+	if in.Lost > 0 {
+		lost = strings.ToUpper(plural(in.Lost, "line")) + " LOST"
+	}
+	b.linef("intake\t%s (%s): %s, %s a second, %s; lag %s, %s", printable(in.Name), in.Type, plural(in.Lines, "line"), rate(in.Rate),
+		plural(in.Events, "event"), seconds(in.Lag), lost)
+	if in.NotUnderstood > 0 {
+		b.linef("\t%s with an address not understood, the last:", plural(in.NotUnderstood, "line"))
+		b.linef("\t  %s", printable(in.Sample))
+	}
+	if in.Error != "" {
+		b.linef("\tFAILING: %s", printable(in.Error))
+	}
+}
