@@ -3,55 +3,271 @@ package policy
 import (
 	"iter"
 	"net/netip"
+	"slices"
+	"strings"
 	"time"
+
+	"github.com/gaissmai/bart"
 )
 
 // Ledger knows every decision, pin and allowed prefix, and what follows from
-// them for each prefix. The zero Ledger is not usable; see NewLedger.
-type Ledger struct{}
+// them for each prefix. It is not safe for concurrent use. The zero Ledger is
+// not usable; see NewLedger.
+//
+// Targets are kept in judged form (JudgedPrefix): an allowed single IPv6
+// address allows its /64.
+//
+// # What is in force
+//
+//  1. Allow always wins. An allow, configured or pinned, silences every other
+//     decision on its prefix and on all prefixes inside it, whatever their
+//     lengths. It is in force itself.
+//  2. A pin silences the automatic decision on the same prefix. It also
+//     silences automatic decisions on prefixes inside its own, except those
+//     harsher than the longest pin around them (limit < tarpit < drop): what
+//     the operator laid down is never softened by a rule, and limiting a net
+//     does not shelter who attacks from it.
+//  3. Everything else is in force, and of what is in force the longest prefix
+//     that covers an address decides about it.
+//
+// Hence a kernel that looks a source up exactly, and then by the longest
+// matching prefix, in what InForce yields, does what is meant.
+//
+// Decisions on users are kept and expire with the others; nothing of the
+// above is about them.
+type Ledger struct {
+	entries bart.Table[*entry]
+	users   map[string]*entry
+	allowed []*entry // by the configuration
+	expiry  expiryHeap
+	touched []*entry // of the call at hand: entries whose standing may have changed
+}
+
+// entry is what is known of one target.
+type entry struct {
+	target     Target
+	pin        *Decision
+	automatic  *Decision
+	configured *Decision // the configuration's allow list names the prefix
+	inForce    *Decision
+	before     *Decision // in force before the call at hand
+	touched    bool
+}
 
 // Change is a difference in what is in force. Decision is nil where nothing
-// is any more.
+// is any more. Whoever holds one must not change what it points at.
 type Change struct {
 	Prefix   netip.Prefix
 	Decision *Decision
 }
 
-// Concern is one decision that covers a looked-up prefix.
-type Concern struct {
-	Decision *Decision
-	Wins     bool   // this one decides about the prefix
-	Why      string // why it wins or does not, in plain words
+// NewLedger returns an empty ledger.
+func NewLedger() *Ledger { return &Ledger{users: make(map[string]*entry)} }
+
+// ConfiguredReason is the reason of an allow that the configuration made.
+const ConfiguredReason = "allowed by the configuration"
+
+// SetAllow replaces the configured allow list. Like every method that
+// returns changes it names each prefix at most once, and only if what
+// enforcement sees of it (action, rate, end) is different.
+func (l *Ledger) SetAllow(prefixes []netip.Prefix) []Change {
+	before := l.allowed
+	for _, e := range before {
+		e.configured = nil
+	}
+	l.allowed = nil
+	for _, p := range prefixes {
+		if p = JudgedPrefix(p); !p.IsValid() {
+			continue
+		}
+		if e := l.entry(Target{Prefix: p}); e.configured == nil {
+			e.configured = &Decision{Target: e.target, Action: Allow, Reason: ConfiguredReason}
+			l.allowed = append(l.allowed, e)
+		}
+	}
+	for _, e := range slices.Concat(before, l.allowed) {
+		l.settleWithin(e)
+	}
+	return l.changes()
 }
 
-// NewLedger returns an empty ledger.
-func NewLedger() *Ledger { return &Ledger{} }
+// Put enters decisions and pins. One on the same target and of the same kind
+// (pin or automatic) as an earlier one replaces it. A decision that has ended
+// at now, or whose target is not valid, is left out; one to release takes the
+// automatic decision away. A million at once are fine; what is put at once is
+// held in one piece of memory until all of it is gone.
+func (l *Ledger) Put(now time.Time, decisions ...Decision) []Change {
+	kept := slices.Clone(decisions)
+	l.expiry.grow(len(kept))
+	for i := range kept {
+		d := &kept[i]
+		if d.User == "" {
+			if d.Prefix = JudgedPrefix(d.Prefix); !d.Prefix.IsValid() {
+				continue
+			}
+		}
+		if d.Action == Release {
+			l.remove(d.Target, d.Pinned, !d.Pinned)
+			continue
+		}
+		if d.Ended(now) {
+			continue
+		}
+		e := l.entry(d.Target)
+		place := e.place(d.Pinned)
+		if *place != nil {
+			l.outdated(1)
+		}
+		*place = d
+		l.expiry.push(d)
+		l.settleFor(e, d.Pinned)
+	}
+	return l.changes()
+}
 
-// SetAllow replaces the configured allow list.
-func (l *Ledger) SetAllow(prefixes []netip.Prefix) []Change { return nil }
-
-// Put enters decisions and pins.
-func (l *Ledger) Put(now time.Time, decisions ...Decision) []Change { return nil }
-
-// Remove takes away the pin, the automatic decision or both of target.
+// Remove takes away the pin, the automatic decision or both of target, and
+// returns what it took.
 func (l *Ledger) Remove(target Target, pins, automatic bool) (removed []Decision, changes []Change) {
-	return nil, nil
+	target.Prefix = JudgedPrefix(target.Prefix)
+	removed = l.remove(target, pins, automatic)
+	return removed, l.changes()
+}
+
+func (l *Ledger) remove(target Target, pins, automatic bool) (removed []Decision) {
+	e := l.find(target)
+	if e == nil {
+		return nil
+	}
+	for _, pinned := range []bool{true, false} {
+		if place := e.place(pinned); *place != nil && (pinned && pins || !pinned && automatic) {
+			removed = append(removed, **place)
+			l.take(e, pinned)
+		}
+	}
+	return removed
 }
 
 // Expire takes away what has ended at now, in the order of ending.
-func (l *Ledger) Expire(now time.Time) (ended []Decision, changes []Change) { return nil, nil }
+func (l *Ledger) Expire(now time.Time) (ended []Decision, changes []Change) {
+	for {
+		d := l.expiry.popEnded(now)
+		if d == nil {
+			break
+		}
+		l.expiry.lost = max(l.expiry.lost-1, 0)
+		if e := l.find(d.Target); e != nil && *e.place(d.Pinned) == d {
+			ended = append(ended, *d)
+			l.take(e, d.Pinned)
+		}
+	}
+	return ended, l.changes()
+}
 
-// InForce yields what enforcement must hold, sorted by prefix.
-func (l *Ledger) InForce() iter.Seq[*Decision] { return func(func(*Decision) bool) {} }
+// NextExpiry returns when the next decision ends, or false if none does. It
+// may be early: a decision that was replaced counts until its own end.
+func (l *Ledger) NextExpiry() (time.Time, bool) {
+	if len(l.expiry.items) == 0 {
+		return time.Time{}, false
+	}
+	return l.expiry.items[0].Until, true
+}
 
-// All yields every decision and pin, prefixes first, then users, each sorted.
-func (l *Ledger) All() iter.Seq[*Decision] { return func(func(*Decision) bool) {} }
+// take removes the pin or the automatic decision of e.
+func (l *Ledger) take(e *entry, pinned bool) {
+	*e.place(pinned) = nil
+	l.outdated(1)
+	if e.target.User != "" && e.own() == nil {
+		delete(l.users, e.target.User)
+	}
+	l.settleFor(e, pinned)
+}
 
-// Get returns the pin and the automatic decision of exactly this target.
-func (l *Ledger) Get(target Target) (pin, automatic *Decision) { return nil, nil }
+// outdated notes that n more decisions in the heap do not stand any more.
+func (l *Ledger) outdated(n int) {
+	l.expiry.lost += n
+	l.expiry.compact(func(d *Decision) bool {
+		e := l.find(d.Target)
+		return e != nil && *e.place(d.Pinned) == d
+	})
+}
 
-// Lookup returns everything that concerns addr, longest prefix first.
-func (l *Ledger) Lookup(addr netip.Addr) []Concern { return nil }
+func (e *entry) place(pinned bool) **Decision {
+	if pinned {
+		return &e.pin
+	}
+	return &e.automatic
+}
 
-// LookupPrefix returns everything that covers p, longest prefix first.
-func (l *Ledger) LookupPrefix(p netip.Prefix) []Concern { return nil }
+// find returns the entry of a target in judged form, or nil.
+func (l *Ledger) find(t Target) *entry {
+	if t.User != "" {
+		return l.users[t.User]
+	}
+	e, _ := l.entries.Get(t.Prefix)
+	return e
+}
+
+// entry returns the entry of a target in judged form, a new one if need be.
+func (l *Ledger) entry(t Target) *entry {
+	if e := l.find(t); e != nil {
+		return e
+	}
+	e := &entry{target: t}
+	if t.User != "" {
+		e.target.Prefix = netip.Prefix{}
+		l.users[t.User] = e
+	} else {
+		l.entries.Insert(t.Prefix, e)
+	}
+	return e
+}
+
+// InForce yields what enforcement must hold, sorted by prefix. The ledger
+// must not be changed meanwhile.
+func (l *Ledger) InForce() iter.Seq[*Decision] {
+	return func(yield func(*Decision) bool) {
+		for _, e := range l.entries.AllSorted() {
+			if e.inForce != nil && !yield(e.inForce) {
+				return
+			}
+		}
+	}
+}
+
+// All yields every decision and pin, in force or not: prefixes first, then
+// users, each sorted, a pin before the automatic decision on the same target.
+// The configured allow list is not among them. The ledger must not be changed
+// meanwhile.
+func (l *Ledger) All() iter.Seq[*Decision] {
+	return func(yield func(*Decision) bool) {
+		for _, e := range l.entries.AllSorted() {
+			if !e.yield(yield) {
+				return
+			}
+		}
+		users := make([]*entry, 0, len(l.users))
+		for _, e := range l.users {
+			users = append(users, e)
+		}
+		slices.SortFunc(users, func(a, b *entry) int { return strings.Compare(a.target.User, b.target.User) })
+		for _, e := range users {
+			if !e.yield(yield) {
+				return
+			}
+		}
+	}
+}
+
+func (e *entry) yield(yield func(*Decision) bool) bool {
+	return (e.pin == nil || yield(e.pin)) && (e.automatic == nil || yield(e.automatic))
+}
+
+// Get returns the pin and the automatic decision on exactly this target, nil
+// where there is none.
+func (l *Ledger) Get(target Target) (pin, automatic *Decision) {
+	target.Prefix = JudgedPrefix(target.Prefix)
+	if e := l.find(target); e != nil {
+		return e.pin, e.automatic
+	}
+	return nil, nil
+}
