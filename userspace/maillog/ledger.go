@@ -18,33 +18,39 @@ import (
 // back, as long as it says that the attempts lasted, and a backend's line is
 // matched with a frontend that came first only where the stamps allow it.
 type ledger struct {
-	notes  []note                   // a ring
-	count  uint64                   // notes ever written; the next one's number + 1
-	newest map[policy.Source]uint64 // number of the source's newest note
+	notes  []note           // a ring
+	count  uint64           // notes ever written; the newest one's number
+	newest map[party]uint64 // number of the party's newest note
 	size   uint64
+}
+
+// party is one side's tellings of a source.
+type party struct {
+	source  policy.Source
+	backend bool
 }
 
 // note is an attempt that one side has told of, or several of a frontend.
 type note struct {
-	source  policy.Source // written to the state as an address
-	Earlier uint64        // number of the source's note before this one, 0: none
-	Unix    int64         // when it was told
-	Reach   int64         // seconds that a frontend's telling looks back
-	User    string        // empty: unknown
-	Place   uint64        // backend: the database that told, hashed; 0: a frontend
-	Left    int32         // attempts that the other side has not told of yet
-	AnyUser bool          // several attempts, of which only the last one's user is known
+	party   party  // written to the state as an address
+	Earlier uint64 // number of the party's note before this one, 0: none
+	Unix    int64  // when it was told
+	Reach   int64  // seconds that a frontend's telling looks back
+	User    string // empty: unknown
+	Place   uint64 // backend: the database that told, hashed
+	Left    int32  // attempts that the other side has not told of yet
+	AnyUser bool   // several attempts, of which only the last one's user is known
 }
 
 const (
 	skew       = 1   // seconds by which two processes' stamps may be disordered
 	chainReach = 10  // seconds in which one attempt asks all databases
-	maxReach   = 600 // seconds after which a note is of no use
-	maxWalk    = 256 // notes of one source that are looked at
+	maxReach   = 600 // seconds that any telling looks back
+	maxWalk    = 64  // notes of one party that are looked at
 )
 
 func newLedger(size uint64) ledger {
-	return ledger{newest: make(map[policy.Source]uint64), size: size}
+	return ledger{newest: make(map[party]uint64), size: size}
 }
 
 // at returns note number n, or nil if it has been overwritten.
@@ -56,86 +62,102 @@ func (l *ledger) at(n uint64) *note {
 }
 
 func (l *ledger) write(n note) {
-	n.Earlier = l.newest[n.source]
+	n.Earlier = l.newest[n.party]
 	l.count++
 	at := (l.count - 1) % l.size
 	if uint64(len(l.notes)) < l.size {
 		l.notes = append(l.notes, n)
 	} else {
-		gone := l.notes[at].source
+		gone := l.notes[at].party
 		if l.newest[gone] == l.count-l.size {
 			delete(l.newest, gone)
 		}
 		l.notes[at] = n
 	}
-	l.newest[n.source] = l.count
+	l.newest[n.party] = l.count
 }
 
 // backend notes that a database refused an attempt, and reports whether that
-// is news. A user may be looked for in several databases; the one that was
-// asked first stands for the attempt.
+// is news.
 func (l *ledger) backend(s policy.Source, user string, t time.Time, place uint64) bool {
 	now := t.Unix()
-	fresh := note{source: s, Unix: now, User: user, Place: place, Left: 1}
-	first := true // no note of this database for this user has been met
-	n := l.newest[s]
+	if l.isChained(s, user, now, place) {
+		return false
+	}
+	n := note{party: party{s, true}, Unix: now, User: user, Place: place, Left: 1}
+	if l.takeFrontend(s, user, now) {
+		n.Left = 0
+	}
+	l.write(n)
+	return n.Left > 0
+}
+
+// isChained reports whether another database has just refused the attempt. A
+// user is looked for in one database after the other, and the first stands
+// for the attempt; when it speaks again, that is a new one.
+func (l *ledger) isChained(s policy.Source, user string, now int64, place uint64) bool {
+	n := l.newest[party{s, true}]
 	for range maxWalk {
 		e := l.at(n)
-		if e == nil || distance(now, e.Unix) > maxReach {
-			break
-		}
-		same := sameUser(e.User, user)
-		switch {
-		case e.Place == place:
-			first = first && !same
-		case e.Place != 0:
-			if first && same && distance(now, e.Unix) <= chainReach {
-				return false
-			}
-		case e.Left > 0 && now <= e.Unix+skew && now >= e.Unix-e.Reach && (e.AnyUser || same):
-			e.Left--
-			fresh.Left = 0
-			l.write(fresh)
+		if e == nil || e.Unix < now-chainReach-skew {
 			return false
+		}
+		if sameUser(e.User, user) {
+			return e.Place != place && distance(now, e.Unix) <= chainReach
 		}
 		n = e.Earlier
 	}
-	l.write(fresh)
-	return true
+	return false
+}
+
+// takeFrontend takes an attempt away that a frontend told of before the
+// backend's line was read, and reports whether there was one.
+func (l *ledger) takeFrontend(s policy.Source, user string, now int64) bool {
+	n := l.newest[party{s, false}]
+	for range maxWalk {
+		e := l.at(n)
+		if e == nil || e.Unix < now-maxReach {
+			return false
+		}
+		if e.Left > 0 && now <= e.Unix+skew && now >= e.Unix-e.Reach && (e.AnyUser || sameUser(e.User, user)) {
+			e.Left--
+			return true
+		}
+		n = e.Earlier
+	}
+	return false
 }
 
 // frontend notes that a server process refused attempts within the last reach
 // seconds, and returns how many of them are news.
 func (l *ledger) frontend(s policy.Source, user string, t time.Time, reach int64, attempts int) int {
 	now := t.Unix()
-	matched := l.match(s, user, now, reach, 1, false)
-	if attempts > 1 {
-		// The others may have been for other users.
-		matched += l.match(s, user, now, reach, attempts-matched, true)
+	told := l.takeBackend(s, user, now, reach, 1, false)
+	if attempts > 1 { // the others may have been for other users
+		told += l.takeBackend(s, user, now, reach, attempts-told, true)
 	}
-	if left := attempts - matched; left > 0 {
-		l.write(note{source: s, Unix: now, Reach: reach, User: user, Left: int32(left), AnyUser: attempts > 1})
-		return left
+	if left := attempts - told; left > 0 {
+		l.write(note{party: party{s, false}, Unix: now, Reach: reach, User: user, Left: int32(left), AnyUser: attempts > 1})
 	}
-	return 0
+	return attempts - told
 }
 
-// match takes up to most notes of backends away, the newest first.
-func (l *ledger) match(s policy.Source, user string, now, reach int64, most int, anyUser bool) int {
-	matched := 0
-	n := l.newest[s]
+// takeBackend takes up to most attempts away that databases told of, the
+// newest first, and returns how many.
+func (l *ledger) takeBackend(s policy.Source, user string, now, reach int64, most int, anyUser bool) (taken int) {
+	n := l.newest[party{s, true}]
 	for range maxWalk {
 		e := l.at(n)
-		if e == nil || matched == most || distance(now, e.Unix) > maxReach {
+		if e == nil || taken == most || e.Unix < now-maxReach {
 			break
 		}
-		if e.Place != 0 && e.Left > 0 && e.Unix <= now+skew && e.Unix >= now-reach && (anyUser || sameUser(e.User, user)) {
+		if e.Left > 0 && e.Unix <= now+skew && e.Unix >= now-reach && (anyUser || sameUser(e.User, user)) {
 			e.Left = 0
-			matched++
+			taken++
 		}
 		n = e.Earlier
 	}
-	return matched
+	return taken
 }
 
 // sameUser reports whether two sides may mean the same user. Either may not

@@ -28,13 +28,19 @@ type state struct {
 	Queue         tableState[queued]
 	Sessions      tableState[session]
 	Notes         []note
-	Sources       []netip.Addr // of the notes
+	Parties       []partyState // of the notes
 	NoteCount     uint64
 }
 
 type tableState[V any] struct {
 	Next  uint32
 	Slots []slot[V]
+}
+
+// partyState is a party whose source is written as an address.
+type partyState struct {
+	Addr    netip.Addr
+	Backend bool
 }
 
 // MarshalBinary returns the state that joins lines and removes repetitions.
@@ -48,7 +54,7 @@ func (p *Parser) MarshalBinary() ([]byte, error) {
 		Notes:         p.told.notes, NoteCount: p.told.count,
 	}
 	for _, n := range s.Notes {
-		s.Sources = append(s.Sources, n.source.Prefix().Addr())
+		s.Parties = append(s.Parties, partyState{n.party.source.Prefix().Addr(), n.party.backend})
 	}
 	var b bytes.Buffer
 	b.WriteString(stateVersion)
@@ -99,7 +105,7 @@ func (s tableState[V]) table(size int) (table[V], bool) {
 func (s *state) ledger(size uint64) (ledger, bool) {
 	l := newLedger(size)
 	held := uint64(len(s.Notes))
-	if held > size || len(s.Sources) != len(s.Notes) || s.NoteCount < held || held < size && s.NoteCount != held {
+	if held > size || len(s.Parties) != len(s.Notes) || s.NoteCount < held || held < size && s.NoteCount != held {
 		return l, false
 	}
 	l.notes, l.count = s.Notes, s.NoteCount
@@ -109,8 +115,8 @@ func (s *state) ledger(size uint64) (ledger, bool) {
 		if n.Earlier >= number {
 			return l, false
 		}
-		n.source = policy.SourceOf(s.Sources[at])
-		l.newest[n.source] = number
+		n.party = party{policy.SourceOf(s.Parties[at].Addr), s.Parties[at].Backend}
+		l.newest[n.party] = number
 	}
 	return l, true
 }

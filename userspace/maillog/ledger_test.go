@@ -1,0 +1,125 @@
+package maillog
+
+import (
+	"fmt"
+	"strings"
+	"testing"
+
+	"weir/policy"
+)
+
+// Lines that tell of one attempt, and how often it may count. "@N " stands
+// for a stamp N seconds after midnight.
+func TestAttemptsCountOnce(t *testing.T) {
+	const (
+		backend  = "mx dovecot: auth: sql(%s,203.0.113.5): Password mismatch"
+		pam      = "mx dovecot: auth-worker(7): pam(%s,203.0.113.5): unknown user"
+		postfix  = "mx postfix/smtpd[1]: warning: unknown[203.0.113.5]: SASL LOGIN authentication failed: (reason unavailable), sasl_username=%s"
+		nameless = "mx postfix/smtpd[1]: warning: unknown[203.0.113.5]: SASL LOGIN authentication failed: UGFzc3dvcmQ6"
+		imap     = "mx dovecot: imap-login: Disconnected (auth failed, 1 attempts in 2 secs): user=<%s>, method=PLAIN, rip=203.0.113.5, lip=10.0.0.1, TLS, session=<A>"
+		imap3    = "mx dovecot: imap-login: Disconnected (auth failed, 3 attempts in 12 secs): user=<%s>, method=PLAIN, rip=203.0.113.5, lip=10.0.0.1, TLS, session=<A>"
+	)
+	say := func(second int, format string, user ...any) string {
+		return fmt.Sprintf("Nov 22 00:%02d:%02d ", second/60, second%60) + fmt.Sprintf(format, user...)
+	}
+	tests := []struct {
+		name  string
+		lines []string
+		want  string // numbers of the lines that count
+	}{
+		{"Postfix through Dovecot", []string{say(1, backend, "bob"), say(3, postfix, "bob")}, "1"},
+		{"Postfix that does not name the user", []string{say(1, backend, "bob"), say(3, nameless)}, "1"},
+		{"Postfix told first", []string{say(3, postfix, "bob"), say(2, backend, "bob")}, "1"},
+		{"told first by a nameless Postfix", []string{say(3, nameless), say(2, backend, "bob")}, "1"},
+		{"Dovecot's auth and login processes", []string{say(1, backend, "bob"), say(3, imap, "bob")}, "1"},
+		{"the name's case and domain differ", []string{say(1, backend, "bob"), say(3, imap, "Bob@Example.org")}, "1"},
+		{"another user", []string{say(1, backend, "bob"), say(3, imap, "alice")}, "1 2"},
+		{"another domain", []string{say(1, backend, "bob@a.example"), say(3, imap, "bob@b.example")}, "1 2"},
+		{"two attempts", []string{say(1, backend, "bob"), say(2, backend, "bob"), say(3, imap, "bob"), say(4, imap, "bob")}, "1 2"},
+		{"one told by both, one by the frontend alone", []string{say(1, backend, "bob"), say(3, imap, "bob"), say(4, imap, "bob")}, "1 3"},
+		{"two databases", []string{say(1, pam, "bob"), say(1, backend, "bob")}, "1"},
+		{"three lines", []string{say(1, pam, "bob"), say(1, backend, "bob"), say(3, postfix, "bob")}, "1"},
+		{"two attempts at two databases", []string{
+			say(1, pam, "bob"), say(1, backend, "bob"), say(3, postfix, "bob"),
+			say(5, pam, "bob"), say(5, backend, "bob"), say(7, postfix, "bob"),
+		}, "1 4"},
+		{"three attempts in a session", []string{
+			say(1, backend, "bob"), say(4, backend, "bob"), say(8, backend, "bob"), say(11, imap3, "bob"),
+		}, "1 2 3"},
+		{"three attempts in a session for three users", []string{
+			say(1, backend, "alice"), say(4, backend, "bob"), say(8, backend, "carol"), say(11, imap3, "carol"),
+		}, "1 2 3"},
+		{"three attempts, of which one was told", []string{say(8, backend, "bob"), say(11, imap3, "bob")}, "1 2 2"},
+		{"three attempts told first", []string{
+			say(11, imap3, "carol"), say(1, backend, "alice"), say(4, backend, "bob"), say(8, backend, "carol"),
+		}, "1 1 1"},
+		{"an earlier session's attempt is another one", []string{say(1, backend, "bob"), say(120, imap, "bob")}, "1 2"},
+		{"a later attempt is another one", []string{say(1, postfix, "bob"), say(20, backend, "bob")}, "1 2"},
+		{"a repeated line of Postfix", []string{
+			say(1, backend, "bob"), say(3, postfix, "bob"), say(5, backend, "bob"), say(7, backend, "bob"),
+			say(9, "mx postfix/smtpd[1]: message repeated 2 times: [ warning: unknown[203.0.113.5]: SASL LOGIN authentication failed: (reason unavailable), sasl_username=bob]"),
+		}, "1 3 4"},
+	}
+	for _, test := range tests {
+		t.Run(test.name, func(t *testing.T) {
+			s := sample{lines: test.lines}
+			var got []string
+			for _, e := range s.read(newTestParser()) {
+				if e.Kind != policy.AuthFailure {
+					t.Errorf("unexpected %v", e.Kind)
+				}
+				got = append(got, fmt.Sprint(e.Line))
+			}
+			if strings.Join(got, " ") != test.want {
+				t.Errorf("counted lines %v, want %v of\n%s", got, test.want, strings.Join(test.lines, "\n"))
+			}
+		})
+	}
+}
+
+func TestLedgerIsBounded(t *testing.T) {
+	l := newLedger(8)
+	for i := range 1000 {
+		addr := fmt.Sprintf("203.0.113.%d", i%250)
+		l.backend(policy.SourceOf(mustAddr(addr)), "bob", reference.AddDate(0, 0, i), 1)
+	}
+	if len(l.notes) != 8 || len(l.newest) != 8 {
+		t.Errorf("%d notes of %d sources, want 8 of 8", len(l.notes), len(l.newest))
+	}
+}
+
+func TestTableForgetsTheEldest(t *testing.T) {
+	table := newTable[int](3)
+	for i := range 5 {
+		table.put(uint64(i), i)
+	}
+	table.remove(3)
+	table.put(9, 9)
+	for key, want := range map[uint64]bool{0: false, 1: false, 2: false, 3: false, 4: true, 9: true} {
+		if got := table.get(key) != nil; got != want {
+			t.Errorf("key %d: found %v, want %v", key, got, want)
+		}
+	}
+	if len(table.index) > 3 || len(table.slots) != 3 {
+		t.Errorf("%d keys in %d slots", len(table.index), len(table.slots))
+	}
+}
+
+func TestInternerIsBounded(t *testing.T) {
+	in := newInterner(4)
+	for i := range 100 {
+		in.name(fmt.Append(nil, "user", i))
+		if got := in.name([]byte("often")); got != "often" {
+			t.Fatalf("got %q", got)
+		}
+	}
+	if len(in.young)+len(in.old) > 8 {
+		t.Errorf("%d names kept, want at most 8", len(in.young)+len(in.old))
+	}
+	if got := in.name([]byte("a\x1b[31m\xffb\x00")); got != "a?[31m?b?" {
+		t.Errorf("got %q", got)
+	}
+	if got := in.name([]byte(strings.Repeat("x", 999))); len(got) != maxUserLen {
+		t.Errorf("a name of %d bytes", len(got))
+	}
+}

@@ -1,0 +1,130 @@
+package maillog
+
+import (
+	"errors"
+	"fmt"
+	"path/filepath"
+	"slices"
+	"testing"
+
+	"weir/policy"
+)
+
+// mustAllLines returns the lines of the whole corpus.
+func mustAllLines(t testing.TB) (lines []string) {
+	t.Helper()
+	for k := range patternCount {
+		for _, s := range mustSamples(t, filepath.Join("testdata", "corpus", k.String()+".txt")) {
+			lines = append(lines, s.lines...)
+		}
+	}
+	return lines
+}
+
+// Wherever a parser is stopped and another one goes on, the events are the
+// same.
+func TestRestartAnywhere(t *testing.T) {
+	lines := mustAllLines(t)
+	whole := newTestParser()
+	want := mustRows(t, (&sample{lines: lines}).read(whole))
+	for cut := range lines {
+		first := newTestParser()
+		var events []policy.Event
+		for i, line := range lines[:cut] {
+			events = first.Line([]byte(line), uint64(i+1), events)
+		}
+		state, err := first.MarshalBinary()
+		if err != nil {
+			t.Fatal(err)
+		}
+		second := newTestParser()
+		if err := second.UnmarshalBinary(state); err != nil {
+			t.Fatalf("after line %d: %v", cut, err)
+		}
+		for i, line := range lines[cut:] {
+			events = second.Line([]byte(line), uint64(cut+i+1), events)
+		}
+		if got := mustRows(t, events); !slices.Equal(got, want) {
+			t.Fatalf("stopped after line %d: %d events, want %d", cut, len(got), len(want))
+		}
+	}
+}
+
+func TestRestartWithFullTables(t *testing.T) {
+	p := newTestParser()
+	p.queue, p.sessions, p.told = newTable[queued](maxQueued), newTable[session](maxSessions), newLedger(maxTold)
+	for i := range 2 * maxQueued {
+		stamp := fmt.Sprintf("Nov 22 %02d:%02d:%02d mx postfix/smtpd[%d]: ", i/3600%24, i/60%60, i%60, i+1)
+		addr := fmt.Sprintf("203.%d.%d.5", i>>8&255, i&255)
+		p.Line(fmt.Appendf(nil, "%s%08X: client=unknown[%s], sasl_method=PLAIN, sasl_username=u%d", stamp, i, addr, i%100), uint64(i), nil)
+		p.Line(fmt.Appendf(nil, "%swarning: unknown[%s]: SASL LOGIN authentication failed: x", stamp, addr), uint64(i), nil)
+	}
+	state, err := p.MarshalBinary()
+	if err != nil {
+		t.Fatal(err)
+	}
+	if len(state) > 8<<20 {
+		t.Errorf("%d bytes of state", len(state))
+	}
+	q := newTestParser()
+	if err := q.UnmarshalBinary(state); err != nil {
+		t.Fatal(err)
+	}
+	again, err := q.MarshalBinary()
+	if err != nil || !slices.Equal(state, again) {
+		t.Errorf("state changes when it is read and written (%v)", err)
+	}
+}
+
+func TestStateOfAnotherVersion(t *testing.T) {
+	p := newTestParser()
+	state, err := p.MarshalBinary()
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, data := range [][]byte{nil, []byte("weir maillog 99\n"), state[:len(state)-3], append([]byte(nil), state[:len(stateVersion)]...)} {
+		if err := newTestParser().UnmarshalBinary(data); !errors.Is(err, ErrState) {
+			t.Errorf("%.30q: got %v, want ErrState", data, err)
+		}
+	}
+}
+
+// A record of the journal says the same as the line of a file.
+func TestMessage(t *testing.T) {
+	for _, line := range mustAllLines(t) {
+		r, ok := splitHeader([]byte(line))
+		if !ok || len(r.host) == 0 {
+			continue
+		}
+		file := mustRows(t, newTestParser().Line([]byte(line), 1, nil))
+		p := newTestParser()
+		p.clock.follow(r.stamp)
+		at, ok := p.when(&r)
+		if !ok {
+			continue
+		}
+		journal := mustRows(t, p.Message(at, string(r.program), int(r.pid), r.text, 1, nil))
+		if !slices.Equal(file, journal) {
+			t.Errorf("%s\nfile %v\njournal %v", line, file, journal)
+		}
+	}
+}
+
+func TestStats(t *testing.T) {
+	p := newTestParser()
+	for _, line := range []string{
+		"Nov 22 00:20:01 mx postfix/smtpd[1]: connect from unknown[203.0.113.5]",
+		"Nov 22 00:20:02 mx postfix/smtpd[1]: lost connection after AUTH from unknown[203.0.113.5]",
+		"Nov 22 00:20:03 mx postfix/smtpd[1]: something new of unknown[203.0.113.5]",
+		"Nov 22 00:20:04 mx sshd[1]: Failed password for root from 203.0.113.5 port 22 ssh2",
+	} {
+		p.Line([]byte(line), 1, nil)
+	}
+	s := p.Stats()
+	if s.Lines != 4 || s.Events != 1 || s.NotUnderstood != 1 || s.Sample != "postfix/smtpd: something new of unknown[203.0.113.5]" {
+		t.Errorf("got %+v", s)
+	}
+	if s.Patterns[postfixConnect].Lines != 1 {
+		t.Errorf("patterns: %+v", s.Patterns)
+	}
+}
