@@ -1,14 +1,13 @@
 package loader
 
 import (
-	"fmt"
 	"net/netip"
-	"os"
 	"runtime"
 	"testing"
 
 	"github.com/vishvananda/netlink"
 	"github.com/vishvananda/netns"
+	"golang.org/x/sys/unix"
 )
 
 // onOwnThread runs f on a thread that ends with it, so that f may change what
@@ -80,15 +79,19 @@ func (ns *namespace) remove(t testing.TB, name string) {
 	ns.do(t, func() { mustDo(t, netlink.LinkDel(must(netlink.LinkByName(name)))) })
 }
 
-// address gives an interface an address that is usable at once.
+// address gives an interface an address and waits until it can be used.
 func (ns *namespace) address(t testing.TB, name, cidr string) {
 	t.Helper()
 	ns.do(t, func() {
 		a := must(netlink.ParseAddr(cidr))
 		if netip.MustParsePrefix(cidr).Addr().Is6() {
-			a.Flags = 0x02 // IFA_F_NODAD
+			a.Flags = unix.IFA_F_NODAD
 		}
 		mustDo(t, netlink.AddrAdd(must(netlink.LinkByName(name)), a))
+		eventually(t, cidr+" usable", func() bool {
+			_, err := netlink.RouteGet(a.IP)
+			return err == nil
+		})
 	})
 }
 
@@ -102,6 +105,3 @@ func (ns *namespace) xdpID(t testing.TB, name string) (id uint32) {
 	})
 	return id
 }
-
-// uniqueName makes interface names of this process.
-func uniqueName(n int) string { return fmt.Sprintf("wt%d-%d", os.Getpid()%100000, n) }
