@@ -210,6 +210,7 @@ func (f *follower) open(s sibling, offset int64) (*tail, error) {
 func (f *follower) truncated() (more bool, err error) {
 	t := f.cur
 	f.m.log.Info("log was truncated", "path", t.path, "offset", t.offset)
+	f.m.truncated()
 	p := f.position(t)
 	f.want, f.reason = &p, lostTruncated
 	f.cur = nil

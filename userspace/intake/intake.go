@@ -104,16 +104,17 @@ type Stats struct {
 	Type  string
 	State string
 
-	Lines   uint64        // records delivered
-	Bytes   uint64        // bytes of them, newlines included
-	Cut     uint64        // records delivered with their end missing, being too long
-	Lost    uint64        // records lost; 1 for each occasion whose extent cannot be known
-	Losses  []Loss        // the same, by reason
-	Ignored uint64        // journal: entries that a user's session or another host wrote
-	Behind  int64         // file: bytes written and not yet read
-	Lag     time.Duration // between the last write and its reading, best known
-	Last    time.Time     // when the last record was delivered
-	Error   string        // what is wrong now, empty when all is well
+	Lines       uint64        // records delivered
+	Bytes       uint64        // bytes of them, newlines included
+	Cut         uint64        // records delivered with their end missing, being too long
+	Lost        uint64        // records lost; 1 for each occasion whose extent cannot be known
+	Losses      []Loss        // the same, by reason
+	Ignored     uint64        // journal: entries that a user's session or another host wrote
+	Truncations uint64        // file: times it was truncated; what came between a copy and that is in no file
+	Behind      int64         // file: bytes written and not yet read
+	Lag         time.Duration // between the last write and its reading, best known
+	Last        time.Time     // when the last record was delivered
+	Error       string        // what is wrong now, empty when all is well
 }
 
 // Loss counts records that were lost for one reason.
@@ -159,6 +160,12 @@ func (m *meter) delivered(lines int, bytes uint64, at time.Time) {
 func (m *meter) cut() {
 	m.mu.Lock()
 	m.s.Cut++
+	m.mu.Unlock()
+}
+
+func (m *meter) truncated() {
+	m.mu.Lock()
+	m.s.Truncations++
 	m.mu.Unlock()
 }
 

@@ -162,7 +162,8 @@ func parseStamp(b []byte) (time.Time, bool) {
 }
 
 // parseTraditional reads "Nov 22 00:00:00", which names neither year nor zone.
-// The year is the one that brings the time closest to now.
+// It is the latest such time that is not in the future, give or take the day
+// that clocks and zones may be wrong by.
 func parseTraditional(b []byte, now time.Time, location *time.Location) (time.Time, bool) {
 	if len(b) <= len(time.Stamp) || b[len(time.Stamp)] != ' ' {
 		return time.Time{}, false
@@ -171,12 +172,12 @@ func parseTraditional(b []byte, now time.Time, location *time.Location) (time.Ti
 	if err != nil {
 		return time.Time{}, false
 	}
-	var best time.Time
-	for year := now.Year() - 1; year <= now.Year()+1; year++ {
+	newest := now.AddDate(0, 0, 1)
+	for year := newest.Year(); year > newest.Year()-10; year-- {
 		at := time.Date(year, t.Month(), t.Day(), t.Hour(), t.Minute(), t.Second(), 0, location)
-		if at.Day() == t.Day() && (best.IsZero() || at.Sub(now).Abs() < best.Sub(now).Abs()) {
-			best = at // 29 February is not in every year
+		if at.Day() == t.Day() && !at.After(newest) { // 29 February is not in every year
+			return at, true
 		}
 	}
-	return best, !best.IsZero()
+	return time.Time{}, false
 }
