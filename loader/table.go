@@ -20,8 +20,9 @@ type table[K comparable] struct {
 	name string
 	m    *ebpf.Map
 
-	used    int
-	refused uint64 // puts that found the table full
+	used      int  // entries; unknown while uncounted
+	uncounted bool // batches do not tell which of their keys were new
+	refused   uint64
 }
 
 func newTable[K comparable](name string, m *ebpf.Map) (*table[K], error) {
@@ -38,58 +39,39 @@ func (t *table[K]) count() error {
 		}
 		used++
 	}
-	t.used = used
+	t.used, t.uncounted = used, false
 	return nil
 }
 
-// put writes rows, each over what stands under its key, whose counters go on.
-// It writes what it can even if the table is full.
-func (t *table[K]) put(keys []K, values []datapathEntry) (err error) {
-	if len(keys) == 0 {
-		return nil
-	}
-	was := t.refused
-	if len(keys) < batchSize {
-		err = t.replaceAll(keys, values)
-	} else {
-		err = t.putMany(keys, values)
-	}
-	if err != nil {
-		return fmt.Errorf("put %s: %w", t.name, err)
-	}
-	if refused := t.refused - was; refused > 0 {
-		return fmt.Errorf("put %s: %w: %d of %d refused, %d entries stand", t.name, ErrFull, refused, len(keys), t.used)
-	}
-	return nil
-}
+func (t *table[K]) empty() bool { return t.used == 0 && !t.uncounted }
 
-// putMany writes rows by the batch. A batch does not tell which of its keys
-// are new, so the rows are counted afterwards.
-func (t *table[K]) putMany(keys []K, values []datapathEntry) error {
-	empty := t.used == 0
-	for len(keys) > 0 {
-		n := min(len(keys), batchSize)
-		if !empty {
-			if err := t.succeed(keys[:n], values[:n]); err != nil {
+// put writes rows, each over what stands under its key. If carry, the
+// counters of what stands there go on. It writes what it can even if the
+// table is full, and counts what it cannot.
+func (t *table[K]) put(keys []K, values []datapathEntry, carry bool) error {
+	for len(keys) >= batchSize {
+		if carry {
+			if err := t.carry(keys[:batchSize], values[:batchSize]); err != nil {
 				return err
 			}
 		}
-		done, err := t.m.BatchUpdate(keys[:n], values[:n], nil)
+		t.uncounted = true
+		done, err := t.m.BatchUpdate(keys[:batchSize], values[:batchSize], nil)
 		if err != nil {
-			// Full, or an element was refused that passes when tried
+			// Full, or one element was refused that passes when tried
 			// again: what cannot be put at all is found one by one.
-			err = t.replaceAll(keys[done:n], values[done:n])
+			err = t.putEach(keys[done:batchSize], values[done:batchSize])
 		}
 		if err != nil {
 			return err
 		}
-		keys, values = keys[n:], values[n:]
+		keys, values = keys[batchSize:], values[batchSize:]
 	}
-	return t.count()
+	return t.putEach(keys, values)
 }
 
-// succeed gives values the counters that stand under their keys.
-func (t *table[K]) succeed(keys []K, values []datapathEntry) error {
+// carry gives values the counters that stand under their keys.
+func (t *table[K]) carry(keys []K, values []datapathEntry) error {
 	for i := range keys {
 		old, found, err := t.get(keys[i], values[i].Bits)
 		if err != nil {
@@ -102,8 +84,8 @@ func (t *table[K]) succeed(keys []K, values []datapathEntry) error {
 	return nil
 }
 
-// replaceAll writes rows one by one, those that need writing.
-func (t *table[K]) replaceAll(keys []K, values []datapathEntry) error {
+// putEach writes rows one by one, those that say something new.
+func (t *table[K]) putEach(keys []K, values []datapathEntry) error {
 	for i := range keys {
 		old, found, err := t.get(keys[i], values[i].Bits)
 		if err != nil {
@@ -117,7 +99,7 @@ func (t *table[K]) replaceAll(keys []K, values []datapathEntry) error {
 		case isFull(err):
 			t.refused++
 		case err != nil:
-			return err
+			return fmt.Errorf("put %s: %w", t.name, err)
 		case !found:
 			t.used++
 		}
@@ -157,8 +139,13 @@ func (t *table[K]) get(key K, bits uint32) (value datapathEntry, found bool, err
 	return value, true, nil
 }
 
-func (t *table[K]) fill() Fill {
-	return Fill{Table: t.name, Used: t.used, Capacity: int(t.m.MaxEntries()), Refused: t.refused}
+func (t *table[K]) fill() (Fill, error) {
+	if t.uncounted {
+		if err := t.count(); err != nil {
+			return Fill{}, err
+		}
+	}
+	return Fill{Table: t.name, Used: t.used, Capacity: int(t.m.MaxEntries()), Refused: t.refused}, nil
 }
 
 // all yields every row. Rows that come or go meanwhile may be missed, and

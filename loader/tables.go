@@ -2,8 +2,10 @@ package loader
 
 import (
 	"errors"
+	"fmt"
 	"iter"
 	"net/netip"
+	"slices"
 	"sync"
 )
 
@@ -32,7 +34,9 @@ func newTables(maps *datapathMaps, clocks clocks) (*tables, error) {
 // Put writes entries, each over what stands for its prefix. The counters of
 // an entry that exists go on, except for what is counted between its reading
 // and its replacing: microseconds, or some milliseconds if thousands are put
-// at once. An entry that says nothing new is left alone.
+// at once. An entry that says nothing new is left alone. Filling empty tables
+// with a million entries takes about a second, putting a million over others
+// three: better put what differs.
 //
 // If any entry is invalid nothing is put and the error is [ErrInvalidEntry].
 // If a table is full, everything that has room is put and the error is
@@ -54,18 +58,36 @@ func (t *tables) Put(entries ...Entry) error {
 	if err != nil {
 		return err
 	}
-	var rows sorted
-	var values [4][]datapathEntry
-	for i := range entries {
-		which := rows.add(entries[i].Prefix)
-		values[which] = append(values[which], entries[i].toKernel(at))
+	refused := t.refused()
+	carry := [...]bool{!t.sources4.empty(), !t.sources6.empty(), !t.prefixes4.empty(), !t.prefixes6.empty()}
+	for chunk := range slices.Chunk(entries, putSize) {
+		var rows sorted
+		var values [4][]datapathEntry
+		for i := range chunk {
+			which := rows.add(chunk[i].Prefix)
+			values[which] = append(values[which], chunk[i].toKernel(at))
+		}
+		err := errors.Join(
+			t.sources4.put(rows.sources4, values[sources4], carry[sources4]),
+			t.sources6.put(rows.sources6, values[sources6], carry[sources6]),
+			t.prefixes4.put(rows.prefixes4, values[prefixes4], carry[prefixes4]),
+			t.prefixes6.put(rows.prefixes6, values[prefixes6], carry[prefixes6]),
+		)
+		if err != nil {
+			return err
+		}
 	}
-	return errors.Join(
-		t.sources4.put(rows.sources4, values[sources4]),
-		t.sources6.put(rows.sources6, values[sources6]),
-		t.prefixes4.put(rows.prefixes4, values[prefixes4]),
-		t.prefixes6.put(rows.prefixes6, values[prefixes6]),
-	)
+	if refused = t.refused() - refused; refused > 0 {
+		return fmt.Errorf("put entries: %w: no room for %d of %d", ErrFull, refused, len(entries))
+	}
+	return nil
+}
+
+// putSize is how many entries are made into rows at once.
+const putSize = 1 << 15
+
+func (t *tables) refused() uint64 {
+	return t.sources4.refused + t.sources6.refused + t.prefixes4.refused + t.prefixes6.refused
 }
 
 // Delete removes what stands for exactly these prefixes. One for which
@@ -158,9 +180,16 @@ type Fill struct {
 	Refused  uint64 // entries that found no room since Open
 }
 
-// Fill returns how full the four verdict tables are.
-func (t *tables) Fill() []Fill {
+// Fill returns how full the four verdict tables are. After thousands were put
+// at once it counts them, a good half second for a million.
+func (t *tables) Fill() ([]Fill, error) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
-	return []Fill{t.sources4.fill(), t.sources6.fill(), t.prefixes4.fill(), t.prefixes6.fill()}
+	var fills [4]Fill
+	var errs [4]error
+	fills[sources4], errs[0] = t.sources4.fill()
+	fills[sources6], errs[1] = t.sources6.fill()
+	fills[prefixes4], errs[2] = t.prefixes4.fill()
+	fills[prefixes6], errs[3] = t.prefixes6.fill()
+	return fills[:], errors.Join(errs[:]...)
 }

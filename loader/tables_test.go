@@ -36,7 +36,7 @@ func collect(t testing.TB, d *Datapath) map[netip.Prefix]Entry {
 }
 
 func fillOf(d *Datapath, table string) Fill {
-	fills := d.Fill()
+	fills := must(d.Fill())
 	return fills[slices.IndexFunc(fills, func(f Fill) bool { return f.Table == table })]
 }
 
@@ -81,7 +81,7 @@ func TestEntriesRoundTrip(t *testing.T) {
 	if rest := collect(t, s.Datapath); len(rest) != 0 {
 		t.Errorf("left after Delete: %v", rest)
 	}
-	for _, f := range s.Fill() {
+	for _, f := range must(s.Fill()) {
 		if f.Used != 0 || f.Refused != 0 || f.Capacity != 1<<10 {
 			t.Errorf("fill after Delete: %+v", f)
 		}
@@ -145,7 +145,7 @@ func TestManyEntries(t *testing.T) {
 		}
 	}
 	if len(all) != n || fillOf(d, "IPv4 sources").Used != n/2 || fillOf(d, "IPv6 sources").Used != n/2 {
-		t.Fatalf("%d entries, fill %+v, want %d", len(all), d.Fill(), n)
+		t.Fatalf("%d entries, fill %+v, want %d", len(all), must(d.Fill()), n)
 	}
 
 	// Again, with one that has been counted, among new ones and with

@@ -1,0 +1,80 @@
+package loader
+
+import (
+	"testing"
+	"time"
+)
+
+// BenchmarkVerdict measures the program itself on a warm cache: ns/packet is
+// the kernel's own figure. The other figures of the benchmark say nothing.
+func BenchmarkVerdict(b *testing.B) {
+	o := testOptions(b)
+	o.Capacity = 1 << 17
+	d := mustOpen(b, o)
+	mustDo(b, d.Put(many(100_000)...))
+	mustDo(b, d.Put(
+		Entry{Prefix: prefix("198.51.100.1/32"), Action: ActionDrop},
+		Entry{Prefix: prefix("2001:db8:1:2::/64"), Action: ActionDrop},
+		Entry{Prefix: prefix("198.51.100.2/32"), Action: ActionLimit, Every: time.Hour, Burst: 1},
+		Entry{Prefix: prefix("198.51.100.3/32"), Action: ActionAllow},
+		Entry{Prefix: prefix("203.0.113.0/24"), Action: ActionDrop},
+	))
+	for _, c := range []struct {
+		name  string
+		frame []byte
+	}{
+		{"not_ip", eth(etherARP, make([]byte, 46))},
+		{"other_port", ip4{}.wrap(tcp{port: 443}.bytes())},
+		{"other_port_ipv6", ip6{}.wrap(tcp{port: 443}.bytes())},
+		{"drop", syn4("198.51.100.1")},
+		{"drop_qinq", tagged(syn4("198.51.100.1"), etherQinQ, etherVLAN)},
+		{"drop_ipv6", syn6("")},
+		{"allow", syn4("198.51.100.3")},
+		{"over_limit", syn4("198.51.100.2")},
+		{"drop_prefix", syn4("203.0.113.9")},
+		{"pass_opening", syn4("198.51.100.9")},
+		{"pass_data", data4("198.51.100.9")},
+		{"pass_data_ipv6", data6("2001:db8:ffff::1")},
+	} {
+		b.Run(c.name, func(b *testing.B) {
+			const repeat = 1_000_000
+			var spent time.Duration
+			for range b.N {
+				_, took, err := d.objects.WeirXdp.Benchmark(c.frame, repeat, nil)
+				mustDo(b, err)
+				spent += took
+			}
+			b.ReportMetric(float64(spent.Nanoseconds())/float64(b.N), "ns/packet")
+		})
+	}
+}
+
+// BenchmarkTable fills, reads and empties a table of a million sources.
+func BenchmarkTable(b *testing.B) {
+	const n = 1_000_000
+	entries := many(n)
+	o := testOptions(b)
+	o.Capacity = DefaultOptions().Capacity
+	d := mustOpen(b, o)
+	measure := func(b *testing.B, unit string, f func()) {
+		begin := time.Now()
+		f()
+		b.ReportMetric(time.Since(begin).Seconds(), unit)
+	}
+	for range b.N {
+		measure(b, "s/put", func() { mustDo(b, d.Put(entries...)) })
+		measure(b, "s/again", func() { mustDo(b, d.Put(entries...)) })
+		measure(b, "s/read", func() {
+			for _, err := range d.Entries() {
+				mustDo(b, err)
+			}
+		})
+		measure(b, "s/one", func() { mustDo(b, d.Put(Entry{Prefix: entries[0].Prefix, Action: ActionAllow})) })
+		measure(b, "s/delete", func() {
+			for e, err := range d.Entries() {
+				mustDo(b, err)
+				mustDo(b, d.Delete(e.Prefix))
+			}
+		})
+	}
+}
