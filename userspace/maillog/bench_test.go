@@ -127,3 +127,20 @@ func TestNoAllocations(t *testing.T) {
 		t.Errorf("%.4f allocations a line", n)
 	}
 }
+
+func BenchmarkMarshal(b *testing.B) {
+	p := newTestParser()
+	for i, line := range mixedLog(20000) {
+		p.Line(line, uint64(i), nil)
+	}
+	b.ReportAllocs()
+	size := 0
+	for b.Loop() {
+		state, err := p.MarshalBinary()
+		if err != nil {
+			b.Fatal(err)
+		}
+		size = len(state)
+	}
+	b.ReportMetric(float64(size), "bytes")
+}

@@ -93,8 +93,8 @@ func TestHeaders(t *testing.T) {
 		{"<", "", "", ""},
 	}
 	for _, test := range tests {
-		r, ok := splitHeader([]byte(test.line))
-		if !ok {
+		var r record
+		if !splitHeader([]byte(test.line), &r) {
 			r = record{}
 		}
 		if string(r.host) != test.host || string(r.program) != test.program || string(r.text) != test.text {

@@ -12,18 +12,18 @@ import "bytes"
 //
 // An RFC 3164 priority "<22>" may stand before. It only looks at the stamp's
 // shape; clock reads it if there is need.
-func splitHeader(line []byte) (r record, ok bool) {
+func splitHeader(line []byte, r *record) bool {
 	line = trimEnd(line)
 	if len(line) > 0 && line[0] == '<' {
 		_, digits := leadingUint(line[1:])
 		if digits == 0 || digits > 3 || len(line) < digits+2 || line[digits+1] != '>' {
-			return r, false
+			return false
 		}
 		line = line[digits+2:]
 	}
 	n := stampLen(line)
 	if n == 0 || n+1 >= len(line) {
-		return r, false
+		return false
 	}
 	r.stamp = line[:n]
 	line = line[n+1:]
@@ -33,19 +33,19 @@ func splitHeader(line []byte) (r record, ok bool) {
 	// own log has "auth(NAME,ADDRESS)…", and NAME is the client's choice.
 	space := bytes.IndexByte(line, ' ')
 	if space <= 0 {
-		return r, false
+		return false
 	}
 	if line[space-1] == ':' || !isHostWord(line[:space]) {
-		return splitProgram(r, line)
+		return splitProgram(line, r)
 	}
 	r.host = line[:space]
-	return splitProgram(r, line[space+1:])
+	return splitProgram(line[space+1:], r)
 }
 
 // splitProgram reads "prog[pid]: text" or "prog: text". What Dovecot's own
 // processes write without a host is left whole: there the process is part of
 // the text, as it is behind "dovecot: ".
-func splitProgram(r record, line []byte) (record, bool) {
+func splitProgram(line []byte, r *record) bool {
 	for i, c := range line {
 		switch {
 		case c == ':':
@@ -54,27 +54,27 @@ func splitProgram(r record, line []byte) (record, bool) {
 			if r.host == nil && isDovecotProcess(r.program) {
 				r.program, r.own, r.text = line[:i], true, line
 			}
-			return r, true
+			return true
 		case c == '[':
 			pid, digits := leadingUint(line[i+1:])
 			rest := line[i+1+digits:]
 			if len(rest) < 2 || rest[0] != ']' || rest[1] != ':' {
-				return r, false
+				return false
 			}
 			r.program, r.pid = line[:i], uint32(pid)
 			r.text = trimStart(rest[2:])
-			return r, true
+			return true
 		case c == '(':
 			if r.host == nil && isDovecotProcess(line[:i]) {
 				r.program, r.own, r.text = line[:i], true, line
-				return r, true
+				return true
 			}
-			return r, false
+			return false
 		case c == ' ':
-			return r, false
+			return false
 		}
 	}
-	return r, false
+	return false
 }
 
 // isDovecotProcess reports whether name is a process of Dovecot that tells of

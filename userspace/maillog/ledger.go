@@ -22,6 +22,8 @@ type ledger struct {
 	count  uint64           // notes ever written; the newest one's number
 	newest map[party]uint64 // number of the party's newest note
 	size   uint64
+
+	horizon int64 // Unix; older notes are of no use
 }
 
 // party is one side's tellings of a source.
@@ -75,6 +77,15 @@ func (l *ledger) write(n note) {
 		l.notes[at] = n
 	}
 	l.newest[n.party] = l.count
+	l.horizon = max(l.horizon, n.Unix-maxReach)
+}
+
+// live returns note number n, or nil if it is lost or of no use any more.
+func (l *ledger) live(n uint64) *note {
+	if e := l.at(n); e != nil && e.Unix >= l.horizon {
+		return e
+	}
+	return nil
 }
 
 // backend notes that a database refused an attempt, and reports whether that
@@ -98,7 +109,7 @@ func (l *ledger) backend(s policy.Source, user string, t time.Time, place uint64
 func (l *ledger) isChained(s policy.Source, user string, now int64, place uint64) bool {
 	n := l.newest[party{s, true}]
 	for range maxWalk {
-		e := l.at(n)
+		e := l.live(n)
 		if e == nil || e.Unix < now-chainReach-skew {
 			return false
 		}
@@ -115,8 +126,8 @@ func (l *ledger) isChained(s policy.Source, user string, now int64, place uint64
 func (l *ledger) takeFrontend(s policy.Source, user string, now int64) bool {
 	n := l.newest[party{s, false}]
 	for range maxWalk {
-		e := l.at(n)
-		if e == nil || e.Unix < now-maxReach {
+		e := l.live(n)
+		if e == nil {
 			return false
 		}
 		if e.Left > 0 && now <= e.Unix+skew && now >= e.Unix-e.Reach && (e.AnyUser || sameUser(e.User, user)) {
@@ -147,8 +158,8 @@ func (l *ledger) frontend(s policy.Source, user string, t time.Time, reach int64
 func (l *ledger) takeBackend(s policy.Source, user string, now, reach int64, most int, anyUser bool) (taken int) {
 	n := l.newest[party{s, true}]
 	for range maxWalk {
-		e := l.at(n)
-		if e == nil || taken == most || e.Unix < now-maxReach {
+		e := l.live(n)
+		if e == nil || taken == most {
 			break
 		}
 		if e.Left > 0 && e.Unix <= now+skew && e.Unix >= now-reach && (anyUser || sameUser(e.User, user)) {

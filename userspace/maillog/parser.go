@@ -81,12 +81,11 @@ type record struct {
 // lines of the input from 1.
 func (p *Parser) Line(line []byte, number uint64, out []policy.Event) []policy.Event {
 	p.counts.lines++
-	r, ok := splitHeader(line)
-	if !ok {
+	r := record{number: number}
+	if !splitHeader(line, &r) {
 		return out
 	}
 	p.clock.follow(r.stamp)
-	r.number = number
 	return p.read(&r, out)
 }
 

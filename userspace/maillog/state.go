@@ -27,9 +27,9 @@ type state struct {
 	ExtraElements bool
 	Queue         tableState[queued]
 	Sessions      tableState[session]
-	Notes         []note
-	Parties       []partyState // of the notes
+	Notes         []noteState
 	NoteCount     uint64
+	Horizon       int64
 }
 
 type tableState[V any] struct {
@@ -37,10 +37,12 @@ type tableState[V any] struct {
 	Slots []slot[V]
 }
 
-// partyState is a party whose source is written as an address.
-type partyState struct {
-	Addr    netip.Addr
+// noteState is a note with its number, and its source as an address.
+type noteState struct {
+	Number  uint64
+	Source  netip.Addr
 	Backend bool
+	Note    note
 }
 
 // MarshalBinary returns the state that joins lines and removes repetitions.
@@ -51,10 +53,7 @@ func (p *Parser) MarshalBinary() ([]byte, error) {
 		ExtraElements: p.extraElements,
 		Queue:         tableState[queued]{p.queue.next, p.queue.slots},
 		Sessions:      tableState[session]{p.sessions.next, p.sessions.slots},
-		Notes:         p.told.notes, NoteCount: p.told.count,
-	}
-	for _, n := range s.Notes {
-		s.Parties = append(s.Parties, partyState{n.party.source.Prefix().Addr(), n.party.backend})
+		Notes:         p.told.state(), NoteCount: p.told.count, Horizon: p.told.horizon,
 	}
 	var b bytes.Buffer
 	b.WriteString(stateVersion)
@@ -101,22 +100,32 @@ func (s tableState[V]) table(size int) (table[V], bool) {
 	return t, true
 }
 
-// ledger builds the ledger that was saved.
+// state returns the notes that can still be matched.
+func (l *ledger) state() (notes []noteState) {
+	first := l.count - uint64(len(l.notes)) + 1
+	for number := first; number <= l.count; number++ {
+		if n := l.live(number); n != nil {
+			notes = append(notes, noteState{number, n.party.source.Prefix().Addr(), n.party.backend, *n})
+		}
+	}
+	return notes
+}
+
+// ledger builds the ledger that was saved. Notes that were not worth saving
+// become empty ones, which are older than any.
 func (s *state) ledger(size uint64) (ledger, bool) {
 	l := newLedger(size)
-	held := uint64(len(s.Notes))
-	if held > size || len(s.Parties) != len(s.Notes) || s.NoteCount < held || held < size && s.NoteCount != held {
-		return l, false
-	}
-	l.notes, l.count = s.Notes, s.NoteCount
-	for number := s.NoteCount - held + 1; number <= s.NoteCount; number++ {
-		at := (number - 1) % size
-		n := &l.notes[at]
-		if n.Earlier >= number {
+	l.count, l.horizon = s.NoteCount, s.Horizon
+	l.notes = make([]note, min(s.NoteCount, size))
+	last := uint64(0)
+	for _, n := range s.Notes {
+		if n.Number <= last || n.Note.Earlier >= n.Number || l.at(n.Number) == nil || n.Number > l.count {
 			return l, false
 		}
-		n.party = party{policy.SourceOf(s.Parties[at].Addr), s.Parties[at].Backend}
-		l.newest[n.party] = number
+		last = n.Number
+		n.Note.party = party{policy.SourceOf(n.Source), n.Backend}
+		*l.at(n.Number) = n.Note
+		l.newest[n.Note.party] = n.Number
 	}
 	return l, true
 }

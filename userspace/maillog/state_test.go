@@ -92,8 +92,8 @@ func TestStateOfAnotherVersion(t *testing.T) {
 // A record of the journal says the same as the line of a file.
 func TestMessage(t *testing.T) {
 	for _, line := range mustAllLines(t) {
-		r, ok := splitHeader([]byte(line))
-		if !ok || len(r.host) == 0 {
+		var r record
+		if !splitHeader([]byte(line), &r) || len(r.host) == 0 {
 			continue
 		}
 		file := mustRows(t, newTestParser().Line([]byte(line), 1, nil))
