@@ -32,6 +32,9 @@ type Terms struct {
 // MaxBurst is the largest burst that a limit may have.
 const MaxBurst = 100_000
 
+// Drops reports whether pins under t drop.
+func (t *Terms) Drops() bool { return t.Action == policy.Drop }
+
 // Decision returns what a pin under t is, all but its prefix. The error
 // wraps ErrInvalid.
 func (t *Terms) Decision(now time.Time, by string) (policy.Decision, error) {

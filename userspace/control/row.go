@@ -57,6 +57,23 @@ func (r *Row) Target() string {
 	return r.Source
 }
 
+// ActionText returns the action and, of a limit, how much it lets through:
+// "limit 6/m".
+func (r *Row) ActionText() string {
+	if r.Rate <= 0 {
+		return r.Action.String()
+	}
+	return r.Action.String() + " " + RateText(r.Rate)
+}
+
+// RateText writes a rate a minute as Terms take it: "6/m".
+func RateText(perMinute float64) string {
+	if perMinute <= 0 {
+		return ""
+	}
+	return policy.Rate{Every: time.Duration(float64(time.Minute) / perMinute)}.String()
+}
+
 // Filter selects decisions. The zero Filter selects all.
 type Filter struct {
 	Action policy.Action // 0: any

@@ -10,7 +10,6 @@ import (
 	"slices"
 	"strings"
 	"sync"
-	"time"
 
 	"weir/policy"
 	"weir/userspace/control"
@@ -18,7 +17,6 @@ import (
 
 // Backend is a control.Backend without an agent. The zero Backend is empty.
 type Backend struct {
-	Now      time.Time      // when decisions end is judged by it
 	Health   control.Status // what Status answers
 	Allowed  []string       // allow entries, told by Explain
 	Dropped  uint64         // packets dropped, told of every drop
@@ -58,6 +56,15 @@ func (b *Backend) Get(target policy.Target, pinned bool) (policy.Decision, bool)
 	defer b.mu.Unlock()
 	d, ok := b.standing[key{target, pinned}]
 	return d, ok
+}
+
+// Pinned returns the pin of what is written so.
+func (b *Backend) Pinned(source string) (policy.Decision, bool) {
+	target, err := control.ParseTarget(source)
+	if err != nil {
+		return policy.Decision{}, false
+	}
+	return b.Get(target, true)
 }
 
 // sorted returns what stands and match selects, in the order of the contract.
