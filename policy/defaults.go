@@ -20,15 +20,23 @@ func DefaultLimits() Limits {
 	return Limits{Sources: 1_000_000, Users: 200_000, Observations: 4_000_000}
 }
 
+// Bounds of Limits.
+const (
+	MinSources      = 16
+	MinUsers        = 16
+	MinObservations = 256
+	MaxLimit        = 1 << 30
+)
+
 // Validate reports a bound that is not usable.
 func (l Limits) Validate() error {
 	var errs []error
 	for _, b := range []struct {
 		name       string
 		value, low int
-	}{{"sources", l.Sources, 16}, {"users", l.Users, 16}, {"observations", l.Observations, 256}} {
-		if b.value < b.low || b.value > 1<<30 {
-			errs = append(errs, fmt.Errorf("limit of %s: must be %d to %d, not %d", b.name, b.low, 1<<30, b.value))
+	}{{"sources", l.Sources, MinSources}, {"users", l.Users, MinUsers}, {"observations", l.Observations, MinObservations}} {
+		if b.value < b.low || b.value > MaxLimit {
+			errs = append(errs, fmt.Errorf("limit of %s: must be %d to %d, not %d", b.name, b.low, MaxLimit, b.value))
 		}
 	}
 	return errors.Join(errs...)

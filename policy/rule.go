@@ -137,111 +137,126 @@ const DefaultForget = 30 * 24 * time.Hour
 // RuleError is a rule that cannot be used. Field is the configuration key at
 // fault, so that a caller that knows positions can point at it.
 type RuleError struct {
-	Rule   string // its name, possibly empty
-	Field  string // configuration key, such as "threshold"
-	Reason string // what is wrong and what to write instead
+	Rule    string // its name, possibly empty
+	Field   string // configuration key, such as "threshold"
+	Problem string // what is wrong with the field
+	Remedy  string // what to do about it
 }
 
 func (e *RuleError) Error() string {
-	return fmt.Sprintf("rule %q: %s: %s", e.Rule, e.Field, e.Reason)
+	return fmt.Sprintf("rule %q: %s %s: %s", e.Rule, e.Field, e.Problem, e.Remedy)
 }
 
 // Validate reports everything that is wrong with r as RuleErrors joined by
 // errors.Join, or nil.
 func (r *Rule) Validate() error {
-	var errs []error
-	fail := func(field, format string, args ...any) {
-		errs = append(errs, &RuleError{Rule: r.Name, Field: field, Reason: fmt.Sprintf(format, args...)})
-	}
+	c := ruleCheck{rule: r.Name}
 	if !validRuleName(r.Name) {
-		fail("name", "must be 1 to %d of a-z, 0-9 and -: give it a name such as failures-per-source", maxRuleName)
+		problem := "has other letters than rules are named with"
+		if r.Name == "" {
+			problem = "is missing"
+		}
+		c.fail("name", problem, fmt.Sprintf("write 1 to %d of a-z, 0-9 and -, such as failures-per-source", maxRuleName))
 	}
-	r.validatePattern(fail)
-	r.validateJudgement(fail)
-	return errors.Join(errs...)
+	r.checkPattern(&c)
+	r.checkJudgement(&c)
+	return errors.Join(c.errs...)
 }
 
-// validatePattern checks the half of r that says when it fires.
-func (r *Rule) validatePattern(fail func(field, format string, args ...any)) {
+// ruleCheck gathers what is wrong with one rule.
+type ruleCheck struct {
+	rule string
+	errs []error
+}
+
+func (c *ruleCheck) fail(field, problem, remedy string) {
+	c.errs = append(c.errs, &RuleError{Rule: c.rule, Field: field, Problem: problem, Remedy: remedy})
+}
+
+func (c *ruleCheck) span(field string, d time.Duration, example string) {
+	remedy := fmt.Sprintf("write a duration of 1s to ten years, such as %q", example)
+	switch {
+	case d == 0:
+		c.fail(field, "is missing", remedy)
+	case d < time.Second || d > MaxDuration:
+		c.fail(field, "is out of range", remedy)
+	}
+}
+
+// checkPattern checks the half of r that says when it fires.
+func (r *Rule) checkPattern(c *ruleCheck) {
 	if len(r.Events) == 0 {
-		fail("events", `is empty: name what counts, such as ["auth_failure"]`)
+		c.fail("events", "is missing", `name what counts, such as ["auth_failure"]`)
 	}
 	for i, k := range r.Events {
 		if int(k) >= len(kindNames) || k == 0 {
-			fail("events", "holds an unknown kind")
+			c.fail("events", "holds an unknown kind", "name kinds of events only")
 		} else if slices.Contains(r.Events[:i], k) {
-			fail("events", "names %s twice: remove one", k)
+			c.fail("events", "names "+k.String()+" twice", "remove one")
 		}
 	}
 	if r.Per != PerSource && r.Per != PerUser {
-		fail("per", `must be "source" or "user"`)
+		c.fail("per", "is missing", `write "source" or "user"`)
 	}
 	switch r.Measure {
 	case MeasureEvents:
 	case MeasureRecipients:
 		if len(r.Events) != 1 || r.Events[0] != Message {
-			fail("measure", `recipients are counted of messages only: set events = ["message"]`)
+			c.fail("measure", "counts recipients, which only messages have", `set events = ["message"]`)
 		}
 	case MeasureUsers:
 		if r.Per == PerUser {
-			fail("measure", `"users" needs per = "source"`)
+			c.fail("measure", "counts the users of one user", `set per = "source", or measure = "sources"`)
 		}
 	case MeasureSources:
 		if r.Per == PerSource {
-			fail("measure", `"sources" needs per = "user"`)
+			c.fail("measure", "counts the sources of one source", `set per = "user", or measure = "users"`)
 		}
 	default:
-		fail("measure", `must be "events", "recipients", "users" or "sources"`)
+		c.fail("measure", "is missing", `write "events", "recipients", "users" or "sources"`)
 	}
 	top := MaxThreshold
 	if r.Measure == MeasureUsers || r.Measure == MeasureSources {
 		top = MaxDistinctThreshold
 	}
 	if r.Threshold < 1 || r.Threshold > top {
-		fail("threshold", "must be 1 to %d, not %d", top, r.Threshold)
+		c.fail("threshold", fmt.Sprintf("is %d", r.Threshold), fmt.Sprintf("write a number from 1 to %d", top))
 	}
-	if r.SuccessForgives && (r.Per != PerSource || !slices.Contains(r.Events, AuthFailure)) {
-		fail("success_forgives", `needs per = "source" and "auth_failure" among the events`)
+	if r.SuccessForgives && (r.Per == PerUser || !slices.Contains(r.Events, AuthFailure)) {
+		c.fail("success_forgives", "has nothing to forgive", `set per = "source" and name "auth_failure" among the events, or remove it`)
 	}
-	checkSpan(fail, "within", r.Within, time.Second, "10m")
+	c.span("within", r.Within, "10m")
 	if r.SpareKnown != 0 {
-		checkSpan(fail, "spare_known", r.SpareKnown, time.Second, "6h")
+		c.span("spare_known", r.SpareKnown, "6h")
 	}
 }
 
-// validateJudgement checks the half of r that says what follows.
-func (r *Rule) validateJudgement(fail func(field, format string, args ...any)) {
+// checkJudgement checks the half of r that says what follows.
+func (r *Rule) checkJudgement(c *ruleCheck) {
 	switch {
 	case r.Action == Limit && r.Rate.Every <= 0:
-		fail("rate", `is missing: action = "limit" needs a rate of connection openings, such as rate = "6/m"`)
+		c.fail("rate", `is missing, and action is "limit"`, `write how many connections may be opened, such as rate = "6/m"`)
 	case r.Action == Limit && r.Rate.Burst < 1:
-		fail("burst", "must be 1 or more, not %d", r.Rate.Burst)
+		c.fail("burst", fmt.Sprintf("is %d", r.Rate.Burst), "write 1 or more")
 	case r.Action == Drop && r.Rate != Rate{}:
-		fail("rate", `is only for action = "limit": remove it, or change the action`)
+		c.fail("rate", `has no meaning for action = "drop"`, `remove it, or set action = "limit"`)
+	case r.Action == 0:
+		c.fail("action", "is missing", `write "drop" or "limit"`)
 	case r.Action != Limit && r.Action != Drop:
-		fail("action", `must be "drop" or "limit"`)
+		c.fail("action", fmt.Sprintf("%q is not for rules", r.Action), `write "drop" or "limit"`)
 	}
-	checkSpan(fail, "for", r.For, time.Second, "1h")
+	c.span("for", r.For, "1h")
 	if math.IsNaN(r.Escalate) || r.Escalate != 0 && (r.Escalate < 1 || r.Escalate > maxEscalate) {
-		fail("escalate", "must be 1 to %d, not %v", maxEscalate, r.Escalate)
+		c.fail("escalate", fmt.Sprintf("is %v", r.Escalate), fmt.Sprintf("write a factor from 1 to %d", maxEscalate))
 	}
 	if r.Cap != 0 {
-		checkSpan(fail, "cap", r.Cap, time.Second, "7d")
+		c.span("cap", r.Cap, "7d")
 		if r.Cap > 0 && r.Cap < r.For {
-			fail("cap", "%s is shorter than for = %s: raise cap or shorten for", FormatDuration(r.Cap), FormatDuration(r.For))
+			c.fail("cap", fmt.Sprintf("of %s is shorter than for = %q", FormatDuration(r.Cap), FormatDuration(r.For)), "raise cap or shorten for")
 		}
 	}
 	if r.Forget != 0 {
-		checkSpan(fail, "forget", r.Forget, time.Second, "30d")
-	}
-}
-
-func checkSpan(fail func(field, format string, args ...any), field string, d, least time.Duration, example string) {
-	switch {
-	case d == 0:
-		fail(field, "is missing: give a duration such as %q", example)
-	case d < least || d > MaxDuration:
-		fail(field, "must be between %s and ten years", FormatDuration(least))
+		c.span("forget", r.Forget, "30d")
 	}
 }
 
@@ -264,7 +279,7 @@ func ValidateRules(rules []Rule) error {
 			errs = append(errs, err)
 		}
 		if seen[r.Name] {
-			errs = append(errs, &RuleError{Rule: r.Name, Field: "name", Reason: "is taken by an earlier rule: choose another"})
+			errs = append(errs, &RuleError{Rule: r.Name, Field: "name", Problem: "is taken by an earlier rule", Remedy: "choose another"})
 		}
 		seen[r.Name] = true
 	}

@@ -2,7 +2,9 @@ package policy
 
 import (
 	"encoding/binary"
+	"fmt"
 	"net/netip"
+	"strings"
 )
 
 // SourceBits6 is the length of the IPv6 prefix that is judged as one source.
@@ -85,4 +87,17 @@ func JudgedPrefix(p netip.Prefix) netip.Prefix {
 		bits = min(bits, SourceBits6)
 	}
 	return netip.PrefixFrom(addr.WithZone(""), bits).Masked()
+}
+
+// ParsePrefix reads an address or a prefix as operators write it and returns
+// it in judged form.
+func ParsePrefix(s string) (netip.Prefix, error) {
+	if strings.Contains(s, "/") {
+		if p, err := netip.ParsePrefix(s); err == nil {
+			return JudgedPrefix(p), nil
+		}
+	} else if a, err := netip.ParseAddr(s); err == nil && a.Zone() == "" {
+		return JudgedPrefix(netip.PrefixFrom(a, a.BitLen())), nil
+	}
+	return netip.Prefix{}, fmt.Errorf("bad prefix %q: want an address or a prefix, such as 192.0.2.7 or 2001:db8::/32", s)
 }

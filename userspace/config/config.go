@@ -6,7 +6,16 @@
 package config
 
 import (
+	"cmp"
+	"errors"
+	"fmt"
+	"io"
+	"io/fs"
 	"net/netip"
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
 
 	"weir/policy"
 )
@@ -45,11 +54,120 @@ type Config struct {
 	Limits        policy.Limits
 }
 
+// Default returns what an empty file means: it observes only, so that a
+// forgotten line can not lock anybody out.
+func Default() *Config {
+	return &Config{
+		Mode:          Observe,
+		Interfaces:    []string{Auto},
+		Ports:         []uint16{25, 465, 587},
+		StateDir:      "/var/lib/weir",
+		ControlSocket: "/run/weir/control.sock",
+		BPFFS:         "/sys/fs/bpf/weir",
+		Rules:         policy.DefaultRules(),
+		Limits:        policy.DefaultLimits(),
+	}
+}
+
+// Auto stands for the interfaces that carry a default route.
+const Auto = "auto"
+
+// maxFileSize bounds a configuration file, in bytes.
+const maxFileSize = 16 << 20
+
 // Load reads and checks the file at path. The error is an Errors.
-func Load(path string) (*Config, error) { return Parse(path, nil) }
+func Load(path string) (*Config, error) {
+	data, err := read(path)
+	if err != nil {
+		remedy := "look at the file's type and permissions, or name another with --config FILE"
+		if errors.Is(err, fs.ErrNotExist) {
+			remedy = "create it, or name another with --config FILE"
+		}
+		var pathErr *fs.PathError
+		if errors.As(err, &pathErr) {
+			err = pathErr.Err
+		}
+		return nil, Errors{{File: path, Problem: "cannot be read: " + err.Error(), Remedy: remedy, Err: err}}
+	}
+	return Parse(path, data)
+}
+
+func read(path string) ([]byte, error) {
+	f, err := os.Open(path)
+	if err != nil {
+		return nil, err
+	}
+	defer f.Close()
+	data, err := io.ReadAll(io.LimitReader(f, maxFileSize+1))
+	if err == nil && len(data) > maxFileSize {
+		err = fmt.Errorf("larger than %d MiB", maxFileSize>>20)
+	}
+	return data, err
+}
 
 // Parse checks data, which was read from a file called name. The error is an
-// Errors.
+// Errors with everything that is wrong, except that TOML which is broken
+// hides the rest.
 func Parse(name string, data []byte) (*Config, error) {
-	return &Config{Path: name, Mode: Observe, Interfaces: []string{"auto"}, Rules: policy.DefaultRules(), Limits: policy.DefaultLimits()}, nil
+	doc, top := parseDocument(name, data)
+	if top == nil {
+		return nil, doc.errors
+	}
+	c := Default()
+	c.Path = name
+	top.word("mode", &c.Mode, string(Enforce), `"observe" or "enforce"`)
+	c.interfaces(top)
+	c.ports(top)
+	top.absolute("state_dir", &c.StateDir)
+	top.absolute("control_socket", &c.ControlSocket)
+	top.absolute("bpffs", &c.BPFFS)
+	c.allow(top)
+	c.intakes(top)
+	if rules := top.rules(); len(rules) > 0 {
+		c.Rules = rules
+	}
+	if limits := top.section("limits"); limits != nil {
+		for _, l := range []struct {
+			key  string
+			into *int
+			low  int
+		}{
+			{"sources", &c.Limits.Sources, policy.MinSources},
+			{"users", &c.Limits.Users, policy.MinUsers},
+			{"observations", &c.Limits.Observations, policy.MinObservations},
+		} {
+			if n, given := limits.integer(l.key, l.low, policy.MaxLimit); given {
+				*l.into = n
+			}
+		}
+		limits.finish()
+	}
+	top.finish()
+	if len(doc.errors) > 0 {
+		slices.SortStableFunc(doc.errors, func(a, b *Error) int { return cmp.Compare(a.Line, b.Line) })
+		return nil, doc.errors
+	}
+	return c, nil
+}
+
+// UnmarshalText reads a mode's name.
+func (m *Mode) UnmarshalText(text []byte) error {
+	switch Mode(text) {
+	case Observe, Enforce:
+		*m = Mode(text)
+		return nil
+	}
+	return fmt.Errorf("unknown mode %q", text)
+}
+
+// absolute reads an absolute path.
+func (s *section) absolute(key string, into *string) {
+	text := s.text(key, *into)
+	switch {
+	case text == "":
+	case !filepath.IsAbs(text) || strings.ContainsRune(text, 0):
+		s.fail(key, fmt.Sprintf("is %q", text), "write a path that begins with /")
+	default:
+		*into = filepath.Clean(text)
+	}
 }

@@ -11,7 +11,11 @@ type Error struct {
 	Line    int    // from 1; 0 if the file as a whole is meant
 	Problem string // what is wrong
 	Remedy  string // what to do about it
+	Err     error  // the cause, if it is one of the system's
 }
+
+// Unwrap returns the cause, for errors.Is.
+func (e *Error) Unwrap() error { return e.Err }
 
 // Error writes "FILE:LINE: problem: remedy".
 func (e *Error) Error() string {

@@ -1,0 +1,111 @@
+package config
+
+import (
+	"encoding"
+	"errors"
+	"fmt"
+
+	"weir/policy"
+)
+
+// rules reads every [[rule]].
+func (s *section) rules() []policy.Rule {
+	tables := s.sections("rule")
+	if len(tables) > policy.MaxRules {
+		tables[policy.MaxRules].doc.fail(tables[policy.MaxRules].line(""), fmt.Sprintf("%d rules", len(tables)),
+			fmt.Sprintf("keep %d at most", policy.MaxRules))
+		return nil
+	}
+	rules := make([]policy.Rule, len(tables))
+	taken := make(map[string]int)
+	for i, t := range tables {
+		rules[i] = t.rule()
+		name := rules[i].Name
+		if line, found := taken[name]; found && name != "" {
+			t.fail("name", fmt.Sprintf("is taken by the rule of line %d", line), "choose another")
+		} else {
+			taken[name] = t.line("name")
+		}
+		t.finish()
+	}
+	return rules
+}
+
+// rule reads one [[rule]] and checks it.
+func (s *section) rule() policy.Rule {
+	var r policy.Rule
+	r.Name = s.text("name", "failures-per-source")
+	if r.Name != "" {
+		s.name = "rule " + shown(r.Name) + ": "
+	}
+	for i, text := range s.texts("events", "auth_failure") {
+		var k policy.Kind
+		if err := k.UnmarshalText([]byte(text)); err != nil && text != "" {
+			s.failElement("events", i, fmt.Sprintf("names %q", text), "known are auth_failure, auth_success, message, unknown_recipient and connection")
+		}
+		r.Events = append(r.Events, k)
+	}
+	s.word("per", &r.Per, "source", `"source" or "user"`)
+	s.word("measure", &r.Measure, "events", `"events", "recipients", "users" or "sources"`)
+	r.Threshold, _ = s.integer("threshold", 1, policy.MaxThreshold)
+	r.Within = s.duration("within", "10m")
+	r.SuccessForgives = s.boolean("success_forgives")
+	r.SpareKnown = s.duration("spare_known", "6h")
+	s.word("action", &r.Action, "drop", `"drop" or "limit"`)
+	if text := s.text("rate", "6/m"); text != "" {
+		rate, err := policy.ParseRate(text)
+		if err != nil {
+			s.fail("rate", fmt.Sprintf("is %q", text), `write how many connections may be opened, such as "6/m" (units: s, m, h, d)`)
+		}
+		r.Rate = rate
+	}
+	if burst, given := s.integer("burst", 1, maxBurst); given {
+		r.Rate.Burst = burst
+	}
+	r.For = s.duration("for", "1h")
+	r.Escalate = s.number("escalate")
+	r.Cap = s.duration("cap", "7d")
+	r.Forget = s.duration("forget", "30d")
+
+	s.validate(&r)
+	return r
+}
+
+// maxBurst bounds how many connections a limited source may open at once.
+const maxBurst = 1_000_000
+
+// word reads one of several words. A broken one leaves the value at zero.
+func (s *section) word(key string, into encoding.TextUnmarshaler, example, known string) {
+	text := s.text(key, example)
+	if text == "" {
+		return
+	}
+	if err := into.UnmarshalText([]byte(text)); err != nil {
+		s.fail(key, fmt.Sprintf("is %q", text), "write "+known)
+	}
+}
+
+// validate points at what the policy package finds wrong with r, except for
+// keys that have been complained about already.
+func (s *section) validate(r *policy.Rule) {
+	err := r.Validate()
+	if err == nil {
+		return
+	}
+	var joined interface{ Unwrap() []error }
+	if !errors.As(err, &joined) {
+		s.doc.fail(s.line(""), s.name+err.Error(), "correct the rule")
+		return
+	}
+	for _, err := range joined.Unwrap() {
+		var e *policy.RuleError
+		if !errors.As(err, &e) || s.broken[e.Field] {
+			continue
+		}
+		problem := e.Problem
+		if e.Field == "threshold" && s.values["threshold"] == nil {
+			problem = "is missing"
+		}
+		s.fail(e.Field, problem, e.Remedy)
+	}
+}
