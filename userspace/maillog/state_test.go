@@ -6,6 +6,7 @@ import (
 	"path/filepath"
 	"slices"
 	"testing"
+	"time"
 
 	"weir/policy"
 )
@@ -24,30 +25,43 @@ func mustAllLines(t testing.TB) (lines []string) {
 // Wherever a parser is stopped and another one goes on, the events are the
 // same.
 func TestRestartAnywhere(t *testing.T) {
-	lines := mustAllLines(t)
-	whole := newTestParser()
-	want := mustRows(t, (&sample{lines: lines}).read(whole))
-	for cut := range lines {
-		first := newTestParser()
-		var events []policy.Event
-		for i, line := range lines[:cut] {
-			events = first.Line([]byte(line), uint64(i+1), events)
+	var records []record
+	for _, line := range append(mustAllLines(t), mustMixedLines(2)...) {
+		var r record
+		if splitHeader([]byte(line), &r) && !r.own {
+			r.time, r.stamp = reference.Add(time.Duration(len(records))*time.Second), nil
+			records = append(records, r)
 		}
+	}
+	read := func(p *Parser, from, to int, out []policy.Event) []policy.Event {
+		for i, r := range records[from:to] {
+			out = p.Message(r.time, string(r.program), int(r.pid), r.text, uint64(from+i+1), out)
+		}
+		return out
+	}
+	want := read(newTestParser(), 0, len(records), nil)
+	for cut := range records {
+		first := newTestParser()
+		events := read(first, 0, cut, nil)
 		state, err := first.MarshalBinary()
 		if err != nil {
 			t.Fatal(err)
 		}
 		second := newTestParser()
 		if err := second.UnmarshalBinary(state); err != nil {
-			t.Fatalf("after line %d: %v", cut, err)
+			t.Fatalf("after record %d: %v", cut, err)
 		}
-		for i, line := range lines[cut:] {
-			events = second.Line([]byte(line), uint64(cut+i+1), events)
-		}
-		if got := mustRows(t, events); !slices.Equal(got, want) {
-			t.Fatalf("stopped after line %d: %d events, want %d", cut, len(got), len(want))
+		if got := read(second, cut, len(records), events); !slices.Equal(got, want) {
+			t.Fatalf("stopped after record %d: %d events, want %d", cut, len(got), len(want))
 		}
 	}
+}
+
+func mustMixedLines(rounds int) (lines []string) {
+	for _, line := range mixedLog(rounds) {
+		lines = append(lines, string(line))
+	}
+	return lines
 }
 
 func TestRestartWithFullTables(t *testing.T) {
