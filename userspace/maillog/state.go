@@ -33,8 +33,16 @@ type state struct {
 }
 
 type tableState[V any] struct {
-	Next  uint32
-	Slots []slot[V]
+	Next  uint32 // as in table
+	Slots int
+	Used  []slotState[V]
+}
+
+// slotState is a used slot with its place.
+type slotState[V any] struct {
+	At    int
+	Key   uint64
+	Value V
 }
 
 // noteState is a note with its number, and its source as an address.
@@ -51,8 +59,8 @@ func (p *Parser) MarshalBinary() ([]byte, error) {
 	s := state{
 		Day: p.clock.day, Noon: p.clock.noon, Year: p.clock.year,
 		ExtraElements: p.extraElements,
-		Queue:         tableState[queued]{p.queue.next, p.queue.slots},
-		Sessions:      tableState[session]{p.sessions.next, p.sessions.slots},
+		Queue:         p.queue.state(),
+		Sessions:      p.sessions.state(),
 		Notes:         p.told.state(), NoteCount: p.told.count, Horizon: p.told.horizon,
 	}
 	var b bytes.Buffer
@@ -85,17 +93,29 @@ func (p *Parser) UnmarshalBinary(data []byte) error {
 	return nil
 }
 
+func (t *table[V]) state() tableState[V] {
+	s := tableState[V]{Next: t.next, Slots: len(t.slots)}
+	for i := range t.slots {
+		if slot := &t.slots[i]; slot.used {
+			s.Used = append(s.Used, slotState[V]{i, slot.key, slot.value})
+		}
+	}
+	return s
+}
+
 // table builds the table that was saved.
-func (s tableState[V]) table(size int) (table[V], bool) {
+func (s *tableState[V]) table(size int) (table[V], bool) {
 	t := newTable[V](size)
-	if len(s.Slots) > size || s.Next > 0 && int(s.Next) >= len(s.Slots) {
+	if s.Slots < 0 || s.Slots > size || s.Next > 0 && int(s.Next) >= s.Slots {
 		return t, false
 	}
-	t.slots, t.next = s.Slots, s.Next
-	for i, slot := range s.Slots {
-		if slot.Used {
-			t.index[slot.Key] = uint32(i)
+	t.slots, t.next = make([]slot[V], s.Slots), s.Next
+	for _, u := range s.Used {
+		if u.At < 0 || u.At >= s.Slots || t.slots[u.At].used || t.get(u.Key) != nil {
+			return t, false
 		}
+		t.slots[u.At] = slot[V]{true, u.Key, u.Value}
+		t.index[u.Key] = uint32(u.At)
 	}
 	return t, true
 }

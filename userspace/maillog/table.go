@@ -10,9 +10,9 @@ type table[V any] struct {
 }
 
 type slot[V any] struct {
-	Used  bool
-	Key   uint64
-	Value V
+	used  bool
+	key   uint64
+	value V
 }
 
 func newTable[V any](size int) table[V] {
@@ -26,13 +26,13 @@ func (t *table[V]) get(key uint64) *V {
 	if !ok {
 		return nil
 	}
-	return &t.slots[i].Value
+	return &t.slots[i].value
 }
 
 // put sets the value of key. A key that exists keeps its age.
 func (t *table[V]) put(key uint64, value V) {
 	if i, ok := t.index[key]; ok {
-		t.slots[i].Value = value
+		t.slots[i].value = value
 		return
 	}
 	i := t.next
@@ -41,8 +41,8 @@ func (t *table[V]) put(key uint64, value V) {
 		t.slots = append(t.slots, slot[V]{})
 	} else {
 		t.next = (t.next + 1) % uint32(t.size)
-		if t.slots[i].Used {
-			delete(t.index, t.slots[i].Key)
+		if t.slots[i].used {
+			delete(t.index, t.slots[i].key)
 		}
 	}
 	t.slots[i] = slot[V]{true, key, value}
