@@ -3,6 +3,9 @@ package loader
 import (
 	"testing"
 	"time"
+
+	"github.com/cilium/ebpf"
+	"github.com/cilium/ebpf/asm"
 )
 
 // BenchmarkVerdict measures the program itself on a warm cache: ns/packet is
@@ -19,6 +22,22 @@ func BenchmarkVerdict(b *testing.B) {
 		Entry{Prefix: prefix("198.51.100.3/32"), Action: ActionAllow},
 		Entry{Prefix: prefix("203.0.113.0/24"), Action: ActionDrop},
 	))
+	empty := must(ebpf.NewProgram(&ebpf.ProgramSpec{
+		Type: ebpf.XDP, License: "GPL", Name: "empty",
+		Instructions: asm.Instructions{asm.Mov.Imm(asm.R0, xdpDrop), asm.Return()},
+	}))
+	defer empty.Close()
+	measure := func(b *testing.B, program *ebpf.Program, frame []byte) {
+		const repeat = 1_000_000
+		var spent time.Duration
+		for range b.N {
+			_, took, err := program.Benchmark(frame, repeat, nil)
+			mustDo(b, err)
+			spent += took
+		}
+		b.ReportMetric(float64(spent.Nanoseconds())/float64(b.N), "ns/packet")
+	}
+	b.Run("empty_program", func(b *testing.B) { measure(b, empty, syn4("")) })
 	for _, c := range []struct {
 		name  string
 		frame []byte
@@ -36,16 +55,7 @@ func BenchmarkVerdict(b *testing.B) {
 		{"pass_data", data4("198.51.100.9")},
 		{"pass_data_ipv6", data6("2001:db8:ffff::1")},
 	} {
-		b.Run(c.name, func(b *testing.B) {
-			const repeat = 1_000_000
-			var spent time.Duration
-			for range b.N {
-				_, took, err := d.objects.WeirXdp.Benchmark(c.frame, repeat, nil)
-				mustDo(b, err)
-				spent += took
-			}
-			b.ReportMetric(float64(spent.Nanoseconds())/float64(b.N), "ns/packet")
-		})
+		b.Run(c.name, func(b *testing.B) { measure(b, d.objects.WeirXdp, c.frame) })
 	}
 }
 

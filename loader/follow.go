@@ -69,10 +69,14 @@ func (d *Datapath) Follow(ctx context.Context, selection []string, changed func(
 			return nil
 		case <-review:
 		case <-events.wake:
+			pause := settleTime
+			if !events.ok() {
+				pause = retryTime
+			}
 			select {
 			case <-ctx.Done():
 				return nil
-			case <-time.After(settleTime):
+			case <-time.After(pause):
 			}
 		}
 		if !events.ok() {

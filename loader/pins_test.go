@@ -12,6 +12,7 @@ import (
 	"testing"
 
 	"github.com/cilium/ebpf"
+	"golang.org/x/sys/unix"
 )
 
 func TestReopenTakesOver(t *testing.T) {
@@ -162,4 +163,29 @@ func TestMapNamesFitTheKernel(t *testing.T) {
 			t.Errorf("map name %q is longer than 15 characters", name)
 		}
 	}
+}
+
+// Where the usual place has no BPF file system, one is mounted.
+func TestMountsUsualPlace(t *testing.T) {
+	needKernel(t)
+	onOwnThread(t, func() {
+		// In a mount namespace of this thread alone.
+		mustDo(t, unix.Unshare(unix.CLONE_NEWNS))
+		mustDo(t, unix.Mount("", "/", "", unix.MS_REC|unix.MS_PRIVATE, ""))
+		for unix.Unmount(defaultBPFFS, unix.MNT_DETACH) == nil {
+		}
+		if on, err := isBPFFS(defaultBPFFS); on || err != nil {
+			t.Errorf("unmounting did not help: %t, %v", on, err)
+			return
+		}
+		p, err := openPins(DefaultOptions().Dir)
+		if err != nil {
+			t.Error(err)
+			return
+		}
+		if on, err := isBPFFS(DefaultOptions().Dir); !on || err != nil {
+			t.Errorf("not on a BPF file system: %t, %v", on, err)
+		}
+		mustDo(t, errors.Join(p.remove(), p.close()))
+	})
 }
