@@ -1,8 +1,8 @@
 package config
 
 import (
-	"bytes"
 	"errors"
+	"sort"
 	"strconv"
 	"strings"
 
@@ -13,6 +13,7 @@ import (
 // document is a parsed TOML file with the line of each key and element.
 type document struct {
 	file   string
+	starts []int          // offset of each line but the first
 	lines  map[string]int // by path, its parts joined by pathSeparator
 	errors Errors
 }
@@ -27,10 +28,10 @@ func (d *document) fail(line int, problem, remedy string) {
 // parseDocument reads data and returns its top section. On a syntax error,
 // which TOML does not recover from, it is nil and the error is in d.
 func parseDocument(file string, data []byte) (*document, *section) {
-	d := &document{file: file, lines: make(map[string]int)}
+	d := &document{file: file, lines: map[string]int{"": 1}}
 	values := make(map[string]any)
 	if err := toml.Unmarshal(data, &values); err != nil {
-		line := 0
+		line := 1
 		var at *toml.DecodeError
 		if errors.As(err, &at) {
 			line, _ = at.Position()
@@ -44,6 +45,11 @@ func parseDocument(file string, data []byte) (*document, *section) {
 
 // locate fills d.lines. data is valid TOML.
 func (d *document) locate(data []byte) {
+	for i, c := range data {
+		if c == '\n' {
+			d.starts = append(d.starts, i+1)
+		}
+	}
 	var p unstable.Parser
 	p.Reset(data)
 	tables := make(map[string]int) // how many [[tables]] of a path there are
@@ -55,8 +61,11 @@ func (d *document) locate(data []byte) {
 			base = ""
 			line := 0
 			for key := node.Key(); key.Next(); {
-				line = lineOf(data, key.Node())
+				line = d.lineOf(key.Node())
 				base = join(base, string(key.Node().Data))
+				if d.lines[base] == 0 {
+					d.lines[base] = line
+				}
 				if n := tables[base]; n > 0 && (node.Kind == unstable.Table || !key.IsLast()) {
 					base = join(base, strconv.Itoa(n-1))
 				}
@@ -67,22 +76,22 @@ func (d *document) locate(data []byte) {
 			}
 			d.lines[base] = line
 		case unstable.KeyValue:
-			d.locateValue(data, base, node)
+			d.locateValue(base, node)
 		}
 	}
 }
 
 // locateValue notes the lines of a key and of what is in its value.
-func (d *document) locateValue(data []byte, base string, node *unstable.Node) {
+func (d *document) locateValue(base string, node *unstable.Node) {
 	path := base
 	for key := node.Key(); key.Next(); {
 		path = join(path, string(key.Node().Data))
-		d.lines[path] = lineOf(data, key.Node())
+		d.lines[path] = d.lineOf(key.Node())
 	}
-	d.locateInside(data, path, node.Value())
+	d.locateInside(path, node.Value())
 }
 
-func (d *document) locateInside(data []byte, path string, value *unstable.Node) {
+func (d *document) locateInside(path string, value *unstable.Node) {
 	switch value.Kind {
 	case unstable.Array:
 		i := 0
@@ -93,23 +102,23 @@ func (d *document) locateInside(data []byte, path string, value *unstable.Node) 
 			element := join(path, strconv.Itoa(i))
 			d.lines[element] = d.lines[path]
 			if it.Node().Raw.Length > 0 {
-				d.lines[element] = lineOf(data, it.Node())
+				d.lines[element] = d.lineOf(it.Node())
 			}
-			d.locateInside(data, element, it.Node())
+			d.locateInside(element, it.Node())
 			i++
 		}
 	case unstable.InlineTable:
 		for it := value.Children(); it.Next(); {
 			if it.Node().Kind == unstable.KeyValue {
-				d.locateValue(data, path, it.Node())
+				d.locateValue(path, it.Node())
 			}
 		}
 	}
 }
 
-// lineOf returns the line of a node that has a place in data.
-func lineOf(data []byte, node *unstable.Node) int {
-	return 1 + bytes.Count(data[:node.Raw.Offset], []byte{'\n'})
+// lineOf returns the line of a node that has a place in the file.
+func (d *document) lineOf(node *unstable.Node) int {
+	return 1 + sort.SearchInts(d.starts, int(node.Raw.Offset)+1)
 }
 
 func join(path, part string) string {
