@@ -13,17 +13,23 @@ import (
 // showFrom is from how many prefixes on progress is worth showing.
 const showFrom = control.MaxChunk
 
-// bulk has list sent by send, with a bar on a terminal. It tells how far it
-// came when it fails.
-func (a *app) bulk(_ *cobra.Command, list *prefixList, verb string, send func(progress func(done int)) (control.Progress, error)) (control.Progress, error) {
+// bulk has list sent by send, with a bar on a terminal. When it fails, it
+// tells how far it came.
+func (a *app) bulk(cmd *cobra.Command, list *control.List, verb string,
+	send func(c *control.Client, progress func(done int)) (control.Progress, error)) (control.Progress, error) {
+	client, err := a.client(cmd)
+	if err != nil {
+		return control.Progress{}, err
+	}
+	defer client.Close()
 	progress := func(int) {}
-	if list.count >= showFrom && a.isTerminal(a.stderr) {
-		bar := a.bar(int64(list.count), verb, progressbar.OptionShowIts(), progressbar.OptionSetItsString("prefixes"))
+	if list.Count >= showFrom && a.isTerminal(a.stderr) {
+		bar := a.bar(int64(list.Count), verb, progressbar.OptionShowCount())
 		progress = func(done int) { _ = bar.Set(done) } // a bar that cannot be drawn is no reason to stop
 	}
-	done, err := send(progress)
+	done, err := send(client, progress)
 	if err != nil && done.Done > 0 {
-		err = fmt.Errorf("%w\n%s of %s were done before and stand", err, count(done.Done), count(list.count))
+		err = fmt.Errorf("%w\n%s of %s were done before and stand", err, count(done.Done), count(list.Count))
 	}
 	return done, err
 }

@@ -37,7 +37,7 @@ func (a *app) complete(many bool, pinned *bool) cobra.CompletionFunc {
 		for r := range a.rowsNow(cmd, control.Filter{Pinned: pinned, Begins: begun}) {
 			name := r.Target()
 			if printable(name) == name && !slices.Contains(args, name) {
-				found = append(found, cobra.CompletionWithDesc(name, actionWords(&r)+" "+ruleWords(&r)))
+				found = append(found, cobra.CompletionWithDesc(name, r.ActionText()+" "+ruleWords(&r)))
 			}
 		}
 		return found, cobra.ShellCompDirectiveNoFileComp

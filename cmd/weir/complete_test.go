@@ -3,10 +3,12 @@ package main
 import (
 	"strings"
 	"testing"
+
+	"weir/userspace/control/controltest"
 )
 
 func TestCompletion(t *testing.T) {
-	s := mustStage(t, scene())
+	s := mustStage(t, controltest.Scene(noon))
 	off := mustWrite(t, s.dir, "off.toml", "control_socket = \"/nonexistent/weir.sock\"\n")
 	for _, test := range []struct{ typed, want string }{
 		{"unpin ", "203.0.113.0/24 2001:db8::/64"},

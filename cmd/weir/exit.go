@@ -59,6 +59,16 @@ func usagef(cmd *cobra.Command, format string, args ...any) error {
 	return usage(cmd, fmt.Errorf(format, args...))
 }
 
+// nothingError says in full that nothing matched.
+type nothingError struct{ text string }
+
+func (e *nothingError) Error() string { return e.text }
+func (e *nothingError) Unwrap() error { return control.ErrNotFound }
+
+func nothingf(format string, args ...any) error {
+	return &nothingError{fmt.Sprintf(format, args...)}
+}
+
 // exitCode returns the code for what a command ended with.
 func exitCode(err error) int {
 	switch {

@@ -21,7 +21,7 @@ and why, the evidence line by line, when it ends, what the kernel has dropped,
 whether it is really in force, and how to undo it.`,
 		Example: `  weir explain 203.0.113.9
   weir explain bob@example.org -o json`,
-		Args:              cobra.ExactArgs(1),
+		Args:              oneTarget,
 		ValidArgsFunction: a.completeKnown,
 	}
 	outputFlag(cmd, &output, "text", "json")
@@ -37,7 +37,7 @@ whether it is really in force, and how to undo it.`,
 		defer client.Close()
 		e, err := client.Explain(cmd.Context(), target)
 		if errors.Is(err, control.ErrNotFound) {
-			return fmt.Errorf("nothing concerns %s, it is let through: %w", printable(target), control.ErrNotFound)
+			return nothingf("nothing concerns %s: it is let through", printable(target))
 		}
 		if err != nil {
 			return err
@@ -45,6 +45,16 @@ whether it is really in force, and how to undo it.`,
 		return show(cmd, a.stdout, output, e, a.tell)
 	}
 	return cmd
+}
+
+// maxShown is how many decisions a story tells. A user in whose name a
+// botnet sent has hundreds.
+const maxShown = 10
+
+// aboutUser reports whether e explains a user.
+func aboutUser(e *control.Explanation) bool {
+	_, err := control.ParsePrefix(e.Target)
+	return err != nil
 }
 
 // tell writes the story of one target.
@@ -58,9 +68,14 @@ func (a *app) tell(e *control.Explanation) error {
 	if e.Problem != "" {
 		b.field("PROBLEM", "%s", printable(e.Problem))
 	}
-	a.tellKernel(b, e)
-	for i := range e.Decisions {
+	if !aboutUser(e) {
+		a.tellKernel(b, e)
+	}
+	for i := range e.Decisions[:min(len(e.Decisions), maxShown)] {
 		a.tellDecision(b, &e.Decisions[i], e.Target)
+	}
+	if more := len(e.Decisions) - maxShown; more > 0 {
+		b.linef("\n%s not shown; -o json has all", plural(more, "more decision"))
 	}
 	a.tellUndo(b, e)
 	return b.err
@@ -81,7 +96,7 @@ func (a *app) verdictWords(e *control.Explanation) string {
 		done = e.Verdict
 	}
 	if len(e.Decisions) > 0 && e.Decisions[0].Rate > 0 && e.Verdict == "limit" {
-		done += fmt.Sprintf(" to %s, burst %d", limitRate(e.Decisions[0].Rate), e.Decisions[0].Burst)
+		done += fmt.Sprintf(" to %s, burst %d", control.RateText(e.Decisions[0].Rate), e.Decisions[0].Burst)
 	}
 	switch {
 	case e.InForce, e.Verdict == "pass", e.Verdict == "allow":
@@ -100,7 +115,7 @@ func (a *app) tellKernel(b *blocks, e *control.Explanation) {
 	for _, k := range e.Kernel {
 		words := k.Action
 		if k.Rate > 0 {
-			words += fmt.Sprintf(" %s, burst %d", limitRate(k.Rate), k.Burst)
+			words += fmt.Sprintf(" %s, burst %d", control.RateText(k.Rate), k.Burst)
 		}
 		ends := "never ends"
 		if k.Expires != nil {
@@ -186,10 +201,10 @@ func (a *app) tellUndo(b *blocks, e *control.Explanation) {
 	}
 	b.linef("")
 	b.linef("To undo it")
-	for i := range e.Decisions {
+	for i := range e.Decisions[:min(len(e.Decisions), maxShown)] {
 		b.linef("  weir %s", undo(&e.Decisions[i].Row))
 	}
-	if first := &e.Decisions[0]; first.User == "" && !first.Pinned && e.Verdict != "allow" {
+	if first := &e.Decisions[0]; !aboutUser(e) && !first.Pinned && e.Verdict != "allow" {
 		b.linef("  weir pin %s --action allow    (and never flag it again)", e.Target)
 	}
 }

@@ -6,8 +6,6 @@ import (
 	"strings"
 	"time"
 	"unicode"
-
-	"weir/policy"
 )
 
 // printable makes text that others wrote (user names, log lines, comments)
@@ -64,15 +62,28 @@ func size(bytes int64) string {
 	return strconv.FormatFloat(f, 'f', 1, 64) + " GiB"
 }
 
-// span writes d in its two largest units: 3d4h, 12m5s, 45s.
+// span writes d in its two largest units, rounded: 3d4h, 12m5s, 45s.
 func span(d time.Duration) string {
-	for _, unit := range []time.Duration{24 * time.Hour, time.Hour} {
-		if d >= unit {
-			d = d.Truncate(map[time.Duration]time.Duration{24 * time.Hour: time.Hour, time.Hour: time.Minute}[unit])
-			break
+	units := []struct {
+		name string
+		unit time.Duration
+	}{{"d", 24 * time.Hour}, {"h", time.Hour}, {"m", time.Minute}, {"s", time.Second}}
+	d = d.Round(time.Second)
+	for i, u := range units[:3] {
+		if d < u.unit {
+			continue
 		}
+		next := units[i+1]
+		if d = d.Round(next.unit); i > 0 && d == units[i-1].unit {
+			return "1" + units[i-1].name
+		}
+		text := fmt.Sprintf("%d%s", d/u.unit, u.name)
+		if rest := d % u.unit / next.unit; rest > 0 {
+			text += fmt.Sprintf("%d%s", rest, next.name)
+		}
+		return text
 	}
-	return policy.FormatDuration(d)
+	return fmt.Sprintf("%ds", d/time.Second)
 }
 
 // ago writes how long t has been.
@@ -99,17 +110,12 @@ func stamp(now, t time.Time) string {
 	return t.In(now.Location()).Format("2006-01-02 15:04:05 MST")
 }
 
-// limitRate writes a rate a minute as it is given to pin.
-func limitRate(perMinute float64) string {
-	if perMinute <= 0 {
-		return ""
-	}
-	return policy.Rate{Every: time.Duration(float64(time.Minute) / perMinute)}.String()
-}
-
 // seconds writes a duration that came as seconds.
 func seconds(s float64) string {
-	if s < 10 {
+	switch {
+	case s < 1:
+		return fmt.Sprintf("%.0fms", s*1000)
+	case s < 10:
 		return fmt.Sprintf("%.1fs", s)
 	}
 	return span(time.Duration(s * float64(time.Second)))

@@ -9,7 +9,7 @@ import (
 )
 
 func TestGoldenList(t *testing.T) {
-	s := mustStage(t, scene())
+	s := mustStage(t, controltest.Scene(noon))
 	s.golden(t, "list",
 		[]string{"list"},
 		[]string{"list", "--action", "drop"},
@@ -22,7 +22,7 @@ func TestGoldenList(t *testing.T) {
 }
 
 func TestGoldenExplain(t *testing.T) {
-	b := scene()
+	b := controltest.Scene(noon)
 	s := mustStage(t, b)
 	s.golden(t, "explain",
 		[]string{"explain", "203.0.113.9"},
@@ -70,7 +70,7 @@ func TestGoldenStatus(t *testing.T) {
 			{Name: "malformed"},
 		},
 		Intakes: []control.Intake{
-			{Name: "/var/log/mail.log", Type: "file", Lines: 1234567, Events: 45678, Rate: 12.34, Lag: 0.02, NotUnderstood: 3,
+			{Name: "file:/var/log/mail.log", Type: "file", Lines: 1234567, Events: 45678, Rate: 12.34, Lag: 0.02, NotUnderstood: 3,
 				Sample: "Mar  1 11:59:58 mx postfix/smtpd[9]: something new from 203.0.113.9\x1b[2J"},
 			{Name: "journal", Type: "journal", Lost: 12, Lag: 75, Error: "journalctl ended: exit status 1"},
 		},
@@ -86,7 +86,7 @@ func TestGoldenStatus(t *testing.T) {
 }
 
 func TestGoldenHelp(t *testing.T) {
-	s := mustStage(t, scene())
+	s := mustStage(t, controltest.Scene(noon))
 	for _, verb := range []string{"explain", "list", "pin", "release", "replay", "run", "status", "unpin", "version"} {
 		s.golden(t, "help-"+verb, []string{"help", verb})
 	}
@@ -94,7 +94,7 @@ func TestGoldenHelp(t *testing.T) {
 }
 
 func TestGoldenChanges(t *testing.T) {
-	s := mustStage(t, scene())
+	s := mustStage(t, controltest.Scene(noon))
 	s.golden(t, "changes",
 		[]string{"pin", "198.51.100.7", "--action", "drop", "--for", "30d", "--reason", "guesses passwords"},
 		[]string{"pin", "2001:db8:1::1", "198.51.100.9/24", "--action", "limit", "--rate", "6/m", "--burst", "5"},
@@ -111,7 +111,7 @@ func TestGoldenChanges(t *testing.T) {
 }
 
 func TestGoldenErrors(t *testing.T) {
-	s := mustStage(t, scene())
+	s := mustStage(t, controltest.Scene(noon))
 	bad := mustWrite(t, s.dir, "bad.toml", "mode = \"observe\"\nports = [25,\n")
 	off := mustWrite(t, s.dir, "off.toml", "control_socket = \"/nonexistent/weir.sock\"\n")
 	s.golden(t, "errors",

@@ -31,7 +31,7 @@ attempts, rate (a minute), burst, in_force and overridden_by. CSV has the same.`
 		Example: `  weir list
   weir list --action drop --prefix 203.0.113.0/24
   weir list --pinned=false -o json | jq -r '.[].source'`,
-		Args:              cobra.NoArgs,
+		Args:              noArgs,
 		ValidArgsFunction: cobra.NoFileCompletions,
 	}
 	f := cmd.Flags()
@@ -105,8 +105,8 @@ func (a *app) writeTable(out io.Writer, rows iter.Seq2[control.Row, error]) erro
 		if n == 0 {
 			fmt.Fprintln(w, "TARGET\tACTION\tSINCE\tENDS\tRULE\tATTEMPTS\tDROPPED\tREASON")
 		}
-		fmt.Fprintf(w, "%s\t%s\t%s\t%s\t%s\t%s\t%s\t%s\n", printable(r.Target()), actionWords(&r), ago(now, r.Since), ahead(now, r.Until),
-			ruleWords(&r), count(r.Attempts), count(r.Dropped), printable(reasonWords(&r)))
+		fmt.Fprintf(w, "%s\t%s\t%s\t%s\t%s\t%s\t%s\t%s\n", printable(r.Target()), r.ActionText(), ago(now, r.Since), ahead(now, r.Until),
+			ruleWords(&r), kernelCount(&r, r.Attempts), kernelCount(&r, r.Dropped), printable(reasonWords(&r)))
 		if n++; n%tableBlock == 0 {
 			if err := w.Flush(); err != nil {
 				return err
@@ -119,12 +119,12 @@ func (a *app) writeTable(out io.Writer, rows iter.Seq2[control.Row, error]) erro
 	return w.Flush()
 }
 
-// actionWords tells the action and, of a limit, how much it lets through.
-func actionWords(r *control.Row) string {
-	if r.Rate == 0 {
-		return r.Action.String()
+// kernelCount writes n, which the kernel counts of sources and not of users.
+func kernelCount(r *control.Row, n uint64) string {
+	if r.User != "" {
+		return "-"
 	}
-	return r.Action.String() + " " + limitRate(r.Rate)
+	return count(n)
 }
 
 func ruleWords(r *control.Row) string {

@@ -10,6 +10,8 @@ import (
 	"time"
 
 	"golang.org/x/term"
+
+	"weir/userspace/agent"
 )
 
 func main() {
@@ -22,6 +24,8 @@ func main() {
 		now:        time.Now,
 		isTerminal: isTerminal,
 		version:    buildVersion(),
+		run:        agent.Run,
+		replay:     agent.Replay,
 	}
 	os.Exit(e.main(ctx, os.Args[1:]))
 }

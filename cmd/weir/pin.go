@@ -2,6 +2,7 @@ package main
 
 import (
 	"bufio"
+	"errors"
 	"fmt"
 	"io"
 	"net/netip"
@@ -10,7 +11,6 @@ import (
 
 	"github.com/spf13/cobra"
 
-	"weir/policy"
 	"weir/userspace/control"
 )
 
@@ -37,10 +37,10 @@ An IPv6 address stands for its /64, because that is what its owner holds.`,
 		ValidArgsFunction: cobra.NoFileCompletions,
 	}
 	f := cmd.Flags()
-	f.StringVar(&action, "action", "", "`drop`, limit or allow (required)")
+	f.StringVar(&action, "action", "", "`action`: drop, limit or allow (required)")
 	f.StringVar(&terms.Rate, "rate", "", "with limit: connection openings let through, such as `6/m` (s, m, h, d)")
 	f.IntVar(&terms.Burst, "burst", 0, "with limit: openings let through at once (default 1)")
-	f.StringVar(&terms.For, "for", "", "how long, such as `30d`, 2w or 12h (default until it is unpinned)")
+	f.StringVar(&terms.For, "for", "", "how long, such as `30d`, 2w or 12h (default: until unpinned)")
 	f.StringVar(&terms.Reason, "reason", "", "why, for those who ask later")
 	f.StringVar(&from, "from", "", "read the prefixes from this `file`; - is standard input")
 	f.BoolVar(&yes, "yes", false, "do not ask before very wide prefixes are dropped")
@@ -59,57 +59,49 @@ An IPv6 address stands for its /64, because that is what its owner holds.`,
 		if err != nil {
 			return usage(cmd, err)
 		}
-		list, err := a.openPrefixes(cmd, args, from)
-		if err != nil {
-			return err
-		}
-		defer list.close()
-		if terms.Action == policy.Drop && list.wides > 0 && !yes {
-			if err := a.confirm(cmd, list, from == "-"); err != nil {
-				return err
+		return a.openList(cmd, args, from, func(list *control.List) error {
+			if terms.Drops() && list.Wides > 0 && !yes {
+				if err := a.confirm(cmd, list, from == "-"); err != nil {
+					return err
+				}
 			}
-		}
-		client, err := a.client(cmd)
-		if err != nil {
-			return err
-		}
-		defer client.Close()
-		done, err := a.bulk(cmd, list, "pin", func(progress func(int)) (control.Progress, error) {
-			return client.Pin(cmd.Context(), terms, list, progress)
+			return a.pin(cmd, terms, list, model.Until)
 		})
-		if err != nil {
-			return err
-		}
-		_, err = fmt.Fprintf(a.stdout, "%s %s pinned to %s%s\n", list, list.is(), pinWords(&model), a.forWords(model.Until))
-		if err == nil && done.Done != list.count {
-			err = fmt.Errorf("the agent pinned %s of them: compare with weir list --pinned", count(done.Done))
-		}
-		return err
 	}
 	return cmd
 }
 
-func pinWords(d *policy.Decision) string {
-	if d.Action != policy.Limit {
-		return d.Action.String()
+// pin has list pinned and says so.
+func (a *app) pin(cmd *cobra.Command, terms control.Terms, list *control.List, until time.Time) error {
+	done, err := a.bulk(cmd, list, "pin", func(c *control.Client, progress func(int)) (control.Progress, error) {
+		return c.Pin(cmd.Context(), terms, list, progress)
+	})
+	if err != nil {
+		return err
 	}
-	return fmt.Sprintf("limit %v (burst %d)", d.Rate, d.Rate.Burst)
-}
-
-func (a *app) forWords(until time.Time) string {
-	if until.IsZero() {
-		return " until it is unpinned"
+	what := terms.Action.String()
+	if terms.Rate != "" {
+		what = fmt.Sprintf("%s %s (burst %d)", what, terms.Rate, max(terms.Burst, 1))
 	}
-	return " until " + stamp(a.now(), until)
+	end := "until unpinned"
+	if !until.IsZero() {
+		end = "until " + stamp(a.now(), until)
+	}
+	if list.Count == 1 {
+		_, err = fmt.Fprintf(a.stdout, "%s is pinned to %s %s\n", list, what, end)
+	} else {
+		_, err = fmt.Fprintf(a.stdout, "%s prefixes are pinned to %s %s\n", count(done.Done), what, end)
+	}
+	return err
 }
 
 // confirm asks before very wide prefixes are dropped.
-func (a *app) confirm(cmd *cobra.Command, list *prefixList, stdinTaken bool) error {
+func (a *app) confirm(cmd *cobra.Command, list *control.List, stdinTaken bool) error {
 	var names []string
-	for _, p := range list.wide {
-		names = append(names, policy.PrefixString(p)+widthWords(p))
+	for _, p := range list.Wide {
+		names = append(names, p.String()+widthWords(p))
 	}
-	if more := list.wides - len(list.wide); more > 0 {
+	if more := list.Wides - len(list.Wide); more > 0 {
 		names = append(names, fmt.Sprintf("and %s more", count(more)))
 	}
 	what := strings.Join(names, ", ")
@@ -125,7 +117,7 @@ func (a *app) confirm(cmd *cobra.Command, list *prefixList, stdinTaken bool) err
 	case "y", "yes":
 		return nil
 	}
-	return usagef(cmd, "nothing was pinned")
+	return errors.New("nothing was pinned")
 }
 
 // widthWords tells how much p is.

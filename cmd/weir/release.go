@@ -18,7 +18,7 @@ start anew. If it goes on, it is flagged again; to keep it from that, pin it to
 allow. Pins stay: weir unpin takes those back.`,
 		Example: `  weir release 203.0.113.9
   weir release bob@example.org`,
-		Args:              cobra.ExactArgs(1),
+		Args:              oneTarget,
 		ValidArgsFunction: a.completeTargets(false, false),
 		RunE: func(cmd *cobra.Command, args []string) error {
 			target, err := a.target(cmd, args[0])
@@ -38,7 +38,7 @@ allow. Pins stay: weir unpin takes those back.`,
 				return err
 			}
 			for _, r := range result.Released {
-				fmt.Fprintf(a.stdout, "%s is released: %s by rule %s is lifted\n", printable(r.Target()), actionWords(&r), printable(r.Rule))
+				fmt.Fprintf(a.stdout, "%s is released: %s by rule %s is lifted\n", printable(r.Target()), r.ActionText(), printable(r.Rule))
 			}
 			for _, r := range result.Standing {
 				fmt.Fprintf(a.stdout, "still standing: %s (undo it with weir %s)\n", standingWords(&r), undo(&r))
@@ -68,15 +68,15 @@ func (a *app) notReleased(cmd *cobra.Command, client *control.Client, target str
 		r := &e.Decisions[0].Row
 		hint = fmt.Sprintf("; what concerns it is %s (undo it with weir %s)", standingWords(r), undo(r))
 	}
-	return fmt.Errorf("no rule decided about %s%s: %w", printable(target), hint, control.ErrNotFound)
+	return nothingf("no rule decided about %s%s", printable(target), hint)
 }
 
 // standingWords names a decision in one phrase.
 func standingWords(r *control.Row) string {
 	if r.Pinned {
-		return fmt.Sprintf("the pin of %s to %s", printable(r.Target()), actionWords(r))
+		return fmt.Sprintf("the pin of %s to %s", printable(r.Target()), r.ActionText())
 	}
-	return fmt.Sprintf("%s of %s by rule %s", actionWords(r), printable(r.Target()), printable(r.Rule))
+	return fmt.Sprintf("%s of %s by rule %s", r.ActionText(), printable(r.Target()), printable(r.Rule))
 }
 
 // undo is the command that lifts r.

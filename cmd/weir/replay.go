@@ -1,23 +1,17 @@
 package main
 
 import (
+	"errors"
 	"io"
+	"io/fs"
+	"os"
 	"slices"
 
 	"github.com/schollz/progressbar/v3"
 	"github.com/spf13/cobra"
-)
 
-// replayRequest is what a replay is asked for.
-type replayRequest struct {
-	config   string                  // path; empty: the built-in rules
-	logs     []string                // paths; - is standard input
-	stdin    io.Reader               //
-	output   string                  // text, jsonl or none
-	events   bool                    // events too, or alone with none
-	out      io.Writer               //
-	progress func(read, total int64) // bytes; total is 0 where it is not known
-}
+	"weir/userspace/agent"
+)
 
 func (a *app) replayCommand() *cobra.Command {
 	var output string
@@ -27,7 +21,8 @@ func (a *app) replayCommand() *cobra.Command {
 		Short: "Show what would have been decided over old logs",
 		Long: `Read old logs, oldest first, and show what would have been decided, by the time
 in the logs. Nothing is touched and no agent is needed. A log may be compressed
-(.gz); - is standard input. --config names other rules than those in use.
+(.gz); - is standard input. The rules are those of the configuration, or the
+built-in ones if there is none; --config tries others.
 
 jsonl writes one object a line: time, action, source (a prefix) or user, until,
 rate (a minute, for limits), rule, reason and evidence. With --events, events
@@ -36,21 +31,25 @@ recipients and line.`,
 		Example: `  weir replay /var/log/mail.log.1 /var/log/mail.log
   weir replay --config trial.toml --output jsonl old.log.gz
   journalctl -o short-iso -u postfix | weir replay --output none --events -`,
-		Args: cobra.MinimumNArgs(1),
+		Args: someLogs,
 	}
 	f := cmd.Flags()
 	f.BoolVar(&events, "events", false, "write what was understood from the logs, as JSON lines")
-	outputFlag(cmd, &output, "text", "jsonl", "none")
+	forms := []string{agent.OutputText, agent.OutputJSONL, agent.OutputNone}
+	outputFlag(cmd, &output, forms...)
 	cmd.RunE = func(cmd *cobra.Command, args []string) error {
-		if !slices.Contains([]string{"text", "jsonl", "none"}, output) {
+		if !slices.Contains(forms, output) {
 			return usagef(cmd, "unknown output %q: want text, jsonl or none", output)
 		}
-		r := replayRequest{logs: args, stdin: a.stdin, output: output, events: events, out: a.stdout, progress: func(int64, int64) {}}
-		r.config = a.configPath
+		r := agent.ReplayOptions{Logs: args, Stdin: a.stdin, Output: output, Events: events}
+		if cmd.Flags().Changed("config") || exists(a.configPath) {
+			r.ConfigPath = a.configPath
+		}
+		out := a.stdout
 		if a.isTerminal(a.stderr) {
 			bar := a.bar(-1, "replay", progressbar.OptionShowBytes(true))
-			r.out = &besideBar{a.stdout, bar}
-			r.progress = func(read, total int64) {
+			out = &besideBar{a.stdout, bar}
+			r.Progress = func(read, total int64) {
 				if total > 0 {
 					bar.ChangeMax64(total)
 				}
@@ -58,9 +57,16 @@ recipients and line.`,
 			}
 			defer func() { _ = bar.Finish() }()
 		}
-		return a.replay(cmd.Context(), r)
+		return a.replay(cmd.Context(), r, out)
 	}
 	return cmd
+}
+
+// exists reports whether there is a file at path. One that cannot be looked
+// at is there: opening it will tell what is wrong.
+func exists(path string) bool {
+	_, err := os.Stat(path)
+	return !errors.Is(err, fs.ErrNotExist)
 }
 
 // besideBar writes where a bar may be drawn: the bar goes away first, and

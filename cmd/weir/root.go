@@ -10,6 +10,7 @@ import (
 
 	"github.com/spf13/cobra"
 
+	"weir/userspace/agent"
 	"weir/userspace/config"
 	"weir/userspace/control"
 )
@@ -22,8 +23,8 @@ type env struct {
 	now        func() time.Time // its location is the one in which times are shown
 	isTerminal func(stream any) bool
 	version    string
-	run        func(ctx context.Context, configPath string) error
-	replay     func(ctx context.Context, r replayRequest) error
+	run        func(ctx context.Context, o agent.Options) error
+	replay     func(ctx context.Context, o agent.ReplayOptions, out io.Writer) error
 }
 
 // app is env with what the persistent flags say.

@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"io/fs"
 	"os"
+	"strings"
 
 	"github.com/pelletier/go-toml/v2"
 
@@ -33,7 +34,7 @@ func socketOf(path string, isDefault bool) (string, error) {
 		if at := (*toml.DecodeError)(nil); errors.As(err, &at) {
 			line, _ = at.Position()
 		}
-		return "", config.Errors{{File: path, Line: line, Problem: err.Error(), Remedy: "mend the file; see weir.toml(5) for its form"}}
+		return "", config.Errors{{File: path, Line: line, Problem: strings.TrimPrefix(err.Error(), "toml: "), Remedy: "mend the file"}}
 	}
 	if file.Socket == "" {
 		return control.DefaultSocket, nil

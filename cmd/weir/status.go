@@ -22,7 +22,7 @@ kernel does with packets, how far the logs are read and what was lost of them,
 how full the table is, and the last errors.`,
 		Example: `  weir status
   weir status -o json | jq '.intakes[].lag_seconds'`,
-		Args:              cobra.NoArgs,
+		Args:              noArgs,
 		ValidArgsFunction: cobra.NoFileCompletions,
 	}
 	outputFlag(cmd, &output, "text", "json")
@@ -51,11 +51,15 @@ func (a *app) tellStatus(st *control.Status) error {
 		for i := range st.Interfaces {
 			b.linef("interface\t%s: %s", printable(st.Interfaces[i].Name), attachWords(&st.Interfaces[i]))
 		}
-		if len(st.Interfaces) == 0 {
-			b.linef("interface\tNONE: nothing is enforced")
+		switch {
+		case len(st.Interfaces) > 0:
+		case st.Mode == "observe":
+			b.linef("interface\tnone, as weir only observes")
+		default:
+			b.linef("interface\tNONE: nothing is limited or dropped")
 		}
 		b.linef("decisions\t%s", decisionWords(&st.Decisions))
-		b.linef("table\t%s of %s entries (%s %%)", count(st.Table.Used), count(st.Table.Capacity), rate(percent(st.Table.Used, st.Table.Capacity)))
+		b.linef("table\t%s", tableWords(&st.Table))
 		b.linef("store\t%s", storeWords(now, &st.Store))
 		for i := range st.Intakes {
 			tellIntake(b, &st.Intakes[i])
@@ -113,11 +117,11 @@ func decisionWords(d *control.Decisions) string {
 	return words
 }
 
-func percent(part, whole int) float64 {
-	if whole == 0 {
-		return 0
+func tableWords(t *control.Table) string {
+	if t.Capacity == 0 {
+		return "not loaded"
 	}
-	return 100 * float64(part) / float64(whole)
+	return fmt.Sprintf("%s of %s entries (%s %%)", count(t.Used), count(t.Capacity), rate(100*float64(t.Used)/float64(t.Capacity)))
 }
 
 func storeWords(now time.Time, s *control.Store) string {
@@ -139,7 +143,7 @@ func tellIntake(b *blocks, in *control.Intake) {
 	if in.Lost > 0 {
 		lost = strings.ToUpper(plural(in.Lost, "line")) + " LOST"
 	}
-	b.linef("intake\t%s (%s): %s, %s a second, %s; lag %s, %s", printable(in.Name), in.Type, plural(in.Lines, "line"), rate(in.Rate),
+	b.linef("intake\t%s: %s, %s a second, %s; lag %s, %s", printable(in.Name), plural(in.Lines, "line"), rate(in.Rate),
 		plural(in.Events, "event"), seconds(in.Lag), lost)
 	if in.NotUnderstood > 0 {
 		b.linef("\t%s with an address not understood, the last:", plural(in.NotUnderstood, "line"))

@@ -2,6 +2,7 @@ package main
 
 import (
 	"fmt"
+	"strings"
 
 	"github.com/spf13/cobra"
 
@@ -23,38 +24,34 @@ A list is written as for weir pin, so the list that was pinned can be unpinned.`
 	}
 	cmd.Flags().StringVar(&from, "from", "", "read the prefixes from this `file`; - is standard input")
 	cmd.RunE = func(cmd *cobra.Command, args []string) error {
-		list, err := a.openPrefixes(cmd, args, from)
-		if err != nil {
-			return err
-		}
-		defer list.close()
-		client, err := a.client(cmd)
-		if err != nil {
-			return err
-		}
-		defer client.Close()
-		done, err := a.bulk(cmd, list, "unpin", func(progress func(int)) (control.Progress, error) {
-			return client.Unpin(cmd.Context(), list, progress)
+		return a.openList(cmd, args, from, func(list *control.List) error {
+			done, err := a.bulk(cmd, list, "unpin", func(c *control.Client, progress func(int)) (control.Progress, error) {
+				return c.Unpin(cmd.Context(), list, progress)
+			})
+			if err != nil {
+				return err
+			}
+			return a.sayUnpinned(list, &done)
 		})
-		if err != nil {
-			return err
-		}
-		return a.sayUnpinned(list, &done)
 	}
 	return cmd
 }
 
 // sayUnpinned tells what an unpin did. That nothing was pinned is an error.
-func (a *app) sayUnpinned(list *prefixList, done *control.Progress) error {
+func (a *app) sayUnpinned(list *control.List, done *control.Progress) error {
 	switch {
-	case list.count == 1 && done.Done == 1:
+	case list.Count == 1 && done.Done == 1:
 		_, err := fmt.Fprintf(a.stdout, "%s is no longer pinned\n", list)
 		return err
-	case list.count == 1:
-		return fmt.Errorf("%s is not pinned (weir explain %[1]s tells what concerns it): %w", list, control.ErrNotFound)
+	case list.Count == 1:
+		return nothingf("%s is not pinned (weir explain %[1]s tells what concerns it)", list)
 	}
-	if _, err := fmt.Fprintf(a.stdout, "%s unpinned\n", plural(done.Done, "prefix")); err != nil || done.Missing == 0 {
+	if _, err := fmt.Fprintf(a.stdout, "unpinned: %s of %s prefixes\n", count(done.Done), count(list.Count)); err != nil || done.Missing == 0 {
 		return err
 	}
-	return fmt.Errorf("%s not pinned, such as %s: %w", count(done.Missing), done.Sample[0], control.ErrNotFound)
+	missing := done.Sample
+	if more := done.Missing - len(missing); more > 0 {
+		missing = append(missing, "and "+count(more)+" more")
+	}
+	return nothingf("not pinned: %s", strings.Join(missing, ", "))
 }

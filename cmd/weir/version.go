@@ -15,7 +15,7 @@ func (a *app) versionCommand() *cobra.Command {
 		Use:               "version",
 		Short:             "Show the version",
 		Example:           "  weir version",
-		Args:              cobra.NoArgs,
+		Args:              noArgs,
 		ValidArgsFunction: cobra.NoFileCompletions,
 		RunE: func(*cobra.Command, []string) error {
 			_, err := fmt.Fprintf(a.stdout, "weir %s\ncontrol protocol %s\n%s %s/%s\n", a.version, control.Protocol, runtime.Version(), runtime.GOOS, runtime.GOARCH)

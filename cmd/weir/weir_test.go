@@ -5,14 +5,12 @@ import (
 	"context"
 	"flag"
 	"log/slog"
-	"net/netip"
 	"os"
 	"path/filepath"
 	"strings"
 	"testing"
 	"time"
 
-	"weir/policy"
 	"weir/userspace/control"
 	"weir/userspace/control/controltest"
 )
@@ -126,34 +124,4 @@ func (s *stage) compare(t *testing.T, name, text string) {
 	if text != string(want) {
 		t.Errorf("%s differs (go test -update writes it anew):\n%s\nwant:\n%s", path, text, want)
 	}
-}
-
-// scene has one of everything that can be flagged.
-func scene() *controltest.Backend {
-	b := &controltest.Backend{Now: noon, Dropped: 3609, Health: control.Status{Mode: "enforce"}}
-	prefix := func(s string) policy.Target { return policy.Target{Prefix: netip.MustParsePrefix(s)} }
-	source := netip.MustParseAddr("203.0.113.9")
-	b.Put(policy.Decision{
-		Target: prefix("203.0.113.9/32"), Action: policy.Drop, Since: noon.Add(-12 * time.Minute), Until: noon.Add(48 * time.Minute),
-		Rule: "source-failures", Reason: "20 failures in 10m", Offence: 2,
-		Evidence: policy.Evidence{Count: 20, FirstLine: 101, LastLine: 345, Sample: []policy.Observation{
-			{Time: noon.Add(-14 * time.Minute), Kind: policy.AuthFailure, Source: source, User: "alice", Service: "submission", Server: "postfix", Line: 101,
-				Text: "Mar  1 11:46:00 mx postfix/submission/smtpd[71]: warning: unknown[203.0.113.9]: SASL PLAIN authentication failed: , sasl_username=alice"},
-			{Time: noon.Add(-12 * time.Minute), Kind: policy.AuthFailure, Source: source, User: "bob\x1b[2J", Service: "imap", Server: "dovecot", Line: 345},
-		}},
-	}, policy.Decision{
-		Target: policy.Target{User: "bob@example.org"}, Action: policy.Limit, Rate: policy.Rate{Every: 10 * time.Second, Burst: 3},
-		Since: noon.Add(-26 * time.Hour), Until: noon.Add(22 * time.Hour), Rule: "user-recipients", Reason: "1,200 recipients in 1h", Offence: 1,
-		Evidence: policy.Evidence{Count: 900, FirstLine: 7, LastLine: 9000, Sample: []policy.Observation{
-			{Time: noon.Add(-26 * time.Hour), Kind: policy.Message, Source: source, User: "bob@example.org", Service: "submission", Server: "postfix", Recipients: 40, Line: 9000},
-		}},
-	}, policy.Decision{
-		Target: prefix("203.0.113.0/24"), Action: policy.Limit, Rate: policy.Rate{Every: 10 * time.Second, Burst: 10},
-		Since: noon.Add(-72 * time.Hour), Reason: "bad neighbourhood", Pinned: true, By: "root",
-	}, policy.Decision{
-		Target: prefix("2001:db8::/64"), Action: policy.Drop, Since: noon.Add(-9 * time.Second), Until: noon.Add(24 * time.Hour), Rule: "source-users", Reason: "12 users tried in 1h", Offence: 1,
-	}, policy.Decision{
-		Target: prefix("2001:db8::/64"), Action: policy.Allow, Since: noon.Add(-30 * 24 * time.Hour), Reason: "our office", Pinned: true, By: "anna",
-	})
-	return b
 }

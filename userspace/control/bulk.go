@@ -39,7 +39,14 @@ func (s *Server) pins(w http.ResponseWriter, r *http.Request, from peer) error {
 		}
 		return s.backend.Pin(ctx, pins)
 	})
-	s.logChange("pinned", from, &done, "action", model.Action, "rate", model.Rate.String(), "until", model.Until, "reason", model.Reason)
+	attrs := []any{"action", model.Action, "reason", model.Reason}
+	if model.Action == policy.Limit {
+		attrs = append(attrs, "rate", model.Rate, "burst", model.Rate.Burst)
+	}
+	if !model.Until.IsZero() {
+		attrs = append(attrs, "until", model.Until)
+	}
+	s.logChange("pinned", from, &done, attrs...)
 	return nil
 }
 

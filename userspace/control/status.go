@@ -37,7 +37,7 @@ type Counter struct {
 
 // Intake is one source of records.
 type Intake struct {
-	Name          string  `json:"name"` // the path, or what stands for it
+	Name          string  `json:"name"` // type and path, such as file:/var/log/mail.log
 	Type          string  `json:"type"` // file, journal, syslog
 	Lines         uint64  `json:"lines"`
 	Events        uint64  `json:"events"`
