@@ -1,0 +1,191 @@
+package policy
+
+import (
+	"crypto/sha256"
+	"encoding/binary"
+	"errors"
+	"fmt"
+	"hash/crc32"
+)
+
+// ErrSnapshot is matched by errors of UnmarshalBinary: the snapshot is
+// damaged or of a version that this weir does not know.
+var ErrSnapshot = errors.New("not a usable snapshot of the policy engine")
+
+// snapshotMagic begins a snapshot; its last byte is the version. The form
+// after it: the body, then a CRC-32C of all before. Numbers are varints
+// (encoding/binary), times are nanoseconds before the engine's own time.
+//
+//	body:    now, labels, definitions of rules, names, sources, users
+//	sources: count, hands of the clock and of the windows, entries 1 to count
+//	users:   the same
+const snapshotMagic = "weirpol\x01"
+
+// MarshalBinary writes the engine's whole state, but not its rules. An
+// engine that continues from it decides exactly as this one would.
+func (e *Engine) MarshalBinary() ([]byte, error) {
+	w := snapshotWriter{engine: e, numbers: make(map[uint32]uint64)}
+	w.sources()
+	w.users()
+	entries := w.out
+
+	w.out = append(make([]byte, 0, len(entries)+len(entries)/4+1024), snapshotMagic...)
+	w.number(uint64(e.now))
+	w.number(uint64(len(e.labels.words)))
+	for _, word := range e.labels.words {
+		w.text(word)
+	}
+	w.number(uint64(len(e.plans)))
+	for i := range e.plans {
+		w.number(uint64(e.plans[i].rule.Per))
+		id := fingerprint(e.plans[i].rule)
+		w.out = append(w.out, id[:]...)
+	}
+	w.number(uint64(len(w.names)))
+	for _, i := range w.names {
+		w.text(e.names.name(i))
+	}
+	w.out = append(w.out, entries...)
+	return binary.LittleEndian.AppendUint32(w.out, crc32.Checksum(w.out, crc32.MakeTable(crc32.Castagnoli))), nil
+}
+
+// fingerprint is equal for equal rules only.
+func fingerprint(r *Rule) [sha256.Size]byte { return sha256.Sum256([]byte(r.definition())) }
+
+// snapshotWriter builds a snapshot. Names are numbered from 1 in the order
+// in which they are first met.
+type snapshotWriter struct {
+	engine  *Engine
+	out     []byte
+	names   []uint32
+	numbers map[uint32]uint64
+}
+
+func (w *snapshotWriter) number(n uint64) { w.out = binary.AppendUvarint(w.out, n) }
+
+// time writes a time, 0 for none.
+func (w *snapshotWriter) time(at int64) {
+	if at == 0 {
+		w.number(0)
+		return
+	}
+	w.out = binary.AppendUvarint(w.out, zigzag(w.engine.now-at)+1)
+}
+
+func zigzag(n int64) uint64 { return uint64(n<<1) ^ uint64(n>>63) }
+
+func (w *snapshotWriter) text(s string) {
+	w.number(uint64(len(s)))
+	w.out = append(w.out, s...)
+}
+
+func (w *snapshotWriter) name(i uint32) {
+	if i == 0 {
+		w.number(0)
+		return
+	}
+	n := w.numbers[i]
+	if n == 0 {
+		w.names = append(w.names, i)
+		n = uint64(len(w.names))
+		w.numbers[i] = n
+	}
+	w.number(n)
+}
+
+func (w *snapshotWriter) source(s Source) {
+	w.out = append(w.out, s.family)
+	w.out = binary.LittleEndian.AppendUint64(w.out, s.net)
+}
+
+func (w *snapshotWriter) familiarity(f familiarity) {
+	w.time(f.first)
+	w.time(f.last)
+}
+
+// flags writes what can be true of an entry.
+func (w *snapshotWriter) flags(used bool, t *tally) {
+	var f byte
+	for i, set := range []bool{used, t.counted, t.block != 0} {
+		if set {
+			f |= 1 << i
+		}
+	}
+	w.out = append(w.out, f)
+}
+
+func (w *snapshotWriter) sources() {
+	e := w.engine
+	w.number(uint64(e.sources.len()))
+	w.number(uint64(e.sources.hand))
+	w.number(uint64(e.bySource.hand))
+	for n := uint32(1); n <= e.sources.len(); n++ {
+		s := e.sources.at(n)
+		w.flags(e.sources.slots.at(n).used, &s.tally)
+		w.source(s.source)
+		w.familiarity(s.familiar)
+		w.time(s.until)
+		w.number(uint64(s.offences))
+		w.number(uint64(s.action))
+		w.windows(&e.bySource, s.block)
+	}
+}
+
+func (w *snapshotWriter) users() {
+	e := w.engine
+	w.number(uint64(e.users.len()))
+	w.number(uint64(e.users.hand))
+	w.number(uint64(e.byUser.hand))
+	for n := uint32(1); n <= e.users.len(); n++ {
+		u := e.users.at(n)
+		w.flags(e.users.slots.at(n).used, &u.tally)
+		w.name(u.name)
+		for i := range u.homes {
+			w.source(u.homes[i].source)
+			if u.homes[i].source.IsValid() {
+				w.familiarity(u.homes[i].familiarity)
+			}
+		}
+		w.time(u.until)
+		w.number(uint64(u.offences))
+		w.number(uint64(u.guard))
+		w.windows(&e.byUser, u.block)
+	}
+}
+
+func (w *snapshotWriter) windows(s *side, block uint32) {
+	if block == 0 {
+		return
+	}
+	for i := range s.windows(block) {
+		win := &s.windows(block)[i]
+		w.number(uint64(win.length))
+		for j := win.first; j != 0; j = w.engine.seen.at(j).next {
+			o := w.engine.seen.at(j)
+			w.time(o.at)
+			w.number(o.line)
+			w.out = append(w.out, o.addr[:]...)
+			w.name(o.user)
+			w.out = append(w.out, byte(o.kind), o.service, o.server)
+			w.number(uint64(o.recipients))
+		}
+	}
+}
+
+// UnmarshalBinary replaces the engine's state by what MarshalBinary wrote.
+// Its rules and limits stay: what a rule had counted comes back if the engine
+// has a rule with the same definition, and what is beyond the limits is left
+// out. On an error, which matches ErrSnapshot, nothing changes.
+func (e *Engine) UnmarshalBinary(data []byte) error {
+	end := len(data) - crc32.Size
+	switch {
+	case end < len(snapshotMagic) || string(data[:len(snapshotMagic)-1]) != snapshotMagic[:len(snapshotMagic)-1]:
+		return fmt.Errorf("restore engine: %w: it does not begin as one", ErrSnapshot)
+	case data[len(snapshotMagic)-1] != snapshotMagic[len(snapshotMagic)-1]:
+		return fmt.Errorf("restore engine: %w: it has version %d, this weir reads version %d", ErrSnapshot,
+			data[len(snapshotMagic)-1], snapshotMagic[len(snapshotMagic)-1])
+	case crc32.Checksum(data[:end], crc32.MakeTable(crc32.Castagnoli)) != binary.LittleEndian.Uint32(data[end:]):
+		return fmt.Errorf("restore engine: %w: its checksum is wrong", ErrSnapshot)
+	}
+	return e.restore(data[len(snapshotMagic):end])
+}
