@@ -35,8 +35,8 @@ type Datapath struct {
 // tables, then call [Datapath.Follow].
 //
 // If the pinned maps have another layout or capacity, new and empty ones are
-// made, while the program in force keeps the old ones until Follow replaces
-// it. The ports take effect at once.
+// made and counters begin anew, while the program in force keeps the old ones
+// until Follow replaces it. The ports take effect at once.
 //
 // Errors: [ErrPermission], [ErrUnsupported], [ErrNoBPFFS], [ErrInUse].
 func Open(o Options) (*Datapath, error) {

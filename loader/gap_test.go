@@ -119,21 +119,21 @@ func TestRestartAndUpgradeLeaveNoGap(t *testing.T) {
 			f.wantMode(t, "eth0", mode, "")
 			p := startProbe(t, net, "net0", host, "eth0")
 
-			for i := range 25 {
-				p.more(t, 20)
+			for i := range 15 {
+				p.more(t, 10)
 				f.stop()
 				mustDo(t, d.Close())
-				p.more(t, 20)
+				p.more(t, 10)
 				if i%3 == 0 {
 					o.Capacity++ // another layout
 				}
 				d = mustOpen(t, o)
 				mustDo(t, d.Put(drop))
-				p.more(t, 20)
+				p.more(t, 10)
 				f = follow(t, d, host, "eth0")
 				f.wantMode(t, "eth0", mode, "")
 			}
-			p.more(t, 20)
+			p.more(t, 10)
 			if n := p.flagged.Load(); n != 0 {
 				t.Errorf("%d flagged packets got past", n)
 			}

@@ -1,8 +1,10 @@
 package loader
 
 import (
+	"context"
 	"errors"
 	"log/slog"
+	"net/netip"
 	"os"
 	"path/filepath"
 	"testing"
@@ -178,20 +180,23 @@ func TestUnprivileged(t *testing.T) {
 // The unit grants no more than these.
 func TestFewCapabilities(t *testing.T) {
 	o := testOptions(t)
-	onOwnThread(t, func() {
+	host, far := newNamespace(t), newNamespace(t)
+	veth(t, host, "eth0", far, "far0")
+	host.do(t, func() {
 		mustDo(t, setCapabilities(1<<unix.CAP_BPF|1<<unix.CAP_PERFMON|1<<unix.CAP_NET_ADMIN))
 		for range 2 { // afresh, then with pins
 			d, err := Open(o)
-			if err != nil {
-				t.Error(err)
-				return
-			}
-			if err := d.Put(Entry{Prefix: prefix("192.0.2.0/24"), Action: ActionDrop}); err != nil {
-				t.Error(err)
-			}
-			if err := d.Close(); err != nil {
-				t.Error(err)
-			}
+			mustDo(t, err)
+			mustDo(t, d.Put(Entry{Prefix: prefix("192.0.2.0/24"), Action: ActionDrop}))
+			ctx, cancel := context.WithCancel(context.Background())
+			mustDo(t, d.Follow(ctx, []string{"eth0"}, func(a []Attachment) {
+				if a[0].Mode != ModeNative {
+					t.Errorf("attached: %+v", a)
+				}
+				cancel()
+			}))
+			_, err = DestroySockets([]netip.Prefix{prefix("192.0.2.0/24")}, o.Ports)
+			mustDo(t, errors.Join(err, d.Close()))
 		}
 	})
 }

@@ -11,16 +11,20 @@ import (
 )
 
 // onOwnThread runs f on a thread that ends with it, so that f may change what
-// belongs to the thread.
+// belongs to the thread. If f ends the test, so does this.
 func onOwnThread(t testing.TB, f func()) {
 	t.Helper()
-	done := make(chan struct{})
+	returned := make(chan bool, 1)
 	go func() {
-		defer close(done)
 		runtime.LockOSThread() // and never unlocked: the thread is spoilt
+		ok := false
+		defer func() { returned <- ok }()
 		f()
+		ok = true
 	}()
-	<-done
+	if !<-returned {
+		t.FailNow()
+	}
 }
 
 // namespace is a network namespace that nobody else sees.
