@@ -107,8 +107,9 @@ func (e *Enforcer) Stats() Stats {
 	return s
 }
 
-// Apply makes changes take effect, what is new before what is gone. After an
-// error the table lacks some of them; Reconcile finds out which.
+// Apply makes changes take effect, what is new before what is gone; of several
+// for one prefix the last counts. After an error the table lacks some of
+// them; Reconcile finds out which.
 func (e *Enforcer) Apply(changes []policy.Change) error {
 	if e == nil || len(changes) == 0 {
 		return nil
@@ -116,7 +117,7 @@ func (e *Enforcer) Apply(changes []policy.Change) error {
 	var errs []error
 	var put []loader.Entry
 	var gone []netip.Prefix
-	for _, c := range changes {
+	for _, c := range last(changes) {
 		if c.Decision == nil {
 			delete(e.spared, c.Prefix)
 			gone = append(gone, c.Prefix)
@@ -134,6 +135,23 @@ func (e *Enforcer) Apply(changes []policy.Change) error {
 		errs = append(errs, wrap("delete from the verdict table", e.o.Table.Delete(gone...)))
 	}
 	return errors.Join(errs...)
+}
+
+// last returns the changes that are not overtaken by a later one.
+func last(changes []policy.Change) []policy.Change {
+	if len(changes) == 1 {
+		return changes
+	}
+	seen := make(map[netip.Prefix]bool, len(changes))
+	var kept []policy.Change
+	for _, c := range slices.Backward(changes) {
+		if !seen[c.Prefix] {
+			seen[c.Prefix] = true
+			kept = append(kept, c)
+		}
+	}
+	slices.Reverse(kept)
+	return kept
 }
 
 // Report is what Reconcile found and did.

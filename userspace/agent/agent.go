@@ -1,0 +1,312 @@
+package agent
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"os"
+	"path/filepath"
+	"sync"
+	"time"
+
+	"weir/policy"
+	"weir/userspace/config"
+	"weir/userspace/control"
+	"weir/userspace/enforce"
+	"weir/userspace/intake"
+	"weir/userspace/maillog"
+	"weir/userspace/store"
+)
+
+// Options are what an agent needs from outside.
+type Options struct {
+	ConfigPath string
+	Version    string           // of the program, told by status
+	Logger     *slog.Logger     //
+	Now        func() time.Time // the wall clock, by which decisions end
+	Reload     <-chan os.Signal // each one has the configuration read again; nil: never
+
+	fromStart bool                   // read logs that were never read from their start
+	decided   func(*policy.Decision) // told of everything the engine decides
+}
+
+// DefaultOptions read the default configuration by the system's clock.
+func DefaultOptions() Options {
+	return Options{ConfigPath: config.DefaultPath, Logger: slog.Default(), Now: time.Now}
+}
+
+// Validate reports what is missing in o.
+func (o *Options) Validate() error {
+	switch {
+	case o.ConfigPath == "":
+		return errors.New("agent: no configuration file is named")
+	case o.Logger == nil || o.Now == nil:
+		return errors.New("agent: Logger and Now must be set")
+	}
+	return nil
+}
+
+// Agent is a running agent.
+type Agent struct {
+	o        Options
+	log      *slog.Logger
+	faults   *faults
+	notifier *notifier
+	rates    *rates
+	core     *core
+	writer   *writer
+	server   *control.Server
+	served   bool
+	started  time.Time
+	cleanups []cleanup
+
+	mu     sync.Mutex
+	config *config.Config
+	kernel *kernel // nil in mode observe
+	inputs []*follower
+}
+
+// cleanup undoes one step of starting.
+type cleanup struct {
+	name string
+	do   func() error
+}
+
+// Run runs the agent until ctx ends, and then stops it: everything that was
+// decided is stored, and stays in force in the kernel.
+//
+// It fails at once on a configuration with errors, a store that another agent
+// has open, a control socket that is taken, or, in mode enforce, a kernel
+// that cannot do it; what an earlier run had put in force stays so then. It
+// does not fail for inputs and interfaces that are not there yet, nor for a
+// disk that fills up.
+func Run(ctx context.Context, o Options) error {
+	a, err := start(o)
+	if err != nil {
+		return err
+	}
+	a.notifier.ready()
+	a.serve(ctx)
+	a.notifier.stopping()
+	return a.stop()
+}
+
+// serve waits for the end, and reloads when asked to.
+func (a *Agent) serve(ctx context.Context) {
+	for {
+		select {
+		case <-ctx.Done():
+			return
+		case <-a.o.Reload:
+			a.notifier.reloading()
+			a.reload()
+			a.notifier.ready()
+		}
+	}
+}
+
+// start brings up everything and returns when it works.
+func start(o Options) (_ *Agent, err error) {
+	if err := o.Validate(); err != nil {
+		return nil, err
+	}
+	a := &Agent{o: o, faults: &faults{}, rates: &rates{}, started: o.Now()}
+	a.log = slog.New(faultHandler{Handler: o.Logger.Handler(), faults: a.faults})
+	a.notifier = newNotifier(a.log)
+	if a.config, err = config.Load(o.ConfigPath); err != nil {
+		return nil, err
+	}
+	defer func() {
+		if err != nil {
+			err = errors.Join(err, a.stop())
+		}
+	}()
+	for _, step := range []func() error{a.startStore, a.startControl, a.startCore, a.startKernel} {
+		if err := step(); err != nil {
+			return nil, err
+		}
+	}
+	a.cleanups = append(a.cleanups, cleanup{"inputs", func() error { a.follow(nil); return nil }})
+	a.follow(a.config.Intakes)
+	a.serveControl()
+	a.log.Info("weir runs", "version", o.Version, "mode", a.config.Mode, "config", o.ConfigPath)
+	return a, nil
+}
+
+// stop undoes what start did, last things first.
+func (a *Agent) stop() error {
+	var errs []error
+	for i := len(a.cleanups) - 1; i >= 0; i-- {
+		if err := a.cleanups[i].do(); err != nil {
+			errs = append(errs, fmt.Errorf("stop %s: %w", a.cleanups[i].name, err))
+		}
+	}
+	a.cleanups = nil
+	return errors.Join(errs...)
+}
+
+func (a *Agent) storePath() string { return filepath.Join(a.config.StateDir, "weir.db") }
+
+func (a *Agent) startStore() error {
+	if err := os.MkdirAll(a.config.StateDir, 0o700); err != nil {
+		return fmt.Errorf("state_dir: %w: make the folder, or let the agent's user write there", err)
+	}
+	path := a.storePath()
+	open := func() (*store.Store, error) { return store.Open(path, a.log) }
+	s, err := open()
+	if err != nil {
+		return err
+	}
+	redo := func(ctx context.Context) { _ = a.core.do(ctx, a.core.redo) } // fails only when the agent stops
+	a.writer = newWriter(s, open, redo, a.log)
+	ctx, stop := context.WithCancel(context.Background())
+	go a.writer.run(ctx)
+	a.cleanups = append(a.cleanups, cleanup{"store", func() error {
+		stop()
+		err := a.writer.close()
+		_, unwritten := a.writer.state()
+		return errors.Join(unwritten, err)
+	}})
+	return nil
+}
+
+// startControl takes the socket early, so that a second agent is noticed; it
+// is served when everything else works.
+func (a *Agent) startControl() (err error) {
+	o := control.DefaultOptions()
+	o.Socket, o.Version, o.Now, o.Logger = a.config.ControlSocket, a.o.Version, a.o.Now, a.log
+	if a.server, err = control.Listen(a, o); err != nil {
+		return err
+	}
+	a.cleanups = append(a.cleanups, cleanup{"control", func() error {
+		if a.served {
+			return nil // Serve has taken it away
+		}
+		return a.server.Close()
+	}})
+	return nil
+}
+
+func (a *Agent) serveControl() {
+	ctx, cancel := context.WithCancel(context.Background())
+	done := make(chan error, 1)
+	go func() { done <- a.server.Serve(ctx) }()
+	a.served = true
+	a.cleanups = append(a.cleanups, cleanup{"clients", func() error { cancel(); return <-done }})
+}
+
+// startCore restores what the store holds and starts the core loop.
+func (a *Agent) startCore() error {
+	p, err := newPipeline(a.config, maillog.Options{Location: time.Local, Reference: a.o.Now()})
+	if err != nil {
+		return err
+	}
+	p.recent, p.latest = newRecent(recentBytes), a.o.Now
+	a.core = &core{
+		pipeline: p, a: a, positions: make(map[string]intake.Position), inputs: make(map[string]uint64),
+		requests: make(chan func()), stopped: make(chan struct{}), saved: a.o.Now(),
+	}
+	if err := a.restore(); err != nil {
+		return err
+	}
+	ctx, stop := context.WithCancel(context.Background())
+	go a.core.run(ctx)
+	a.cleanups = append(a.cleanups, cleanup{"core", func() error {
+		err := a.core.do(context.Background(), a.core.checkpoint)
+		stop()
+		<-a.core.stopped
+		return err
+	}})
+	return nil
+}
+
+// restoreChunk is how many decisions enter the ledger at once.
+const restoreChunk = 1024
+
+// restore brings back decisions, pins and the checkpoint. The store is
+// touched by nobody else yet.
+func (a *Agent) restore() error {
+	c, now := a.core, a.o.Now()
+	c.ledger.SetAllow(a.config.Allow)
+	chunk := make([]policy.Decision, 0, restoreChunk)
+	var total, ended int
+	for d, err := range a.writer.store.Decisions() {
+		if err != nil {
+			return err
+		}
+		total++
+		if d.Ended(now) {
+			ended++
+			a.writer.remove(store.KeyOf(&d))
+			continue
+		}
+		if chunk = append(chunk, d); len(chunk) == restoreChunk {
+			c.ledger.Put(now, chunk...)
+			chunk = chunk[:0]
+		}
+	}
+	c.ledger.Put(now, chunk...)
+	b, err := a.writer.store.Checkpoint()
+	if err != nil {
+		return err
+	}
+	if len(b) > 0 {
+		if err := restoreCheckpoint(b, c.positions, c.pipeline); err != nil {
+			a.log.Warn("counts start anew; decisions and pins are not concerned", "error", err)
+		}
+	}
+	a.log.Info("restored", "decisions", total-ended, "ended_meanwhile", ended, "inputs", len(c.positions))
+	return nil
+}
+
+// startKernel enforces, or, in mode observe, makes sure that nothing does.
+func (a *Agent) startKernel() error {
+	a.cleanups = append(a.cleanups, cleanup{"kernel", func() error { return a.disengage(false) }})
+	if a.config.Mode != config.Enforce {
+		removeLeftovers(a.config, a.log)
+		return nil
+	}
+	return a.engage(a.config)
+}
+
+// engage brings the kernel in line with the ledger, and then attaches to the
+// interfaces: no packet gets through in between that an earlier run would
+// have dropped.
+func (a *Agent) engage(c *config.Config) error {
+	k, err := openKernel(c, a.log)
+	if err != nil {
+		return err
+	}
+	var report enforce.Report
+	doErr := a.core.do(context.Background(), func() {
+		report, err = k.enforcer.Reconcile(a.core.ledger.InForce())
+		a.core.enforcer = k.enforcer
+		a.core.reconcile = a.o.Now().Add(auditEvery)
+		if err != nil {
+			a.core.enforceFailed(err)
+		}
+	})
+	if doErr != nil {
+		return errors.Join(doErr, k.close(false))
+	}
+	a.log.Info("the kernel's table holds what stands", "kept", report.Kept, "put", report.Put, "deleted", report.Deleted)
+	a.mu.Lock()
+	a.kernel = k
+	a.mu.Unlock()
+	return k.attach(c.Interfaces)
+}
+
+// disengage lets go of the kernel, where enforcement goes on; with remove it
+// ends.
+func (a *Agent) disengage(remove bool) error {
+	a.mu.Lock()
+	k := a.kernel
+	a.kernel = nil
+	a.mu.Unlock()
+	if k == nil {
+		return nil
+	}
+	err := a.core.do(context.Background(), func() { a.core.enforcer = nil })
+	return errors.Join(err, k.close(remove))
+}

@@ -1,0 +1,69 @@
+package agent
+
+import (
+	"bytes"
+	"encoding/binary"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"maps"
+
+	"weir/userspace/intake"
+)
+
+// A checkpoint is how far every input was read, and what the parser and the
+// engine had made of it by then: after a crash, reading on from there gives
+// what reading without a crash would have given. It is written together with
+// every decision made before it.
+//
+// It is a line that names the version, then three parts, each after its
+// length: the positions in JSON, the parser's state, the engine's.
+
+const checkpointVersion = "weir checkpoint 1\n"
+
+var errCheckpoint = errors.New("checkpoint cannot be read")
+
+// encodeCheckpoint must run in the core loop.
+func encodeCheckpoint(positions map[string]intake.Position, p *pipeline) ([]byte, error) {
+	where, err := json.Marshal(positions)
+	if err != nil {
+		return nil, fmt.Errorf("checkpoint: %w", err)
+	}
+	parser, err := p.parser.MarshalBinary()
+	if err != nil {
+		return nil, fmt.Errorf("checkpoint: %w", err)
+	}
+	engine, err := p.engine.MarshalBinary()
+	if err != nil {
+		return nil, fmt.Errorf("checkpoint: %w", err)
+	}
+	b := make([]byte, 0, len(checkpointVersion)+len(where)+len(parser)+len(engine)+3*binary.MaxVarintLen64)
+	b = append(b, checkpointVersion...)
+	for _, part := range [][]byte{where, parser, engine} {
+		b = append(binary.AppendUvarint(b, uint64(len(part))), part...)
+	}
+	return b, nil
+}
+
+// restoreCheckpoint sets what b says, as far as it can be read; the error
+// tells what could not.
+func restoreCheckpoint(b []byte, positions map[string]intake.Position, p *pipeline) error {
+	rest, ok := bytes.CutPrefix(b, []byte(checkpointVersion))
+	if !ok {
+		return fmt.Errorf("%w: another version of weir wrote it", errCheckpoint)
+	}
+	var parts [3][]byte
+	for i := range parts {
+		n, size := binary.Uvarint(rest)
+		if size <= 0 || n > uint64(len(rest)-size) {
+			return fmt.Errorf("%w: it ends too early", errCheckpoint)
+		}
+		parts[i], rest = rest[size:size+int(n)], rest[size+int(n):]
+	}
+	var where map[string]intake.Position
+	if err := json.Unmarshal(parts[0], &where); err != nil {
+		return fmt.Errorf("%w: positions: %w", errCheckpoint, err)
+	}
+	maps.Copy(positions, where)
+	return errors.Join(p.parser.UnmarshalBinary(parts[1]), p.engine.UnmarshalBinary(parts[2]))
+}

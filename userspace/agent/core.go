@@ -1,0 +1,209 @@
+package agent
+
+import (
+	"context"
+	"errors"
+	"time"
+
+	"weir/policy"
+	"weir/userspace/enforce"
+	"weir/userspace/intake"
+	"weir/userspace/store"
+)
+
+// core is the state that decisions are made from, and the loop that alone
+// touches it. Everything else reaches it through do.
+type core struct {
+	*pipeline
+	a         *Agent
+	enforcer  *enforce.Enforcer // nil in mode observe
+	positions map[string]intake.Position
+	requests  chan func()
+	stopped   chan struct{} // the loop has returned
+
+	changes   []policy.Change // of the batch at hand
+	dirty     bool            // something was read since the last checkpoint
+	saved     time.Time       // when the last checkpoint was taken
+	reconcile time.Time       // when the table is compared next
+	failures  int             // of enforcing, in a row
+	counts    decisionCounts
+	inputs    map[string]uint64 // events of each input
+	input     string            // whose batch is at hand
+}
+
+// decisionCounts are what became of the engine's decisions since the start.
+type decisionCounts struct {
+	made  uint64 // new ones
+	known uint64 // made before a restart, and made again when the log was read again
+	late  uint64 // whose end had passed when their record was read
+}
+
+const (
+	tickTime        = time.Second
+	checkpointEvery = 30 * time.Second
+	auditEvery      = 5 * time.Minute // comparing the kernel's table with the ledger
+	reconcileRetry  = 5 * time.Second // after enforcing failed; doubled each time
+	reconcileMost   = 5 * time.Minute // at most
+)
+
+var errStopped = errors.New("the agent is stopping")
+
+// do runs f in the core loop and waits for its end. It fails only if the
+// loop does not take f any more, or ctx ends before it does.
+func (c *core) do(ctx context.Context, f func()) error {
+	done := make(chan struct{})
+	select {
+	case c.requests <- func() { defer close(done); f() }:
+		<-done
+		return nil
+	case <-ctx.Done():
+		return ctx.Err()
+	case <-c.stopped:
+		return errStopped
+	}
+}
+
+// run is the core loop. It ends with ctx.
+func (c *core) run(ctx context.Context) {
+	defer close(c.stopped)
+	tick := time.NewTicker(tickTime)
+	defer tick.Stop()
+	for {
+		select {
+		case <-ctx.Done():
+			return
+		case f := <-c.requests:
+			f()
+		case <-tick.C:
+			c.tick()
+		}
+	}
+}
+
+// consume takes a batch of records of one input.
+func (c *core) consume(input string, batch []intake.Record, after intake.Position) {
+	c.input = input
+	for i := range batch {
+		c.read(&batch[i], c)
+	}
+	c.apply()
+	c.positions[input] = after
+	c.dirty = true
+}
+
+// event implements observer.
+func (c *core) event(*policy.Event) { c.inputs[c.input]++ }
+
+// decision implements observer.
+func (c *core) decision(d *policy.Decision) {
+	if c.a.o.decided != nil {
+		c.a.o.decided(d)
+	}
+	now := c.a.o.Now()
+	if d.Ended(now) {
+		c.counts.late++
+		return
+	}
+	if _, before := c.ledger.Get(d.Target); before != nil && !before.Since.Before(d.Since) {
+		c.counts.known++
+		return
+	}
+	c.counts.made++
+	c.changes = append(c.changes, c.ledger.Put(now, *d)...)
+	_, stands := c.ledger.Get(d.Target)
+	c.a.writer.put(stands)
+	c.a.log.Info("decision", "target", d.Target.String(), "action", d.Action.String(), "until", until(d),
+		"rule", d.Rule, "offence", d.Offence, "reason", d.Reason, "allowed", allowed(c.ledger, d))
+}
+
+// apply has the kernel do what changed.
+func (c *core) apply() error {
+	changes := c.changes
+	c.changes = nil
+	return c.enforce(changes)
+}
+
+func (c *core) enforce(changes []policy.Change) error {
+	err := c.enforcer.Apply(changes)
+	if err != nil {
+		c.enforceFailed(err)
+	}
+	return err
+}
+
+// enforceFailed has the table compared soon, later and later.
+func (c *core) enforceFailed(err error) {
+	wait := min(reconcileRetry<<min(c.failures, 10), reconcileMost)
+	c.failures++
+	c.reconcile = c.a.o.Now().Add(wait)
+	c.a.log.Error("not everything that was decided is in force; this is tried again", "error", err, "in", wait)
+}
+
+// compare puts the kernel's table right.
+func (c *core) compare() {
+	report, err := c.enforcer.Reconcile(c.ledger.InForce())
+	if err != nil {
+		c.enforceFailed(err)
+		return
+	}
+	if c.failures == 0 && report.Put+report.Deleted > 0 {
+		c.a.log.Warn("the kernel's table was not as it was left, and was put right",
+			"missing_or_different", report.Put, "unknown", report.Deleted)
+	} else if c.failures > 0 {
+		c.a.log.Info("everything that was decided is in force again", "put", report.Put, "deleted", report.Deleted)
+	}
+	c.failures = 0
+	c.reconcile = c.a.o.Now().Add(auditEvery)
+}
+
+// tick does what is due.
+func (c *core) tick() {
+	now := c.a.o.Now()
+	c.expire(now)
+	if c.enforcer != nil && !now.Before(c.reconcile) {
+		c.compare()
+	}
+	if c.dirty && now.Sub(c.saved).Abs() >= checkpointEvery {
+		c.checkpoint()
+	}
+	c.a.rates.tick(c.a, now)
+	c.a.notifier.alive(now, c.a.statusLine())
+}
+
+// expire ends what has ended.
+func (c *core) expire(now time.Time) {
+	ended, changes := c.ledger.Expire(now)
+	if len(ended) == 0 {
+		return
+	}
+	keys := make([]store.Key, len(ended))
+	for i := range ended {
+		d := &ended[i]
+		keys[i] = store.KeyOf(d)
+		c.a.log.Info("decision ended", "target", d.Target.String(), "action", d.Action.String(), "rule", d.Rule, "pinned", d.Pinned)
+	}
+	// What shows up from under an ended decision is put before the ended
+	// entries go; the kernel itself stopped honouring those on time.
+	_ = c.enforce(changes) // said and tried again there
+	c.a.writer.remove(keys...)
+}
+
+// checkpoint hands the writer what reading can be resumed from.
+func (c *core) checkpoint() {
+	b, err := encodeCheckpoint(c.positions, c.pipeline)
+	if err != nil {
+		c.a.log.Error("no checkpoint can be taken; after a crash more of the logs will be read again", "error", err)
+		return
+	}
+	c.a.writer.save(b)
+	c.dirty, c.saved = false, c.a.o.Now()
+}
+
+// redo has everything that stands written again, into a store that was
+// salvaged.
+func (c *core) redo() {
+	for d := range c.ledger.All() {
+		c.a.writer.put(d)
+	}
+	c.checkpoint()
+}

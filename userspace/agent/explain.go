@@ -1,0 +1,194 @@
+package agent
+
+import (
+	"context"
+	"fmt"
+	"net/netip"
+
+	"weir/loader"
+	"weir/policy"
+	"weir/userspace/config"
+	"weir/userspace/control"
+)
+
+// Explain implements control.Backend.
+func (a *Agent) Explain(ctx context.Context, target policy.Target) (*control.Explanation, error) {
+	if target.User != "" {
+		return a.explainUser(ctx, target)
+	}
+	prefix := policy.JudgedPrefix(target.Prefix)
+	e := &control.Explanation{Target: policy.PrefixString(prefix), Mode: string(a.current().Mode), Verdict: "pass"}
+	var concerns []policy.Concern
+	err := a.core.do(ctx, func() {
+		concerns = a.core.ledger.LookupPrefix(prefix)
+		for _, c := range concerns {
+			if c.Decision.Pinned || c.Decision.Rule != "" {
+				j := control.JudgementOf(c.Decision)
+				j.Row, j.Wins = a.core.row(c.Decision), c.Wins
+				e.Decisions = append(e.Decisions, j)
+			} else {
+				e.Allow = append(e.Allow, policy.PrefixString(c.Decision.Prefix))
+			}
+		}
+	})
+	if err != nil {
+		return nil, err
+	}
+	wins := a.askKernelAbout(e, concerns)
+	a.kernelEntries(e, prefix, concerns)
+	a.conclude(e, wins)
+	if len(concerns) == 0 && len(e.Kernel) == 0 {
+		return nil, fmt.Errorf("%s: %w", e.Target, control.ErrNotFound)
+	}
+	winnerFirst(e.Decisions)
+	return e, nil
+}
+
+// askKernelAbout completes the decisions of e and returns what wins.
+func (a *Agent) askKernelAbout(e *control.Explanation, concerns []policy.Concern) *policy.Concern {
+	var wins *policy.Concern
+	next := 0
+	for i := range concerns {
+		c := &concerns[i]
+		if c.Wins {
+			wins = c
+		}
+		if c.Decision.Pinned || c.Decision.Rule != "" {
+			a.askKernel(&e.Decisions[next].Row, c.Decision)
+			next++
+		}
+	}
+	return wins
+}
+
+// kernelEntries adds what the kernel holds for prefix and around it, longest
+// prefix first.
+func (a *Agent) kernelEntries(e *control.Explanation, prefix netip.Prefix, concerns []policy.Concern) {
+	asked := map[netip.Prefix]bool{}
+	ask := func(p netip.Prefix) {
+		if asked[p] {
+			return
+		}
+		asked[p] = true
+		if held, ok := a.entry(p); ok {
+			e.Kernel = append(e.Kernel, kernelEntry(held))
+		}
+	}
+	ask(prefix)
+	for _, c := range concerns {
+		ask(c.Decision.Prefix)
+	}
+}
+
+func kernelEntry(held loader.Entry) control.KernelEntry {
+	out := control.KernelEntry{
+		Prefix: policy.PrefixString(held.Prefix), Action: held.Action.String(),
+		Rate: policy.Rate{Every: held.Every}.PerMinute(), Burst: held.Burst,
+		Attempts: held.Attempts, Dropped: held.Dropped,
+	}
+	if !held.Expires.IsZero() {
+		out.Expires = &held.Expires
+	}
+	return out
+}
+
+// conclude says what happens to the target, and why.
+func (a *Agent) conclude(e *control.Explanation, wins *policy.Concern) {
+	switch {
+	case wins == nil && len(e.Kernel) > 0:
+		e.Why = "nothing that stands concerns it"
+		e.Problem = "the kernel holds an entry that nothing stands behind; it is removed at the next comparison"
+	case wins == nil:
+		e.Why = "nothing that stands concerns it"
+	default:
+		e.Verdict = wins.Decision.Action.String()
+		e.Why = name(wins.Decision) + ": " + wins.Why
+		held, ok := a.entry(wins.Decision.Prefix)
+		e.InForce = ok && enforces(held, wins.Decision)
+		if e.Mode == string(config.Enforce) && !e.InForce {
+			e.Problem = "the kernel does not hold it: see the errors in weir status"
+		}
+		if wins.Decision.Action == policy.Tarpit {
+			e.Problem = "tarpit is not available in this kernel program: it is enforced as drop"
+		}
+	}
+}
+
+func winnerFirst(all []control.Judgement) {
+	for i := range all {
+		if all[i].Wins {
+			first := all[i]
+			copy(all[1:i+1], all[:i])
+			all[0] = first
+			return
+		}
+	}
+}
+
+// maxOfUser bounds the sources that an explanation of a user lists.
+const maxOfUser = 1000
+
+// explainUser tells of the decision on a user, and of the sources that were
+// flagged for what they did in the user's name.
+func (a *Agent) explainUser(ctx context.Context, target policy.Target) (*control.Explanation, error) {
+	e := &control.Explanation{Target: target.User, Mode: string(a.current().Mode), Verdict: "pass"}
+	var found []*policy.Decision
+	err := a.core.do(ctx, func() {
+		pin, automatic := a.core.ledger.Get(target)
+		for _, d := range []*policy.Decision{pin, automatic} {
+			if d != nil {
+				found = append(found, d)
+			}
+		}
+		own := len(found)
+		perUser := a.core.rulesPerUser()
+		for d := range a.core.ledger.All() {
+			if d.User == "" && perUser[d.Rule] && len(found) < maxOfUser && names(d, target.User) {
+				found = append(found, d)
+			}
+		}
+		for i, d := range found {
+			j := control.JudgementOf(d)
+			j.Row, j.Wins = a.core.row(d), i == 0 && own > 0
+			e.Decisions = append(e.Decisions, j)
+		}
+		switch sources := len(found) - own; {
+		case own > 0:
+			e.Verdict = found[0].Action.String()
+			// A guarded user's further sources are judged at their first event.
+			e.InForce = e.Mode == string(config.Enforce) && found[0].Action == policy.Guard
+			e.Why = fmt.Sprintf("%s; %d sources are flagged for what they did in its name", name(found[0]), sources)
+		default:
+			e.Why = fmt.Sprintf("no decision is on the user itself; %d sources are flagged for what they did in its name", sources)
+		}
+	})
+	if err != nil {
+		return nil, err
+	}
+	if len(found) == 0 {
+		return nil, fmt.Errorf("user %q: %w", target.User, control.ErrNotFound)
+	}
+	for i, d := range found {
+		a.askKernel(&e.Decisions[i].Row, d)
+	}
+	return e, nil
+}
+
+// rulesPerUser returns the names of the rules that watch users.
+func (c *core) rulesPerUser() map[string]bool {
+	out := make(map[string]bool)
+	for _, r := range c.engine.Rules() {
+		out[r.Name] = r.Per == policy.PerUser
+	}
+	return out
+}
+
+// names reports whether the evidence of d is about user.
+func names(d *policy.Decision, user string) bool {
+	for i := range d.Evidence.Sample {
+		if d.Evidence.Sample[i].User == user {
+			return true
+		}
+	}
+	return false
+}

@@ -1,0 +1,151 @@
+package agent
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io/fs"
+	"log/slog"
+	"os"
+	"slices"
+	"sync"
+
+	"weir/loader"
+	"weir/userspace/config"
+	"weir/userspace/enforce"
+)
+
+// kernel is the datapath with what runs beside it. It exists in mode enforce.
+type kernel struct {
+	datapath *loader.Datapath
+	enforcer *enforce.Enforcer
+	log      *slog.Logger
+	stop     context.CancelFunc // of the enforcer's goroutine
+	running  sync.WaitGroup
+
+	follow    context.CancelFunc // of Follow
+	following chan struct{}      // Follow has returned
+	selection []string
+}
+
+func loaderOptions(c *config.Config, log *slog.Logger) loader.Options {
+	o := loader.DefaultOptions()
+	o.Dir = c.BPFFS
+	o.Ports = c.Ports
+	o.Logger = log
+	return o
+}
+
+// openKernel loads the program. Nothing is attached yet, and what an earlier
+// run attached goes on with the tables as they are.
+func openKernel(c *config.Config, log *slog.Logger) (*kernel, error) {
+	datapath, err := loader.Open(loaderOptions(c, log))
+	if err != nil {
+		return nil, fmt.Errorf(`mode "enforce": %w (mode = "observe" decides without touching the kernel)`, err)
+	}
+	o := enforce.DefaultOptions()
+	o.Table, o.Ports, o.Logger = datapath, c.Ports, log
+	enforcer, err := enforce.New(o)
+	if err != nil {
+		return nil, errors.Join(err, datapath.Close())
+	}
+	ctx, stop := context.WithCancel(context.Background())
+	k := &kernel{datapath: datapath, enforcer: enforcer, log: log, stop: stop}
+	k.running.Go(func() { enforcer.Run(ctx) })
+	return k, nil
+}
+
+// attach follows the selected interfaces, and returns when those that are
+// there carry the program. It replaces an earlier selection.
+func (k *kernel) attach(selection []string) error {
+	k.detach()
+	ctx, cancel := context.WithCancel(context.Background())
+	first := make(chan error, 1)
+	k.follow, k.following, k.selection = cancel, make(chan struct{}), selection
+	seen := make(map[string]loader.Attachment)
+	go func() {
+		defer close(k.following)
+		err := k.datapath.Follow(ctx, selection, func(now []loader.Attachment) {
+			k.say(seen, now)
+			select {
+			case first <- nil:
+			default:
+			}
+		})
+		select {
+		case first <- err:
+		default:
+			if err != nil {
+				k.log.Error("interfaces are not followed any more", "error", err)
+			}
+		}
+	}()
+	if err := <-first; err != nil {
+		return fmt.Errorf("attach to interfaces: %w", err)
+	}
+	return nil
+}
+
+// say logs what changed among the attachments.
+func (k *kernel) say(seen map[string]loader.Attachment, now []loader.Attachment) {
+	for _, a := range now {
+		if seen[a.Interface] == a {
+			continue
+		}
+		seen[a.Interface] = a
+		if a.Mode == loader.ModeNone {
+			k.log.Warn("interface is not protected", "interface", a.Interface, "reason", a.Reason)
+		} else {
+			k.log.Info("interface is protected", "interface", a.Interface, "mode", a.Mode, "reason", a.Reason)
+		}
+	}
+	for name := range seen {
+		if !slices.ContainsFunc(now, func(a loader.Attachment) bool { return a.Interface == name }) {
+			k.log.Info("interface is no longer selected", "interface", name)
+			delete(seen, name)
+		}
+	}
+}
+
+// detach stops following; what is attached stays so.
+func (k *kernel) detach() {
+	if k.follow != nil {
+		k.follow()
+		<-k.following
+		k.follow = nil
+	}
+}
+
+// close lets go of the kernel; enforcement goes on there. With remove it
+// ends.
+func (k *kernel) close(remove bool) error {
+	k.detach()
+	k.stop()
+	k.running.Wait()
+	var err error
+	if remove {
+		err = k.datapath.Remove()
+	}
+	return errors.Join(err, k.datapath.Close())
+}
+
+// removeLeftovers takes away what an earlier run in mode enforce left in the
+// kernel. Where nothing was left, the kernel is not touched.
+func removeLeftovers(c *config.Config, log *slog.Logger) {
+	if _, err := os.Stat(c.BPFFS); err != nil {
+		if !errors.Is(err, fs.ErrNotExist) {
+			log.Info("whether an earlier run left something in the kernel cannot be seen", "error", err)
+		}
+		return
+	}
+	datapath, err := loader.Open(loaderOptions(c, log))
+	if err == nil {
+		err = errors.Join(datapath.Remove(), datapath.Close())
+	}
+	if err != nil {
+		log.Error(`mode is "observe", but what an earlier run in mode "enforce" left in the kernel could not be removed and is still in force: run this once as root`,
+			"folder", c.BPFFS, "error", err)
+		return
+	}
+	log.Info("removed from the kernel what an earlier run had left in force", "folder", c.BPFFS)
+}

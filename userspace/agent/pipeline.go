@@ -1,0 +1,117 @@
+package agent
+
+import (
+	"fmt"
+	"net/netip"
+	"time"
+
+	"weir/policy"
+	"weir/userspace/config"
+	"weir/userspace/intake"
+	"weir/userspace/maillog"
+)
+
+// pipeline makes decisions out of records. Live reading and replay go
+// through it alike.
+type pipeline struct {
+	parser *maillog.Parser
+	engine *policy.Engine
+	ledger *policy.Ledger
+	recent *recent // nil: evidence has no text
+
+	// latest is the latest time that an event may carry, read for each
+	// record; nil trusts the log. A server whose clock is ahead would
+	// otherwise carry the engine's time along.
+	latest func() time.Time
+
+	events    []policy.Event
+	decisions []policy.Decision
+}
+
+// observer is told what comes out of a pipeline, each event before the
+// decisions that it caused. What it is given is valid until it returns.
+type observer interface {
+	event(*policy.Event)
+	decision(*policy.Decision)
+}
+
+func newPipeline(c *config.Config, o maillog.Options) (*pipeline, error) {
+	engine, err := policy.NewEngine(c.Rules, c.Limits)
+	if err != nil {
+		return nil, err
+	}
+	return &pipeline{
+		parser: maillog.NewParser(o),
+		engine: engine,
+		ledger: policy.NewLedger(),
+	}, nil
+}
+
+// read takes one record.
+func (p *pipeline) read(r *intake.Record, to observer) {
+	if r.Time.IsZero() {
+		p.events = p.parser.Line(r.Line, r.Number, p.events[:0])
+	} else {
+		p.events = p.parser.Message(r.Time, r.Program, r.PID, r.Line, r.Number, p.events[:0])
+	}
+	if len(p.events) == 0 {
+		return
+	}
+	var latest time.Time
+	if p.latest != nil {
+		latest = p.latest()
+	}
+	for i := range p.events {
+		e := &p.events[i]
+		if p.latest != nil && e.Time.After(latest) {
+			e.Time = latest
+		}
+		p.recent.add(e, r.Line)
+		to.event(e)
+		p.decisions = p.engine.Observe(e, p.decisions[:0])
+		for j := range p.decisions {
+			d := &p.decisions[j]
+			p.recent.fill(d.Evidence.Sample)
+			to.decision(d)
+		}
+	}
+}
+
+// winner returns what decides about prefix according to the ledger, nil if
+// nothing does.
+func winner(l *policy.Ledger, prefix netip.Prefix) *policy.Decision {
+	for _, c := range l.LookupPrefix(prefix) {
+		if c.Wins {
+			return c.Decision
+		}
+	}
+	return nil
+}
+
+// allowed reports whether an allow entry or pin wins over d.
+func allowed(l *policy.Ledger, d *policy.Decision) bool {
+	if d.User != "" {
+		return false
+	}
+	w := winner(l, d.Prefix)
+	return w != nil && w.Action == policy.Allow
+}
+
+// until tells when d ends, for messages.
+func until(d *policy.Decision) string {
+	if d.Until.IsZero() {
+		return "never"
+	}
+	return d.Until.UTC().Format(time.RFC3339)
+}
+
+// name tells what a decision is by, for messages.
+func name(d *policy.Decision) string {
+	switch {
+	case d.Pinned:
+		return fmt.Sprintf("pin %v %v", d.Action, d.Target)
+	case d.Rule == "":
+		return fmt.Sprintf("configuration: %v %v", d.Action, d.Target)
+	}
+	return fmt.Sprintf("rule %s: %v %v", d.Rule, d.Action, d.Target)
+}

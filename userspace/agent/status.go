@@ -1,0 +1,185 @@
+package agent
+
+import (
+	"context"
+	"fmt"
+	"os"
+	"strings"
+	"time"
+
+	"weir/loader"
+	"weir/userspace/control"
+	"weir/userspace/intake"
+)
+
+// rates are measured between two looks. They belong to the core loop.
+type rates struct {
+	at       time.Time
+	counters map[string]uint64
+	lines    map[string]uint64
+	packets  map[string]float64 // a second, by exit
+	records  map[string]float64 // a second, by input
+}
+
+const ratesEvery = 5 * time.Second
+
+// tick looks if it is time to.
+func (r *rates) tick(a *Agent, now time.Time) {
+	since := now.Sub(r.at)
+	if since >= 0 && since < ratesEvery {
+		return
+	}
+	counters, lines := make(map[string]uint64), make(map[string]uint64)
+	for _, c := range a.counters() {
+		counters[c.Name] = c.Packets
+	}
+	for _, f := range a.followers() {
+		lines[f.input.Name()] = f.input.Stats().Lines
+	}
+	r.packets, r.records = perSecond(r.counters, counters, since), perSecond(r.lines, lines, since)
+	r.at, r.counters, r.lines = now, counters, lines
+}
+
+func perSecond(before, now map[string]uint64, span time.Duration) map[string]float64 {
+	out := make(map[string]float64)
+	for name, n := range now {
+		if was, known := before[name]; known && n >= was && span > 0 {
+			out[name] = float64(n-was) / span.Seconds()
+		}
+	}
+	return out
+}
+
+// engaged returns the kernel, nil in mode observe.
+func (a *Agent) engaged() *kernel {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	return a.kernel
+}
+
+func (a *Agent) counters() []loader.Counter {
+	k := a.engaged()
+	if k == nil {
+		return nil
+	}
+	counters, err := k.datapath.Counters()
+	if err != nil {
+		a.log.Warn("the kernel's counters cannot be read", "error", err)
+	}
+	return counters
+}
+
+// statusLine is what systemctl status shows.
+func (a *Agent) statusLine() string {
+	k := a.engaged()
+	if k == nil {
+		return fmt.Sprintf("observing; %d decisions since the start", a.core.counts.made)
+	}
+	var on []string
+	for _, at := range k.datapath.Attachments() {
+		on = append(on, at.Interface+" ("+at.Mode+")")
+	}
+	if len(on) == 0 {
+		on = []string{"no interface"}
+	}
+	return fmt.Sprintf("enforcing on %s; %d decisions since the start", strings.Join(on, ", "), a.core.counts.made)
+}
+
+// Status implements control.Backend.
+func (a *Agent) Status(ctx context.Context) (*control.Status, error) {
+	c := a.current()
+	s := &control.Status{
+		Version: a.o.Version,
+		Mode:    string(c.Mode),
+		PID:     os.Getpid(),
+		Started: a.started,
+		Uptime:  a.o.Now().Sub(a.started).Seconds(),
+		Ports:   c.Ports,
+		Errors:  a.faults.list(),
+	}
+	counters := a.counters()
+	err := a.core.do(ctx, func() {
+		s.Decisions = a.core.tally()
+		for _, n := range counters {
+			s.Counters = append(s.Counters, control.Counter{Name: n.Name, Packets: n.Packets, Bytes: n.Bytes, Rate: a.rates.packets[n.Name]})
+		}
+		s.Intakes = a.intakes()
+	})
+	if err != nil {
+		return nil, err
+	}
+	if k := a.engaged(); k != nil {
+		for _, at := range k.datapath.Attachments() {
+			s.Interfaces = append(s.Interfaces, control.Interface{Name: at.Interface, Mode: at.Mode, Reason: at.Reason})
+		}
+		fill, err := k.datapath.Fill()
+		if err != nil {
+			a.log.Warn("the fill of the kernel's table cannot be read", "error", err)
+		}
+		for _, f := range fill {
+			s.Table.Used += f.Used
+			s.Table.Capacity = max(s.Table.Capacity, f.Capacity)
+		}
+	}
+	s.Store = a.storeStatus()
+	return s, nil
+}
+
+// intakes must run in the core loop.
+func (a *Agent) intakes() []control.Intake {
+	understood := a.core.parser.Stats()
+	var out []control.Intake
+	for _, f := range a.followers() {
+		s := f.input.Stats()
+		in := control.Intake{
+			Name: s.Name, Type: s.Type, Lines: s.Lines, Lost: s.Lost, Lag: s.Lag.Seconds(), Error: s.Error,
+			Events: a.core.inputs[s.Name], Rate: a.rates.records[s.Name],
+		}
+		if s.State == intake.StateWaiting && in.Error == "" {
+			in.Error = s.State
+		}
+		// One parser reads all inputs.
+		in.NotUnderstood, in.Sample = understood.NotUnderstood, understood.Sample
+		out = append(out, in)
+	}
+	return out
+}
+
+func (a *Agent) storeStatus() control.Store {
+	s := control.Store{Path: a.storePath()}
+	saved, err := a.writer.state()
+	if !saved.IsZero() {
+		s.Checkpoint = &saved
+	}
+	if err != nil {
+		s.Error = err.Error()
+	}
+	if info, err := os.Stat(s.Path); err == nil {
+		s.Bytes = info.Size()
+	}
+	return s
+}
+
+// tally counts what stands.
+func (c *core) tally() control.Decisions {
+	n := control.Decisions{ByAction: make(map[string]int)}
+	for d := range c.ledger.All() {
+		n.Total++
+		n.ByAction[d.Action.String()]++
+		switch {
+		case d.User != "":
+			n.Users++
+		default:
+			n.Suspended++ // unless it is in force
+		}
+		if d.Pinned {
+			n.Pinned++
+		}
+	}
+	for d := range c.ledger.InForce() {
+		if d.Pinned || d.Rule != "" {
+			n.Suspended--
+		}
+	}
+	return n
+}
