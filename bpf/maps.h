@@ -12,7 +12,7 @@
 
 #include "abi.h"
 
-/* One value, so that an update is one system call and each word is whole. */
+/* One value, so that an update is one system call. */
 struct {
 	__uint(type, BPF_MAP_TYPE_ARRAY);
 	__uint(max_entries, 1);

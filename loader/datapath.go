@@ -156,8 +156,8 @@ func release() string {
 	return unix.ByteSliceToString(u.Release[:])
 }
 
-// SetPorts replaces the set of protected ports, in one step for each group
-// of 64 neighbouring ports.
+// SetPorts replaces the set of protected ports. A port that is in both the
+// old and the new set is protected throughout.
 func (d *Datapath) SetPorts(ports []uint16) error {
 	var set datapathPortSet
 	for _, p := range ports {
