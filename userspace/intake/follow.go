@@ -66,7 +66,12 @@ func (f *follower) close() {
 func (f *follower) poll() (progress bool, err error) {
 	before := f.lines
 	for more := true; more; {
-		if more, err = f.step(); err != nil && !errors.Is(err, errLater) {
+		more, err = f.step()
+		switch {
+		case errors.Is(err, errMoved):
+			more = true
+		case errors.Is(err, errLater):
+		case err != nil:
 			return false, err
 		}
 	}
@@ -74,12 +79,18 @@ func (f *follower) poll() (progress bool, err error) {
 }
 
 // step reads the current file to its end and goes on to the next, if there is
-// one. Troubles that may pass are left to the next poll.
+// one. An error is errLater, errMoved or of the sink.
 func (f *follower) step() (more bool, err error) {
 	if f.want != nil {
-		if ok, err := f.settle(); !ok || err != nil {
+		if *f.want == (Position{}) {
+			err = f.begin()
+		} else {
+			err = f.resume(*f.want)
+		}
+		if err != nil {
 			return false, err
 		}
+		f.want = nil
 	}
 	if err := f.drainLate(); err != nil {
 		return false, err
@@ -94,26 +105,23 @@ func (f *follower) step() (more bool, err error) {
 	return f.advance()
 }
 
-// settle finds the file that want tells of; false: not now.
-func (f *follower) settle() (ok bool, err error) {
-	if *f.want == (Position{}) {
-		ok, err = f.begin()
-	} else {
-		ok = f.resume(*f.want)
+// later turns a trouble that may have passed by the next poll into errLater,
+// and tells of it. While files are being renamed it is not worth telling.
+func (f *follower) later(err error) error {
+	if errors.Is(err, errMoved) {
+		return err
 	}
-	if ok {
-		f.want = nil
-	}
-	return ok, err
+	f.m.trouble(err)
+	return errLater
 }
 
 // begin takes up a log that was never read. The sink gets its position at
 // once, lest a restart before the first record begin at the end again.
-func (f *follower) begin() (ok bool, err error) {
+func (f *follower) begin() error {
 	f.seen, f.fresh = f.now(), true
 	t, err := openTail(f.o.Path, 0, f.o.MaxLine)
 	if errors.Is(err, fs.ErrNotExist) {
-		return true, f.sink(nil, Position{Path: f.o.Path, Time: f.seen})
+		return f.sink(nil, Position{Path: f.o.Path, Time: f.seen})
 	}
 	if err == nil && !f.o.FromStart {
 		var end int64
@@ -125,83 +133,43 @@ func (f *follower) begin() (ok bool, err error) {
 		}
 	}
 	if err != nil {
-		f.m.trouble(err)
-		return false, nil
+		return f.later(err)
 	}
 	f.cur = t
-	return true, f.sink(nil, f.position(t))
+	return f.sink(nil, f.position(t))
 }
 
 // resume finds the file that p tells of, whatever became of it: by inode, or
 // by its first bytes if it was copied or compressed. If it is gone a loss is
-// counted, and the oldest file younger than p is next. False: not now.
-func (f *follower) resume(p Position) bool {
+// counted, and the oldest file younger than p is next.
+func (f *follower) resume(p Position) error {
 	if p.Inode == 0 {
 		f.fresh = true // there was no log then
-		return true
+		return nil
 	}
 	list, err := family(f.o.Path)
 	if err != nil && !errors.Is(err, fs.ErrNotExist) {
-		f.m.trouble(err)
-		return false
+		return f.later(err)
 	}
 	i, err := find(list, p)
 	if err != nil {
-		f.m.trouble(err)
-		return false
+		return f.later(err)
 	}
 	if i < 0 {
 		f.m.lost(f.reason, 1, f.now())
-		return true
+		return nil
 	}
-	t, err := f.open(list[i], p.Offset)
+	t, err := list[i].open(p.Offset, f.o.MaxLine)
 	if err != nil {
-		f.m.trouble(err)
-		return false
+		return f.later(err)
+	}
+	if p.Head.Length > 0 && !t.begins(p.Head) {
+		t.close()
+		return errMoved // truncated since it was found
 	}
 	t.sealed = t.sealed || t.id != p.identity() && !list[i].current
 	f.cur = t
-	return true
-}
-
-// find returns the index of the file that p tells of, −1 if there is none.
-func find(list []sibling, p Position) (int, error) {
-	for i, s := range list {
-		if s.id != p.identity() {
-			continue
-		}
-		if p.Head.Length == 0 {
-			return i, nil
-		}
-		if ok, err := p.Head.matches(s.path); ok || err != nil {
-			return i, err
-		}
-		// Truncated since, or the inode was given to another file.
-	}
-	for i, s := range slices.Backward(list) {
-		if !s.readable() {
-			continue
-		}
-		if ok, err := p.Head.matches(s.path); ok || err != nil {
-			return i, err
-		}
-	}
-	return -1, nil
-}
-
-// errMoved says that a file was renamed between two looks at it.
-var errMoved = errors.New("rotated meanwhile")
-
-func (f *follower) open(s sibling, offset int64) (*tail, error) {
-	t, err := openTail(s.path, offset, f.o.MaxLine)
-	if err != nil {
-		return nil, err
-	}
-	if t.id != s.id {
-		t.close()
-		return nil, fmt.Errorf("%s: %w", s.path, errMoved)
-	}
-	return t, nil
+	return nil
 }
 
 // truncated deals with a file that no longer holds what was read from it.
@@ -237,16 +205,20 @@ func (f *follower) advance() (more bool, err error) {
 			return false, nil
 		}
 	}
-	next, packed := f.successor()
+	next, packed, err := f.successor()
+	if err != nil {
+		return false, f.later(err)
+	}
 	if next == nil || next.current && next.size == 0 {
 		return false, nil
 	}
-	t, err := f.open(*next, 0)
-	if errors.Is(err, errMoved) || errors.Is(err, fs.ErrNotExist) {
-		return true, nil // look again
-	} else if err != nil {
-		f.m.trouble(err)
-		return false, nil
+	t, err := next.open(0, f.o.MaxLine)
+	if err != nil {
+		return false, f.later(err)
+	}
+	if err := f.confirm(next); err != nil {
+		t.close()
+		return false, f.later(err)
 	}
 	if packed > 0 {
 		f.m.lost(lostPacked, uint64(packed), f.now())
@@ -257,6 +229,16 @@ func (f *follower) advance() (more bool, err error) {
 	}
 	f.cur, f.fresh = t, false
 	return true, nil
+}
+
+// confirm returns errMoved if next, which was opened, is not what follows the
+// current file: another rotation came between looking and opening.
+func (f *follower) confirm(next *sibling) error {
+	again, _, err := f.successor()
+	if err == nil && (again == nil || again.id != next.id || again.current != next.current) {
+		return errMoved
+	}
+	return err
 }
 
 // leave finishes the current file after its successor was seen to have data:
@@ -296,50 +278,47 @@ func (f *follower) leave() error {
 
 // successor returns the file that was begun after the current one, nil when
 // there is none, and how many were passed over because they cannot be read.
-func (f *follower) successor() (next *sibling, packed int) {
+func (f *follower) successor() (next *sibling, packed int, err error) {
 	list, err := family(f.o.Path)
-	if err != nil {
-		if !errors.Is(err, fs.ErrNotExist) {
-			f.m.trouble(err)
-		}
-		return nil, 0
+	if errors.Is(err, fs.ErrNotExist) {
+		return nil, 0, nil
+	} else if err != nil {
+		return nil, 0, err
 	}
 	first := 0
 	if f.cur != nil {
-		i, err := find(list, f.position(f.cur))
+		i, err := f.place(list)
 		if err != nil {
-			f.m.trouble(err)
-			return nil, 0
+			return nil, 0, err
 		}
 		first = i + 1
 	}
 	for i, s := range list[first:] {
 		switch {
 		case s.current:
-			return &list[first+i], packed
+			return &list[first+i], packed, nil
 		case s.kind == foreign, s.size == 0, f.fresh && f.cur == nil,
-			first == 0 && !s.modified.After(f.seen),
-			copied(s, list[len(list)-1]):
-		case !s.readable():
-			packed++
-		default:
-			return &list[first+i], packed
+			first == 0 && !s.modified.After(f.seen):
+			continue
 		}
+		if ok, err := copied(s, list[len(list)-1]); err != nil {
+			return nil, 0, err
+		} else if ok {
+			continue
+		}
+		if s.readable() {
+			return &list[first+i], packed, nil
+		}
+		packed++
 	}
-	return nil, 0
+	return nil, 0, nil
 }
 
-// copied says whether s is a copy of the log that is not truncated yet: it
-// holds nothing of its own.
-func copied(s, log sibling) bool {
-	if !log.current || s.packed != "" || s.size > log.size {
-		return false
+// place returns the index of the current file in list, or of what was made of
+// it; −1 if neither is there. An open file's inode is nobody else's.
+func (f *follower) place(list []sibling) (int, error) {
+	if i := slices.IndexFunc(list, func(s sibling) bool { return s.id == f.cur.id }); i >= 0 {
+		return i, nil
 	}
-	t, err := openTail(s.path, min(headSize, s.size), bufferSize)
-	if err != nil {
-		return false
-	}
-	defer t.close()
-	ok, err := hashHead(t.head).matches(log.path)
-	return ok && err == nil
+	return find(list, f.position(f.cur))
 }

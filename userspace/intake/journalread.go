@@ -83,6 +83,10 @@ func (r *journalReader) args() []string {
 	return append(a, r.o.Matches...)
 }
 
+// settled is how long a child must have lived without a complaint for the end
+// of the one before it to be forgotten.
+const settled = 2 * time.Second
+
 // follow starts journalctl and delivers what it writes until it ends.
 func (r *journalReader) follow(ctx context.Context, command string) error {
 	ctx, cancel := context.WithCancel(ctx)
@@ -101,6 +105,12 @@ func (r *journalReader) follow(ctx context.Context, command string) error {
 		return err
 	}
 	r.m.state(StateFollowing)
+	healed := time.AfterFunc(settled, func() {
+		if complaint.String() == "" {
+			r.m.trouble(nil)
+		}
+	})
+	defer healed.Stop()
 	r.split.reset()
 	r.resume = []byte(r.last.Cursor)
 	err = r.read(out)
@@ -177,7 +187,6 @@ func (r *journalReader) deliver() error {
 	}
 	r.m.delivered(len(r.batch), size, now)
 	r.m.lag(now.Sub(newest), 0)
-	r.m.trouble(nil)
 	return nil
 }
 

@@ -213,3 +213,34 @@ func BenchmarkLatency(b *testing.B) {
 		<-l.records
 	}
 }
+
+// A file system that tells nothing of writes, as a network one that another
+// host writes to, is polled before long.
+func TestWatcherDeaf(t *testing.T) {
+	o := DefaultFileOptions()
+	o.Path = filepath.Join(t.TempDir(), "mail.log")
+	w := newWatcher(o, newMeter("test", TypeFile, nil))
+	defer w.close()
+	if w.every != safetyInterval {
+		t.Fatalf("looks every %v where inotify works", w.every)
+	}
+	look := func(progress bool) {
+		w.tick.Reset(time.Millisecond)
+		w.wait(t.Context(), progress)
+	}
+	look(false)
+	for range deafAfter {
+		look(true)
+	}
+	w.wait(t.Context(), true)
+	if w.every != o.Interval {
+		t.Errorf("looks every %v where inotify is deaf", w.every)
+	}
+	appendTo(t, o.Path, "a\n") // now it is heard
+	for i := 0; w.every != safetyInterval; i++ {
+		if i == 10 {
+			t.Fatalf("looks every %v where inotify works again", w.every)
+		}
+		w.wait(t.Context(), false)
+	}
+}

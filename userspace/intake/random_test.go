@@ -10,7 +10,7 @@ import (
 // A random history of writing, rotating and restarting delivers every line
 // once, in order, whatever position is returned to.
 func TestFollowRandom(t *testing.T) {
-	runs := 200
+	runs := 100
 	if testing.Short() {
 		runs = 20
 	}

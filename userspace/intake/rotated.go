@@ -3,6 +3,7 @@ package intake
 import (
 	"cmp"
 	"errors"
+	"fmt"
 	"io/fs"
 	"os"
 	"path/filepath"
@@ -43,13 +44,51 @@ const (
 	aged                   // mail.log.old
 )
 
+// errMoved says that a file was renamed between two looks at it: look again.
+var errMoved = errors.New("rotated meanwhile")
+
+// open opens the file, or returns errMoved if its name is now another's.
+func (s sibling) open(offset int64, maxLine int) (*tail, error) {
+	t, err := openTail(s.path, offset, maxLine)
+	if errors.Is(err, fs.ErrNotExist) {
+		return nil, errMoved
+	} else if err != nil {
+		return nil, err
+	}
+	if t.id != s.id {
+		t.close()
+		return nil, errMoved
+	}
+	return t, nil
+}
+
 // readable says whether the file's bytes can be had.
 func (s sibling) readable() bool { return s.packed == "" || s.packed == ".gz" }
 
 // family lists the files that may hold a part of the log at path, oldest
 // first; the log itself, if it exists, comes last. The names are those that
 // logrotate(8), savelog(8) and exicyclog(8) give, compressed or not.
+//
+// A rotation renames many files one after the other, so the folder is read
+// until it reads the same twice.
 func family(path string) ([]sibling, error) {
+	const tries = 100
+	before, err := listFamily(path)
+	for range tries {
+		if err != nil {
+			return nil, err
+		}
+		var list []sibling
+		list, err = listFamily(path)
+		if slices.EqualFunc(list, before, func(a, b sibling) bool { return a.id == b.id && a.path == b.path }) {
+			return list, err
+		}
+		before = list
+	}
+	return nil, fmt.Errorf("folder of %s: %w", path, errMoved)
+}
+
+func listFamily(path string) ([]sibling, error) {
 	if real, err := filepath.EvalSymlinks(path); err == nil {
 		path = real
 	}
@@ -68,7 +107,7 @@ func family(path string) ([]sibling, error) {
 		}
 		s, err := statSibling(dir + name)
 		if errors.Is(err, fs.ErrNotExist) {
-			continue // renamed since it was listed; the next look will find it
+			continue // renamed since it was listed
 		} else if err != nil {
 			return nil, err
 		}
@@ -153,4 +192,43 @@ func olderFirst(a, b sibling) int {
 		return cmp.Compare(a.date, b.date)
 	}
 	return a.modified.Compare(b.modified)
+}
+
+// find returns the index of the file that p tells of, −1 if there is none.
+func find(list []sibling, p Position) (int, error) {
+	for i, s := range list {
+		if s.id != p.identity() {
+			continue
+		}
+		if p.Head.Length == 0 {
+			return i, nil
+		}
+		if ok, err := p.Head.matches(s); ok || err != nil {
+			return i, err
+		}
+		// Truncated since, or the inode was given to another file.
+	}
+	for i, s := range slices.Backward(list) {
+		if !s.readable() {
+			continue
+		}
+		if ok, err := p.Head.matches(s); ok || err != nil {
+			return i, err
+		}
+	}
+	return -1, nil
+}
+
+// copied says whether s is a copy of the log that is not truncated yet: it
+// holds nothing of its own.
+func copied(s, log sibling) (bool, error) {
+	if !log.current || s.packed != "" || s.size > log.size {
+		return false, nil
+	}
+	t, err := s.open(0, bufferSize)
+	if err != nil {
+		return false, err
+	}
+	defer t.close()
+	return t.fingerprint().matches(log)
 }

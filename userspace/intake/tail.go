@@ -8,7 +8,6 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"io/fs"
 	"os"
 	"syscall"
 
@@ -28,11 +27,11 @@ type tail struct {
 	unpack io.Reader
 
 	split  *splitter
-	origin int64 // where its data begin: after the hole that a truncated file may have
-	offset int64 // of the first byte that is not delivered
-	read   int64 // of the first byte that is not in split
-	head   []byte
-	sum    Head // of head, brought up to date by fingerprint
+	origin int64  // where its data begin: after the hole that a truncated file may have
+	offset int64  // of the first byte that is not delivered
+	read   int64  // of the first byte that is not in split
+	head   []byte // the first bytes, up to headSize, as far as they are known
+	sum    Head   // of head, brought up to date by fingerprint
 	again  [headSize]byte
 }
 
@@ -65,31 +64,33 @@ func (t *tail) begin(offset int64) error {
 		return errNotRegular
 	}
 	t.id = identityOf(&st)
-	head := t.head[:min(headSize, offset)]
-	magic := make([]byte, len(gzipMagic))
-	if n, _ := t.file.ReadAt(magic, 0); n == len(magic) && bytes.Equal(magic, gzipMagic) {
-		gz, err := gzip.NewReader(t.file)
-		if err != nil {
-			return fmt.Errorf("%w: %w", errDamaged, err)
-		}
-		t.unpack, t.sealed = gz, true
-		n, err := io.ReadFull(gz, head)
-		if err == nil {
-			_, err = io.CopyN(io.Discard, gz, offset-int64(n))
-		}
-		if err != nil && !errors.Is(err, io.EOF) && !errors.Is(err, io.ErrUnexpectedEOF) {
-			return fmt.Errorf("%w: %w", errDamaged, err)
-		}
-		head = head[:n]
-	} else {
-		n, err := t.file.ReadAt(head, 0)
-		if err != nil && !errors.Is(err, io.EOF) {
-			return err
-		}
-		head = head[:n]
-	}
-	t.head = head
 	t.offset, t.read = offset, offset
+	n, err := t.file.ReadAt(t.again[:], 0)
+	if err != nil && !errors.Is(err, io.EOF) {
+		return err
+	}
+	if bytes.HasPrefix(t.again[:n], gzipMagic) {
+		return t.beginPacked()
+	}
+	t.head = append(t.head[:0], t.again[:n]...)
+	return nil
+}
+
+func (t *tail) beginPacked() error {
+	gz, err := gzip.NewReader(t.file)
+	if err != nil {
+		return fmt.Errorf("%w: %w", errDamaged, err)
+	}
+	n, err := io.ReadFull(gz, t.head[:headSize])
+	t.head = t.head[:n]
+	ahead := t.head[min(t.offset, int64(n)):]
+	if err == nil && len(ahead) == 0 {
+		_, err = io.CopyN(io.Discard, gz, t.offset-int64(n))
+	}
+	if err != nil && !errors.Is(err, io.EOF) && !errors.Is(err, io.ErrUnexpectedEOF) {
+		return fmt.Errorf("%w: %w", errDamaged, err)
+	}
+	t.unpack, t.sealed = io.MultiReader(bytes.NewReader(ahead), gz), true
 	return nil
 }
 
@@ -114,9 +115,6 @@ func (t *tail) fill() (int, error) {
 	if err != nil && n == 0 && !errors.Is(err, io.EOF) {
 		return 0, err // with data, the next call gets the error
 	}
-	if t.sealed && len(t.head) < headSize && int64(len(t.head)) == t.read {
-		t.head = append(t.head, room[:min(n, headSize-len(t.head))]...)
-	}
 	t.split.wrote(n)
 	t.read += int64(n)
 	return n, nil
@@ -129,11 +127,6 @@ func (t *tail) skipHole() {
 	if err != nil || data <= 0 {
 		return
 	}
-	n, err := t.file.ReadAt(t.head[:min(headSize, data)], 0)
-	if err != nil {
-		return
-	}
-	t.head = t.head[:n]
 	t.origin, t.offset, t.read = data, data, data
 }
 
@@ -171,7 +164,7 @@ func (t *tail) intact() (bool, error) {
 	if t.sealed {
 		return true, nil
 	}
-	again := t.again[:min(headSize, t.read)]
+	again := t.again[:max(int64(len(t.head)), min(headSize, t.read))]
 	n, err := t.file.ReadAt(again, 0)
 	if err != nil && !errors.Is(err, io.EOF) {
 		return false, err
@@ -183,7 +176,7 @@ func (t *tail) intact() (bool, error) {
 	return true, nil
 }
 
-// fingerprint is the hash of the file's beginning, as far as it was read.
+// fingerprint is the hash of the file's beginning, as far as it is known.
 func (t *tail) fingerprint() Head {
 	if t.sum.Length != len(t.head) {
 		t.sum = hashHead(t.head)
@@ -196,20 +189,22 @@ func hashHead(b []byte) Head {
 	return Head{Length: len(b), Sum: hex.EncodeToString(sum[:len(sum)/2])}
 }
 
-// matches says whether the file at path begins with what h is the hash of. A
-// file that is not there, or not a log at all, does not.
-func (h Head) matches(path string) (bool, error) {
-	if h.Length <= 0 || h.Length > headSize {
-		return false, nil
-	}
-	t, err := openTail(path, int64(h.Length), bufferSize)
-	if errors.Is(err, fs.ErrNotExist) || errors.Is(err, errNotRegular) || errors.Is(err, errDamaged) {
+// begins says whether the file's first bytes are those that h is the hash of.
+func (t *tail) begins(h Head) bool {
+	return h.Length > 0 && h.Length <= len(t.head) && hashHead(t.head[:h.Length]) == h
+}
+
+// matches says whether the file s begins with what h is the hash of. What is
+// no log at all does not.
+func (h Head) matches(s sibling) (bool, error) {
+	t, err := s.open(0, bufferSize)
+	if errors.Is(err, errNotRegular) || errors.Is(err, errDamaged) {
 		return false, nil
 	} else if err != nil {
 		return false, err
 	}
 	defer t.close()
-	return len(t.head) == h.Length && hashHead(t.head) == h, nil
+	return t.begins(h), nil
 }
 
 // lastLine returns where the line begins that is unfinished at the end of the
