@@ -73,6 +73,7 @@ func BenchmarkTable(b *testing.B) {
 	}
 	for range b.N {
 		measure(b, "s/put", func() { mustDo(b, d.Put(entries...)) })
+		measure(b, "s/count", func() { must(d.Fill()) })
 		measure(b, "s/again", func() { mustDo(b, d.Put(entries...)) })
 		measure(b, "s/read", func() {
 			for _, err := range d.Entries() {
@@ -86,5 +87,6 @@ func BenchmarkTable(b *testing.B) {
 				mustDo(b, d.Delete(e.Prefix))
 			}
 		})
+		must(d.Fill()) // the next round begins with tables known to be empty
 	}
 }
