@@ -9,8 +9,8 @@ import (
 // Limits bounds the memory of an Engine. Above a bound, whoever was seen
 // least recently is forgotten.
 type Limits struct {
-	Sources      int // sources that are remembered, about 100 bytes each
-	Users        int // users that are remembered, about 400 bytes each
+	Sources      int // sources that are remembered, about 100 bytes each, and 32 a rule for those that failed
+	Users        int // users that are remembered, about 400 bytes each, and 32 a rule
 	Observations int // events held in the windows of all rules, 48 bytes each
 }
 

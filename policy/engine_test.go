@@ -194,7 +194,7 @@ func FuzzRestore(f *testing.F) {
 	}
 	for range 4 {
 		e := mustEngine(f, rules, tight())
-		observeAll(e, crowd(rng, 60))
+		observeAll(e, crowd(rng, 20))
 		data := mustMarshal(f, e)
 		f.Add(data[len(snapshotMagic) : len(data)-4])
 	}

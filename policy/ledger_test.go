@@ -89,7 +89,7 @@ func TestLedgerAgainstModel(t *testing.T) {
 		addrs = append(addrs, netip.AddrFrom4([4]byte{203, 0, 113, byte(i)}))
 		addrs = append(addrs, netip.AddrFrom16([16]byte{0x20, 1, 0xd, 0xb8, 7: byte(i), 15: 9}))
 	}
-	for seed := range uint64(60) {
+	for seed := range uint64(15) {
 		rng := rand.New(rand.NewPCG(seed, 2))
 		l := NewLedger()
 		m := &ledgerModel{allow: map[netip.Prefix]bool{}, pins: map[netip.Prefix]Decision{}, automatic: map[netip.Prefix]Decision{}}
