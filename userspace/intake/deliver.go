@@ -25,15 +25,13 @@ func (f *follower) drain(t *tail) (intact bool, err error) {
 			return true, nil
 		}
 		if err != nil {
-			f.m.trouble(err)
-			return false, errLater
+			return false, f.later(err)
 		}
 		if !intact {
 			return false, nil
 		}
 		if n == 0 {
-			f.cutShort(t)
-			return true, nil
+			return f.ended(t)
 		}
 		for {
 			line, cut, ok := t.next()
@@ -48,17 +46,23 @@ func (f *follower) drain(t *tail) (intact bool, err error) {
 	}
 }
 
-// cutShort goes back to the end of a file that ends before where it was read,
-// though it begins as it did: it is the same file with its end taken off. What
-// remains of it was delivered; what is appended will be.
-func (f *follower) cutShort(t *tail) {
+// ended deals with a file that gave no more data. If it ends before where it
+// was read, and begins as it did even after that was seen, it is the same file
+// with its end taken off: what remains was delivered, what is appended will be.
+func (f *follower) ended(t *tail) (intact bool, err error) {
 	var st unix.Stat_t
 	if t.sealed || t.stat(&st) != nil || st.Size >= t.read {
-		return
+		return true, nil
 	}
-	f.m.log.Info("log was cut short", "path", t.path, "from", t.read, "to", st.Size)
-	t.split.reset()
-	t.read, t.offset = st.Size, st.Size
+	if intact, err = t.intact(); err != nil {
+		return false, f.later(err)
+	}
+	if intact {
+		f.m.log.Info("log was cut short", "path", t.path, "from", t.read, "to", st.Size)
+		t.split.reset()
+		t.read, t.offset = st.Size, st.Size
+	}
+	return intact, nil
 }
 
 // drainLate delivers what was written to the last file after it was left.
