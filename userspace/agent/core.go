@@ -27,8 +27,16 @@ type core struct {
 	reconcile time.Time       // when the table is compared next
 	failures  int             // of enforcing, in a row
 	counts    decisionCounts
-	inputs    map[string]uint64 // events of each input
-	input     string            // whose batch is at hand
+	inputs    map[string]*understanding
+	input     *understanding // whose batch is at hand
+	puzzled   uint64         // lines that the parser has not understood so far
+}
+
+// understanding is what became of the records of one input.
+type understanding struct {
+	events        uint64
+	notUnderstood uint64 // lines that name a client and fit no pattern
+	sample        string // the newest of those
 }
 
 // decisionCounts are what became of the engine's decisions since the start.
@@ -44,6 +52,7 @@ const (
 	auditEvery      = 5 * time.Minute // comparing the kernel's table with the ledger
 	reconcileRetry  = 5 * time.Second // after enforcing failed; doubled each time
 	reconcileMost   = 5 * time.Minute // at most
+	fewEnded        = 100             // more that end together are not logged one by one
 )
 
 var errStopped = errors.New("the agent is stopping")
@@ -82,9 +91,16 @@ func (c *core) run(ctx context.Context) {
 
 // consume takes a batch of records of one input.
 func (c *core) consume(input string, batch []intake.Record, after intake.Position) {
-	c.input = input
+	if c.inputs[input] == nil {
+		c.inputs[input] = &understanding{}
+	}
+	c.input = c.inputs[input]
 	for i := range batch {
 		c.read(&batch[i], c)
+	}
+	if s := c.parser.Stats(); s.NotUnderstood != c.puzzled {
+		c.input.notUnderstood += s.NotUnderstood - c.puzzled
+		c.input.sample, c.puzzled = s.Sample, s.NotUnderstood
 	}
 	c.apply()
 	c.positions[input] = after
@@ -92,7 +108,7 @@ func (c *core) consume(input string, batch []intake.Record, after intake.Positio
 }
 
 // event implements observer.
-func (c *core) event(*policy.Event) { c.inputs[c.input]++ }
+func (c *core) event(*policy.Event) { c.input.events++ }
 
 // decision implements observer.
 func (c *core) decision(d *policy.Decision) {
@@ -104,7 +120,7 @@ func (c *core) decision(d *policy.Decision) {
 		c.counts.late++
 		return
 	}
-	if _, before := c.ledger.Get(d.Target); before != nil && !before.Since.Before(d.Since) {
+	if _, before := c.ledger.Get(d.Target); before != nil && known(before, d) {
 		c.counts.known++
 		return
 	}
@@ -114,6 +130,15 @@ func (c *core) decision(d *policy.Decision) {
 	c.a.writer.put(stands)
 	c.a.log.Info("decision", "target", d.Target.String(), "action", d.Action.String(), "until", until(d),
 		"rule", d.Rule, "offence", d.Offence, "reason", d.Reason, "allowed", allowed(c.ledger, d))
+}
+
+// known reports whether d, made from a record that is read again, is what
+// stands already or has been overtaken by it.
+func known(stands, d *policy.Decision) bool {
+	if !stands.Since.Equal(d.Since) {
+		return stands.Since.After(d.Since)
+	}
+	return stands.Rule == d.Rule && stands.Action == d.Action && stands.Until.Equal(d.Until)
 }
 
 // apply has the kernel do what changed.
@@ -180,7 +205,12 @@ func (c *core) expire(now time.Time) {
 	for i := range ended {
 		d := &ended[i]
 		keys[i] = store.KeyOf(d)
-		c.a.log.Info("decision ended", "target", d.Target.String(), "action", d.Action.String(), "rule", d.Rule, "pinned", d.Pinned)
+		if len(ended) <= fewEnded {
+			c.a.log.Info("decision ended", "target", d.Target.String(), "action", d.Action.String(), "rule", d.Rule, "pinned", d.Pinned)
+		}
+	}
+	if len(ended) > fewEnded {
+		c.a.log.Info("decisions ended", "count", len(ended))
 	}
 	// What shows up from under an ended decision is put before the ended
 	// entries go; the kernel itself stopped honouring those on time.

@@ -6,6 +6,7 @@ import (
 	"context"
 	"encoding/json"
 	"errors"
+	"io"
 	"os"
 	"path/filepath"
 	"strings"
@@ -150,4 +151,20 @@ func TestReplayErrors(t *testing.T) {
 	if err := Replay(ctx, ok, &out); !errors.Is(err, context.Canceled) {
 		t.Errorf("cancelled: %v", err)
 	}
+}
+
+func BenchmarkReplay(b *testing.B) {
+	log, err := os.ReadFile("testdata/mail.log")
+	if err != nil {
+		b.Fatal(err)
+	}
+	text := bytes.Repeat(log, 100)
+	b.SetBytes(int64(len(text)))
+	for b.Loop() {
+		o := ReplayOptions{Logs: []string{"-"}, Stdin: bytes.NewReader(text), Output: OutputJSONL}
+		if err := Replay(b.Context(), o, io.Discard); err != nil {
+			b.Fatal(err)
+		}
+	}
+	b.ReportMetric(float64(bytes.Count(text, []byte("\n")))*float64(b.N)/b.Elapsed().Seconds(), "lines/s")
 }

@@ -127,19 +127,19 @@ func (a *Agent) Status(ctx context.Context) (*control.Status, error) {
 
 // intakes must run in the core loop.
 func (a *Agent) intakes() []control.Intake {
-	understood := a.core.parser.Stats()
 	var out []control.Intake
 	for _, f := range a.followers() {
 		s := f.input.Stats()
 		in := control.Intake{
 			Name: s.Name, Type: s.Type, Lines: s.Lines, Lost: s.Lost, Lag: s.Lag.Seconds(), Error: s.Error,
-			Events: a.core.inputs[s.Name], Rate: a.rates.records[s.Name],
+			Rate: a.rates.records[s.Name],
+		}
+		if u := a.core.inputs[s.Name]; u != nil {
+			in.Events, in.NotUnderstood, in.Sample = u.events, u.notUnderstood, u.sample
 		}
 		if s.State == intake.StateWaiting && in.Error == "" {
 			in.Error = s.State
 		}
-		// One parser reads all inputs.
-		in.NotUnderstood, in.Sample = understood.NotUnderstood, understood.Sample
 		out = append(out, in)
 	}
 	return out
