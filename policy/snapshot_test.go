@@ -1,0 +1,127 @@
+package policy
+
+import (
+	"bytes"
+	"errors"
+	"math/rand/v2"
+	"reflect"
+	"testing"
+	"time"
+)
+
+// TestSnapshotContinues cuts streams anywhere, more than once, and compares
+// with the run that was not cut: decisions, reasons, evidence, and what the
+// two would write at the end.
+func TestSnapshotContinues(t *testing.T) {
+	for seed := range uint64(60) {
+		rng := rand.New(rand.NewPCG(seed, 4))
+		limits := wide()
+		if seed%2 == 0 {
+			limits = tight()
+		}
+		rules, events := randomRules(rng), crowd(rng, 1500)
+		whole := mustEngine(t, rules, limits)
+		want := observeAll(whole, events)
+
+		e := mustEngine(t, rules, limits)
+		var got []Decision
+		for i := range events {
+			if rng.IntN(100) == 0 {
+				data := mustMarshal(t, e)
+				e = mustEngine(t, rules, limits)
+				if err := e.UnmarshalBinary(data); err != nil {
+					t.Fatal(err)
+				}
+				checkIntact(t, e)
+				if again := mustMarshal(t, e); !bytes.Equal(data, again) {
+					t.Fatalf("seed %d: %d bytes written, %d after restoring", seed, len(data), len(again))
+				}
+			}
+			got = e.Observe(&events[i], got)
+		}
+		if !reflect.DeepEqual(got, want) {
+			t.Fatalf("seed %d: %d decisions, want %d", seed, len(got), len(want))
+		}
+		if !bytes.Equal(mustMarshal(t, e), mustMarshal(t, whole)) {
+			t.Fatalf("seed %d: the states differ at the end", seed)
+		}
+	}
+}
+
+func TestSnapshotIntoOtherRulesAndLimits(t *testing.T) {
+	rng := rand.New(rand.NewPCG(7, 7))
+	rules := randomRules(rng)
+	e := mustEngine(t, rules, wide())
+	observeAll(e, crowd(rng, 3000))
+	data := mustMarshal(t, e)
+	for range 50 {
+		other := mustEngine(t, append(randomRules(rng)[:1], rules[1:]...), tight())
+		if err := other.UnmarshalBinary(data); err != nil {
+			t.Fatal(err)
+		}
+		checkIntact(t, other)
+		observeAll(other, crowd(rng, 500))
+		checkIntact(t, other)
+	}
+}
+
+func TestSnapshotRefusesDamage(t *testing.T) {
+	rng := rand.New(rand.NewPCG(8, 8))
+	rules := randomRules(rng)
+	e := mustEngine(t, rules, tight())
+	observeAll(e, crowd(rng, 500))
+	data := mustMarshal(t, e)
+	before := mustMarshal(t, e)
+	for i := range data {
+		for _, damaged := range [][]byte{data[:i], append(bytes.Clone(data[:i]), append([]byte{data[i] ^ 0x10}, data[i+1:]...)...)} {
+			if err := e.UnmarshalBinary(damaged); !errors.Is(err, ErrSnapshot) {
+				t.Fatalf("damage at %d: %v", i, err)
+			}
+		}
+	}
+	if !bytes.Equal(before, mustMarshal(t, e)) {
+		t.Error("a refused snapshot left traces")
+	}
+}
+
+// FuzzRestore feeds bodies past the checksum: whatever they say, the engine
+// refuses them or is intact afterwards.
+func FuzzRestore(f *testing.F) {
+	rng := rand.New(rand.NewPCG(9, 9))
+	rules := DefaultRules()
+	for i := range rules {
+		rules[i].Threshold = min(rules[i].Threshold, 8)
+	}
+	for range 4 {
+		e := mustEngine(f, rules, tight())
+		observeAll(e, crowd(rng, 20))
+		data := mustMarshal(f, e)
+		f.Add(data[len(snapshotMagic) : len(data)-4])
+	}
+	f.Fuzz(func(t *testing.T, body []byte) {
+		e := mustEngine(t, rules, tight())
+		if e.restore(body) != nil {
+			return
+		}
+		checkIntact(t, e)
+		observeAll(e, crowd(rand.New(rand.NewPCG(1, 1)), 200))
+		checkIntact(t, e)
+	})
+}
+
+func BenchmarkSnapshot(b *testing.B) {
+	e := mustEngine(b, DefaultRules(), DefaultLimits())
+	at := dawn
+	for i, ev := range benchmarkEvents(1<<20, 200_000, 50_000) {
+		ev.Time = at.Add(time.Duration(i) * time.Second)
+		e.Observe(&ev, nil)
+	}
+	for b.Loop() {
+		data := mustMarshal(b, e)
+		b.ReportMetric(float64(len(data)), "bytes")
+		if err := e.UnmarshalBinary(data); err != nil {
+			b.Fatal(err)
+		}
+	}
+	b.ReportMetric(float64(e.Stats().Observations), "observations")
+}
