@@ -87,3 +87,5 @@ func mustEngine(tb testing.TB, rules []Rule, limits Limits) *Engine {
 	}
 	return e
 }
+
+func BenchmarkObserveHot(b *testing.B) { benchmarkObserve(b, 200, 100) }

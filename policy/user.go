@@ -43,9 +43,14 @@ func (e *Engine) observeGuarded(u *userState, source Source, o *observation, suc
 	if !p.counts[o.kind] || p.rule.SpareKnown != 0 && u.homes.familiar(source, o.at, p.rule.SpareKnown) {
 		return out
 	}
-	evidence := Evidence{Count: 1, FirstLine: o.line, LastLine: o.line, Sample: []Observation{e.testimony(o)}}
-	reason := furtherReason(o.kind, e.names.name(o.user), u.until)
-	return e.flagFor(u, source, p.rule, o.at, Decision{Evidence: evidence, Reason: reason}, out)
+	if s := e.source(source); severity(s.under(o.at)) < severity(p.rule.Action) {
+		u.homes.forget(source)
+		out = append(out, e.flag(s, p.rule, Decision{
+			Reason:   furtherReason(o.kind, e.names.name(o.user), u.until),
+			Evidence: Evidence{Count: 1, FirstLine: o.line, LastLine: o.line, Sample: []Observation{e.testimony(o)}},
+		}))
+	}
+	return out
 }
 
 // guard puts a user under guard and judges the sources that brought it there.
@@ -73,24 +78,18 @@ func (e *Engine) guard(u *userState, p *plan, out []Decision) []Decision {
 		if r.SpareKnown != 0 && u.homes.familiar(s, e.now, r.SpareKnown) {
 			continue
 		}
-		out = e.flagFor(u, s, r, e.now, Decision{
+		state := e.source(s)
+		if severity(state.under(e.now)) >= severity(r.Action) {
+			continue
+		}
+		u.homes.forget(s)
+		out = append(out, e.flag(state, r, Decision{
 			Reason:   "acted for " + quoted(who) + ", who reached " + numbers,
 			Evidence: e.evidenceOf(parts[s]),
-		}, out)
+		}))
 	}
 	e.closeBlock(&e.byUser, &u.block)
 	return out
-}
-
-// flagFor flags source for what it did in u's name, unless a decision at
-// least as harsh stands.
-func (e *Engine) flagFor(u *userState, source Source, r *Rule, at int64, d Decision, out []Decision) []Decision {
-	s := e.source(source)
-	if severity(s.under(at)) >= severity(r.Action) {
-		return out
-	}
-	u.homes.forget(source)
-	return append(out, e.flag(s, r, d))
 }
 
 // user returns the state of the user with that name, entering it if it is
