@@ -35,8 +35,10 @@ func (p *play) counts(ctx context.Context) (counts, error) {
 	rows, err := p.weir.List(ctx)
 	c := counts{flagged: map[string]lab.Row{}}
 	for _, row := range rows {
-		c.flagged[row.Source] = row
-		c.dropped += row.Dropped
+		if row.Source != "" {
+			c.flagged[row.Source] = row
+			c.dropped += row.Dropped
+		}
 	}
 	return c, err
 }
@@ -60,9 +62,9 @@ func (p *play) guessing(ctx context.Context) error {
 		guessers, guessers-guessers/5, guessers/5))
 	return p.act(ctx, func(c counts) []string {
 		return []string{
-			"flagged      " + p.screen.bar(c.among(guessers, guesserSource), guessers),
-			fmt.Sprintf("guesses      %d answered, %d right", p.guess.answered.Load(), p.guess.succeeded.Load()),
-			fmt.Sprintf("at XDP       %d packets dropped, %d connections unanswered, %d sessions closed",
+			"flagged  " + p.screen.bar(c.among(guessers, guesserSource), guessers),
+			fmt.Sprintf("guesses  %d answered, %d right", p.guess.answered.Load(), p.guess.succeeded.Load()),
+			fmt.Sprintf("at XDP   %d packets dropped, %d connections unanswered, %d sessions closed",
 				c.dropped, p.guess.silent.Load(), p.guess.closed.Load()),
 			p.good.line(),
 		}
@@ -76,8 +78,8 @@ func (p *play) stolen(ctx context.Context) error {
 	p.screen.title(fmt.Sprintf("2. %s's password is stolen: spam from %d addresses, and no login fails", stolenUser, thieves))
 	return p.act(ctx, func(c counts) []string {
 		return []string{
-			"flagged      " + p.screen.bar(c.among(thieves, thiefSource), thieves),
-			fmt.Sprintf("spam         %d messages taken by Postfix, %d sessions closed, %d connections unanswered",
+			"flagged  " + p.screen.bar(c.among(thieves, thiefSource), thieves),
+			fmt.Sprintf("spam     %d messages taken by Postfix, %d sessions closed, %d connections unanswered",
 				p.spam.succeeded.Load(), p.spam.closed.Load(), p.spam.silent.Load()),
 			p.good.line(),
 		}
@@ -160,9 +162,9 @@ func (p *play) summary(c counts) {
 	p.screen.title("In figures")
 	say("  guessers flagged         %d of %d, after %.1f guesses each on average; %d guessed right",
 		c.among(guessers, guesserSource), guessers, float64(p.guess.answered.Load())/guessers, p.guess.succeeded.Load())
-	say("  reaction                 %.0f ms (median; longest %.0f ms) from the answer to the deciding guess until the session was closed",
+	say("  reaction                 %.0f ms (median; longest %.0f ms) from the deciding guess to the end of its session",
 		median.Seconds()*1000, longest.Seconds()*1000)
-	say("  first guess to first drop  %.1f s, the time in which %s was guessing", p.guess.firstDrop().Seconds(), "the first source")
+	say("  first bad line to drop   %.1f s, in which the first source made its guesses", p.guess.firstDrop().Seconds())
 	say("  thief's sources flagged  %d of %d, after %d messages; every login had the right password",
 		c.among(thieves, thiefSource), thieves, p.spam.succeeded.Load())
 	say("  dropped in the kernel    %d packets; %d connections got no answer", c.dropped, p.guess.silent.Load()+p.spam.silent.Load())

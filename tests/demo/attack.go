@@ -27,7 +27,7 @@ type figures struct {
 
 	mu       sync.Mutex
 	first    time.Time       // when the first attempt was answered
-	reaction []time.Duration // from the last answer to the end of the session
+	reaction []time.Duration // from the guess after the last answer to the session's end
 	firstEnd time.Time       // when the first session was ended
 }
 
@@ -64,8 +64,8 @@ func (f *figures) end(err error, last time.Time) {
 	}
 }
 
-// reactions returns the median and the longest time from the answer to the
-// last attempt that got one, to the end of that session.
+// reactions returns the median and the longest time from the guess that was
+// never answered, sent right after the last answer, to the session's end.
 func (f *figures) reactions() (median, longest time.Duration) {
 	f.mu.Lock()
 	defer f.mu.Unlock()
@@ -88,7 +88,7 @@ func (f *figures) firstDrop() time.Duration {
 // from a /64 of its own.
 func guesser(i int) netip.Addr {
 	if i%5 == 4 {
-		b := netip.MustParseAddr("2001:db8:bad::1").As16()
+		b := netip.MustParseAddr("2001:db8:bad1::1").As16()
 		binary.BigEndian.PutUint16(b[6:], uint16(i))
 		return netip.AddrFrom16(b)
 	}

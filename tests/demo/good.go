@@ -105,5 +105,5 @@ func (g *good) line() string {
 	g.mu.Lock()
 	seen := g.seen
 	g.mu.Unlock()
-	return fmt.Sprintf("%s        %d sent, %d delivered, %d errors, %d read by IMAP", goodUser, g.sent(), g.delivered(), len(g.errors()), seen)
+	return fmt.Sprintf("%-7s  %d sent, %d delivered, %d errors, %d read by IMAP", goodUser, g.sent(), g.delivered(), len(g.errors()), seen)
 }

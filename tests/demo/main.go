@@ -38,7 +38,7 @@ func main() {
 	}
 }
 
-// goodAddresses are where the good user sends and reads from.
+// Mailboxes of the good user, and of the one whose password is stolen.
 const (
 	goodUser   = "alice"
 	stolenUser = "bob"

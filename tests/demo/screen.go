@@ -22,7 +22,7 @@ type screen struct {
 }
 
 func newScreen(out *os.File) *screen {
-	s := &screen{out: out, begun: time.Now(), width: 100}
+	s := &screen{out: out, begun: time.Now(), width: 160}
 	fd := int(out.Fd())
 	if s.terminal = term.IsTerminal(fd); s.terminal {
 		if width, _, err := term.GetSize(fd); err == nil && width > 20 {
@@ -75,6 +75,9 @@ func (s *screen) live(last bool, lines ...string) {
 			return
 		}
 		s.shown = time.Now()
+		for i, line := range lines {
+			lines[i] = strings.Join(strings.Fields(line), " ")
+		}
 		fmt.Fprintf(s.out, "%6.1f s  %s\n", time.Since(s.begun).Seconds(), strings.Join(lines, " | "))
 		return
 	}

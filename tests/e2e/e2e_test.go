@@ -4,6 +4,7 @@
 package e2e
 
 import (
+	"bytes"
 	"context"
 	"fmt"
 	"net/netip"
@@ -72,16 +73,17 @@ var (
 	good4     = netip.MustParseAddr("203.0.113.10")
 	good6     = netip.MustParseAddr("2001:db8:900d::10")
 	attacker4 = netip.MustParseAddr("198.51.100.66")
-	attacker6 = netip.MustParseAddr("2001:db8:bad:66::1")
+	attacker6 = netip.MustParseAddr("2001:db8:bad1:66::1")
 	other4    = netip.MustParseAddr("198.51.100.67")
-	other6    = netip.MustParseAddr("2001:db8:bad:67::1")
+	other6    = netip.MustParseAddr("2001:db8:bad1:67::1")
 )
 
 // stage is a lab with weir on its mail host.
 type stage struct {
 	*testing.T
-	lab  *lab.Lab
-	weir *lab.Weir
+	lab     *lab.Lab
+	weir    *lab.Weir
+	skipped uint64 // lines of the log that were there when weir came
 }
 
 // mustStage starts a lab and, in it, weir with a mode and more configuration.
@@ -111,8 +113,25 @@ func mustStage(t *testing.T, mode, more string) *stage {
 		t.Fatal(err)
 	}
 	s := &stage{T: t, lab: l, weir: w}
+	// The servers have been asked whether they answer; when they have logged
+	// the end of that, they are quiet.
+	s.mustPoll(5*time.Second, "the servers to be quiet", func() bool {
+		log, _ := os.ReadFile(l.MailLog())
+		return bytes.Contains(log, []byte("Disconnected")) && bytes.Contains(log, []byte("disconnect from"))
+	})
+	s.skipped = s.logLines()
 	s.mustStart()
 	return s
+}
+
+// logLines counts the lines of the mail log.
+func (s *stage) logLines() uint64 {
+	s.Helper()
+	log, err := os.ReadFile(s.lab.MailLog())
+	if err != nil {
+		s.Fatal(err)
+	}
+	return uint64(bytes.Count(log, []byte("\n")))
 }
 
 func tail(text string, n int) string {

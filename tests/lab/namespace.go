@@ -61,6 +61,25 @@ func (n *Namespace) Do(f func() error) error {
 	return <-result
 }
 
+// shareNamespaces makes the directory of named namespaces a shared mount, as
+// ip-netns(8) does when it adds one. If that happened later, every namespace
+// would be mounted twice, and could not be removed.
+func shareNamespaces() error {
+	if err := os.MkdirAll(netnsDir, 0o755); err != nil {
+		return fmt.Errorf("make %s: %w", netnsDir, err)
+	}
+	err := unix.Mount("", netnsDir, "none", unix.MS_SHARED|unix.MS_REC, "")
+	if errors.Is(err, unix.EINVAL) { // not a mount point yet
+		if err = unix.Mount(netnsDir, netnsDir, "none", unix.MS_BIND|unix.MS_REC, ""); err == nil {
+			err = unix.Mount("", netnsDir, "none", unix.MS_SHARED|unix.MS_REC, "")
+		}
+	}
+	if err != nil {
+		return fmt.Errorf("share mounts of %s: %w", netnsDir, err)
+	}
+	return nil
+}
+
 // newNamespace makes a namespace that ip-netns(8) shows under its name.
 func newNamespace(name string) (*Namespace, error) {
 	n := &Namespace{Name: name}
@@ -88,6 +107,9 @@ func (n *Namespace) remove() error {
 // nets are local as whole prefixes, so that hundreds of client addresses
 // cost one route each net.
 func (l *Lab) makeNetwork(context.Context) error {
+	if err := shareNamespaces(); err != nil {
+		return err
+	}
 	for _, side := range []struct {
 		name  string
 		where **Namespace

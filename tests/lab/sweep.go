@@ -33,7 +33,11 @@ func Sweep() error {
 				continue
 			}
 			if dir == netnsDir {
-				errs = append(errs, removeNamespace(e.Name()))
+				// Busy is a name that is mounted a second time below a mount
+				// over the directory: an empty shell that does no harm.
+				if err := removeNamespace(e.Name()); !errors.Is(err, unix.EBUSY) {
+					errs = append(errs, err)
+				}
 			} else {
 				errs = append(errs, removeDir(filepath.Join(dir, e.Name())))
 			}
