@@ -1,0 +1,54 @@
+package agent
+
+import (
+	"errors"
+	"strings"
+	"testing"
+	"time"
+
+	"weir/policy"
+	"weir/userspace/config"
+	"weir/userspace/intake"
+	"weir/userspace/maillog"
+)
+
+func mustPipeline(t *testing.T) *pipeline {
+	t.Helper()
+	c := &config.Config{Rules: policy.DefaultRules(), Limits: policy.DefaultLimits()}
+	p, err := newPipeline(c, maillog.Options{Location: time.UTC, Reference: logEnd})
+	if err != nil {
+		t.Fatal(err)
+	}
+	return p
+}
+
+type nobody struct{}
+
+func (nobody) event(*policy.Event)       {}
+func (nobody) decision(*policy.Decision) {}
+
+func TestCheckpoint(t *testing.T) {
+	p := mustPipeline(t)
+	number := uint64(0)
+	for line := range strings.Lines(mustRead(t, "testdata/mail.log")) {
+		number++
+		p.read(&intake.Record{Line: []byte(strings.TrimSuffix(line, "\n")), Number: number}, nobody{})
+	}
+	positions := map[string]intake.Position{"file:/var/log/mail.log": {Path: "/var/log/mail.log", Offset: 77, Lines: 5}}
+	whole, err := encodeCheckpoint(positions, p)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if len(whole) > 64<<10 {
+		t.Errorf("%d bytes after 238 lines", len(whole))
+	}
+	got := map[string]intake.Position{}
+	if err := restoreCheckpoint(whole, got, mustPipeline(t)); err != nil || got["file:/var/log/mail.log"].Offset != 77 {
+		t.Errorf("%v, %v", got, err)
+	}
+	for size := 0; size < len(whole); size += 1 + size/20 {
+		if err := restoreCheckpoint(whole[:size], map[string]intake.Position{}, mustPipeline(t)); !errors.Is(err, errCheckpoint) {
+			t.Errorf("cut to %d bytes: %v", size, err)
+		}
+	}
+}
