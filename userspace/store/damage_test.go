@@ -94,7 +94,7 @@ func checkDamaged(t *testing.T, name string, damaged []byte, now, before map[Key
 
 func TestFlippedBits(t *testing.T) {
 	file, now, before, checkpoint := mustDamageable(t)
-	step := 149
+	step := 331
 	if testing.Short() {
 		step = 997
 	}
@@ -113,7 +113,7 @@ func TestFlippedBits(t *testing.T) {
 func TestFlippedHeaders(t *testing.T) {
 	file, now, before, checkpoint := mustDamageable(t)
 	for page := 0; page < len(file); page += 4096 {
-		for at := page; at < page+80; at += 7 {
+		for at := page; at < page+80; at += 11 {
 			damaged := bytes.Clone(file)
 			damaged[at] ^= 0x55
 			checkDamaged(t, "header flip at "+strconv.Itoa(at), damaged, now, before, checkpoint)
