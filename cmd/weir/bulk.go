@@ -23,13 +23,13 @@ func (a *app) bulk(cmd *cobra.Command, list *control.List, verb string,
 	}
 	defer client.Close()
 	progress := func(int) {}
-	if list.Count >= showFrom && a.isTerminal(a.stderr) {
-		bar := a.bar(int64(list.Count), verb, progressbar.OptionShowCount())
+	if list.Count() >= showFrom && a.isTerminal(a.stderr) {
+		bar := a.bar(int64(list.Count()), verb, progressbar.OptionShowCount())
 		progress = func(done int) { _ = bar.Set(done) } // a bar that cannot be drawn is no reason to stop
 	}
 	done, err := send(client, progress)
 	if err != nil && done.Done > 0 {
-		err = fmt.Errorf("%w\n%s of %s were done before and stand", err, count(done.Done), count(list.Count))
+		err = fmt.Errorf("%w\n%s of %s were done before and stand", err, count(done.Done), count(list.Count()))
 	}
 	return done, err
 }

@@ -26,7 +26,8 @@ allow wins over everything, whatever is wider or narrower. A source that is
 pinned already takes the new terms.
 
 A list has one "PREFIX [# comment]" a line; the comment becomes the reason. It
-is checked to its end first: one bad line, and nothing is pinned.
+is checked to its end first: one bad line, and nothing is pinned. Of lines
+about the same prefix the last counts.
 
 An IPv6 address stands for its /64, because that is what its owner holds.`,
 		Example: `  weir pin 203.0.113.9 --action drop --for 30d --reason "guesses passwords"
@@ -59,14 +60,16 @@ An IPv6 address stands for its /64, because that is what its owner holds.`,
 		if err != nil {
 			return usage(cmd, err)
 		}
-		return a.openList(cmd, args, from, func(list *control.List) error {
-			if terms.Drops() && list.Wides > 0 && !yes {
-				if err := a.confirm(cmd, list, from == "-"); err != nil {
-					return err
-				}
+		list, err := a.readList(cmd, args, from)
+		if err != nil {
+			return err
+		}
+		if terms.Drops() && list.Wides > 0 && !yes {
+			if err := a.confirm(cmd, list, from == "-"); err != nil {
+				return err
 			}
-			return a.pin(cmd, terms, list, model.Until)
-		})
+		}
+		return a.pin(cmd, terms, list, model.Until)
 	}
 	return cmd
 }
@@ -87,7 +90,7 @@ func (a *app) pin(cmd *cobra.Command, terms control.Terms, list *control.List, u
 	if !until.IsZero() {
 		end = "until " + stamp(a.now(), until)
 	}
-	if list.Count == 1 {
+	if list.Count() == 1 {
 		_, err = fmt.Fprintf(a.stdout, "%s is pinned to %s %s\n", list, what, end)
 	} else {
 		_, err = fmt.Fprintf(a.stdout, "%s prefixes are pinned to %s %s\n", count(done.Done), what, end)

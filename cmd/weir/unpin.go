@@ -24,15 +24,17 @@ A list is written as for weir pin, so the list that was pinned can be unpinned.`
 	}
 	cmd.Flags().StringVar(&from, "from", "", "read the prefixes from this `file`; - is standard input")
 	cmd.RunE = func(cmd *cobra.Command, args []string) error {
-		return a.openList(cmd, args, from, func(list *control.List) error {
-			done, err := a.bulk(cmd, list, "unpin", func(c *control.Client, progress func(int)) (control.Progress, error) {
-				return c.Unpin(cmd.Context(), list, progress)
-			})
-			if err != nil {
-				return err
-			}
-			return a.sayUnpinned(list, &done)
+		list, err := a.readList(cmd, args, from)
+		if err != nil {
+			return err
+		}
+		done, err := a.bulk(cmd, list, "unpin", func(c *control.Client, progress func(int)) (control.Progress, error) {
+			return c.Unpin(cmd.Context(), list, progress)
 		})
+		if err != nil {
+			return err
+		}
+		return a.sayUnpinned(list, &done)
 	}
 	return cmd
 }
@@ -40,13 +42,13 @@ A list is written as for weir pin, so the list that was pinned can be unpinned.`
 // sayUnpinned tells what an unpin did. That nothing was pinned is an error.
 func (a *app) sayUnpinned(list *control.List, done *control.Progress) error {
 	switch {
-	case list.Count == 1 && done.Done == 1:
+	case list.Count() == 1 && done.Done == 1:
 		_, err := fmt.Fprintf(a.stdout, "%s is no longer pinned\n", list)
 		return err
-	case list.Count == 1:
+	case list.Count() == 1:
 		return nothingf("%s is not pinned (weir explain %[1]s tells what concerns it)", list)
 	}
-	if _, err := fmt.Fprintf(a.stdout, "unpinned: %s of %s prefixes\n", count(done.Done), count(list.Count)); err != nil || done.Missing == 0 {
+	if _, err := fmt.Fprintf(a.stdout, "unpinned: %s of %s prefixes\n", count(done.Done), count(list.Count())); err != nil || done.Missing == 0 {
 		return err
 	}
 	missing := done.Sample

@@ -2,41 +2,46 @@ package control
 
 import (
 	"bufio"
+	"bytes"
+	"cmp"
 	"errors"
 	"fmt"
 	"io"
 	"net/netip"
+	"slices"
 	"strconv"
 
 	"weir/policy"
 )
 
-// List is what a bulk request is about: lines that were read to their end
-// once and found good, ready to be read again. It holds none of them, however
-// many they are.
+// List is what a bulk request is about: every prefix of a text once, with its
+// comment, sorted. Neighbours then stand next to each other in the agent's
+// store as well, where pins in random order would have most of it written
+// again with every chunk. As an io.Reader it is the body of the request.
 type List struct {
-	io.ReadSeeker
-	Count int            // of prefixes
-	One   netip.Prefix   // the first
-	Wide  []netip.Prefix // the first of those that are very wide
-	Wides int            // how many of those there are
+	Wide  []netip.Prefix // the first that are very wide
+	Wides int            // how many those are
+
+	lines []Line       // by netip.Prefix.Compare
+	next  int          // of lines to be read
+	text  bytes.Buffer // written and not yet read
 }
 
 // maxTold is how many bad lines, or very wide prefixes, of a list are told.
 const maxTold = 10
 
-// CheckList reads lines, one "PREFIX [# comment]" each, to their end and goes
-// back to their start. One bad line condemns them all: half a list in force
-// is worse than none. The error, which wraps ErrInvalid if the lines are at
-// fault, tells the first bad ones as "name:line: what".
-func CheckList(name string, lines io.ReadSeeker) (*List, error) {
-	list := &List{ReadSeeker: lines}
+// ReadList reads lines, one "PREFIX [# comment]" each, to their end. Of those
+// that mean the same prefix the last counts. One bad line condemns them all:
+// half a list in force is worse than none. The error, which wraps ErrInvalid
+// if the lines are at fault, tells the first bad ones as "name:line: what".
+func ReadList(name string, lines io.Reader) (*List, error) {
+	list := &List{}
 	var bad []error
 	more := 0
 	for line, err := range Lines(bufio.NewReaderSize(lines, 64<<10)) {
 		switch {
 		case err == nil:
-			list.add(line.Prefix)
+			list.lines = append(list.lines, line)
 		case !errors.Is(err, ErrInvalid):
 			return nil, fmt.Errorf("read %s: %w", name, err)
 		case len(bad) == maxTold:
@@ -51,32 +56,52 @@ func CheckList(name string, lines io.ReadSeeker) (*List, error) {
 			bad = append(bad, fmt.Errorf("bad lines that are not shown: %d", more))
 		}
 		return nil, fmt.Errorf("%w\nnothing was changed: a list is taken whole or not at all", errors.Join(bad...))
-	case list.Count == 0:
+	case len(list.lines) == 0:
 		return nil, invalidf("%s holds no prefix", name)
 	}
-	if _, err := lines.Seek(0, io.SeekStart); err != nil {
-		return nil, fmt.Errorf("read %s again: %w", name, err)
-	}
+	list.sort()
 	return list, nil
 }
 
-func (l *List) add(p netip.Prefix) {
-	if l.Count++; l.Count == 1 {
-		l.One = p
-	}
-	if VeryWide(p) {
-		if l.Wides++; len(l.Wide) < maxTold {
-			l.Wide = append(l.Wide, p)
+// sort brings the lines in order, and drops those that a later one overrides.
+func (l *List) sort() {
+	slices.SortFunc(l.lines, func(a, b Line) int {
+		return cmp.Or(a.Prefix.Compare(b.Prefix), cmp.Compare(b.Number, a.Number))
+	})
+	l.lines = slices.CompactFunc(l.lines, func(a, b Line) bool { return a.Prefix == b.Prefix })
+	for i := range l.lines {
+		if p := l.lines[i].Prefix; VeryWide(p) {
+			if l.Wides++; len(l.Wide) < maxTold {
+				l.Wide = append(l.Wide, p)
+			}
 		}
 	}
 }
 
+// Count returns how many prefixes l holds.
+func (l *List) Count() int { return len(l.lines) }
+
+// Read implements io.Reader.
+func (l *List) Read(b []byte) (int, error) {
+	for l.next < len(l.lines) && l.text.Len() < len(b) {
+		line := &l.lines[l.next]
+		l.text.Write(line.Prefix.AppendTo(l.text.AvailableBuffer()))
+		if line.Comment != "" {
+			l.text.WriteString(" # ")
+			l.text.WriteString(line.Comment)
+		}
+		l.text.WriteByte('\n')
+		l.next++
+	}
+	return l.text.Read(b)
+}
+
 // String names the prefixes for a message.
 func (l *List) String() string {
-	if l.Count == 1 {
-		return policy.PrefixString(l.One)
+	if l.Count() == 1 {
+		return policy.PrefixString(l.lines[0].Prefix)
 	}
-	return strconv.Itoa(l.Count) + " prefixes"
+	return strconv.Itoa(l.Count()) + " prefixes"
 }
 
 // VeryWide reports whether p is more than one organisation is likely to

@@ -14,15 +14,11 @@ import (
 // MaxUser is how many bytes of a user name are taken.
 const MaxUser = 512
 
-// ParsePrefix reads an address or a prefix and returns it in the form in
-// which it is judged: masked, an IPv4-mapped address as IPv4, and an IPv6
-// address as its /64. The error wraps ErrInvalid.
+// ParsePrefix is policy.ParsePrefix with an error for who wrote s, which wraps
+// ErrInvalid.
 func ParsePrefix(s string) (netip.Prefix, error) {
-	if addr, err := netip.ParseAddr(s); err == nil {
-		return policy.JudgedPrefix(netip.PrefixFrom(addr.WithZone(""), addr.BitLen())), nil
-	}
-	if prefix, err := netip.ParsePrefix(s); err == nil {
-		return policy.JudgedPrefix(prefix), nil
+	if prefix, err := policy.ParsePrefix(s); err == nil {
+		return prefix, nil
 	}
 	return netip.Prefix{}, invalidf("bad source %q: want an address or a prefix, such as 203.0.113.9, 203.0.113.0/24 or 2001:db8:1:2::/64", s)
 }
@@ -47,6 +43,7 @@ func ParseTarget(s string) (policy.Target, error) {
 // looksNumeric reports whether s was meant as an address or a prefix.
 func looksNumeric(s string) bool {
 	digits := strings.Trim(s, "0123456789./") == "" && strings.ContainsAny(s, "./")
+	s, _, _ = strings.Cut(s, "%") // a zone, which no source has
 	hex := strings.Trim(s, "0123456789abcdefABCDEF:./") == "" && strings.Contains(s, ":")
 	return digits || hex
 }
