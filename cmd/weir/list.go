@@ -3,7 +3,6 @@ package main
 import (
 	"bufio"
 	"encoding/csv"
-	"encoding/json"
 	"fmt"
 	"io"
 	"iter"
@@ -60,35 +59,28 @@ attempts, rate (a minute), burst, in_force and overridden_by. CSV has the same.`
 			}
 			filter.Prefix = p
 		}
-		write, err := a.rowWriter(cmd, output)
-		if err != nil {
-			return err
-		}
 		client, err := a.client(cmd)
 		if err != nil {
 			return err
 		}
 		defer client.Close()
 		out := bufio.NewWriterSize(a.stdout, 64<<10)
-		if err := write(out, client.Decisions(cmd.Context(), filter)); err != nil {
+		switch output {
+		case "table":
+			err = a.writeTable(out, client.Decisions(cmd.Context(), filter))
+		case "json":
+			err = writeJSONRows(out, client.DecisionLines(cmd.Context(), filter))
+		case "csv":
+			err = writeCSVRows(out, client.Decisions(cmd.Context(), filter))
+		default:
+			err = usagef(cmd, "unknown output %q: want table, json or csv", output)
+		}
+		if err != nil {
 			return err
 		}
 		return out.Flush()
 	}
 	return cmd
-}
-
-// rowWriter returns what writes rows in the form that -o names.
-func (a *app) rowWriter(cmd *cobra.Command, output string) (func(io.Writer, iter.Seq2[control.Row, error]) error, error) {
-	switch output {
-	case "table":
-		return a.writeTable, nil
-	case "json":
-		return writeJSONRows, nil
-	case "csv":
-		return writeCSVRows, nil
-	}
-	return nil, usagef(cmd, "unknown output %q: want table, json or csv", output)
 }
 
 // tableBlock is how many rows are aligned with one another. A table that is
@@ -141,17 +133,17 @@ func reasonWords(r *control.Row) string {
 	return "[overridden by " + r.OverriddenBy + "] " + r.Reason
 }
 
-func writeJSONRows(out io.Writer, rows iter.Seq2[control.Row, error]) error {
+// writeJSONRows makes one array of rows that are JSON already.
+func writeJSONRows(out io.Writer, rows iter.Seq2[[]byte, error]) error {
 	separator := "[\n"
-	for r, err := range rows {
+	for row, err := range rows {
 		if err != nil {
 			return err
 		}
-		line, err := json.Marshal(&r)
-		if err != nil {
-			return fmt.Errorf("write row: %w", err)
+		if _, err := io.WriteString(out, separator); err != nil {
+			return err
 		}
-		if _, err := fmt.Fprintf(out, "%s%s", separator, line); err != nil {
+		if _, err := out.Write(row); err != nil {
 			return err
 		}
 		separator = ",\n"

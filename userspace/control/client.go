@@ -2,6 +2,7 @@ package control
 
 import (
 	"bufio"
+	"bytes"
 	"context"
 	"encoding/json"
 	"errors"
@@ -95,30 +96,60 @@ func ask[T any](ctx context.Context, c *Client, method, path string, query url.V
 // error ends it.
 func (c *Client) Decisions(ctx context.Context, f Filter) iter.Seq2[Row, error] {
 	return func(yield func(Row, error) bool) {
-		ctx, cancel := context.WithCancel(ctx) // a caller who stops early need not read the rest
-		defer cancel()
-		resp, err := c.do(ctx, http.MethodGet, "/v1/decisions", f.query(), nil)
-		if err != nil {
-			yield(Row{}, err)
-			return
-		}
-		defer closeBody(resp)
-		for d := json.NewDecoder(bufio.NewReaderSize(resp.Body, 64<<10)); ; {
-			var line rowLine
-			err := d.Decode(&line)
-			switch {
-			case errors.Is(err, io.EOF):
-				return
-			case err != nil:
-				err = c.explain(err)
-			case line.Error != nil:
-				err = line.Error
+		for line, err := range c.DecisionLines(ctx, f) {
+			var row Row
+			if err == nil {
+				if err = json.Unmarshal(line, &row); err != nil {
+					err = c.explain(err)
+				}
 			}
-			if !yield(line.Row, err) || err != nil {
+			if !yield(row, err) || err != nil {
 				return
 			}
 		}
 	}
+}
+
+// maxRow bounds a line of the decisions stream. Reasons and names are far
+// shorter.
+const maxRow = 64 << 10
+
+// DecisionLines is Decisions for those who pass them on: each is one Row in
+// JSON, without its line's end, and valid until the next.
+func (c *Client) DecisionLines(ctx context.Context, f Filter) iter.Seq2[[]byte, error] {
+	return func(yield func([]byte, error) bool) {
+		ctx, cancel := context.WithCancel(ctx) // a caller who stops early need not read the rest
+		defer cancel()
+		resp, err := c.do(ctx, http.MethodGet, "/v1/decisions", f.query(), nil)
+		if err != nil {
+			yield(nil, err)
+			return
+		}
+		defer closeBody(resp)
+		for in := bufio.NewReaderSize(resp.Body, maxRow); ; {
+			line, err := in.ReadSlice('\n')
+			switch {
+			case errors.Is(err, io.EOF) && len(line) == 0:
+				return
+			case err != nil: // or an end in the middle of a line
+				err = c.explain(err)
+			case bytes.HasPrefix(line, []byte(lastWordsBegin)):
+				err = c.lastWords(line)
+			}
+			if !yield(bytes.TrimSuffix(line, []byte("\n")), err) || err != nil {
+				return
+			}
+		}
+	}
+}
+
+// lastWords returns the error that a line of a stream tells of.
+func (c *Client) lastWords(line []byte) error {
+	var last lastWords
+	if err := json.Unmarshal(line, &last); err != nil {
+		return c.explain(err)
+	}
+	return last.Error
 }
 
 // Pin makes every prefix of list, one "PREFIX [# comment]" a line, stand

@@ -11,7 +11,8 @@
 //
 //	GET  /v1/status                     Status
 //	GET  /v1/decisions?action=&rule=&pinned=&prefix=&begins=
-//	                                    one Row a line
+//	                                    one Row a line; {"error": Problem}
+//	                                    on the last if it ends early
 //	GET  /v1/explanation?target=        Explanation
 //	POST /v1/pins                       Terms on the first line, then one
 //	                                    "PREFIX [# comment]" a line;

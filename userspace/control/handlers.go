@@ -108,10 +108,10 @@ func (s *Server) decisions(w http.ResponseWriter, r *http.Request, _ peer) error
 	for row, err := range s.backend.Decisions(r.Context(), f) {
 		if err != nil {
 			p, _ := problemOf(err)
-			out.line(&rowLine{Error: &p})
+			out.line(&lastWords{Error: &p})
 			break
 		}
-		if !out.line(&rowLine{Row: row}) {
+		if !out.line(&row) {
 			return nil // the client went away or does not read
 		}
 	}
@@ -119,11 +119,13 @@ func (s *Server) decisions(w http.ResponseWriter, r *http.Request, _ peer) error
 	return nil
 }
 
-// rowLine is a line of the decisions stream: a row, or why it ends.
-type rowLine struct {
-	Row
-	Error *Problem `json:"error,omitempty"`
+// lastWords are the last line of a decisions stream that ends early. No Row
+// begins as they do.
+type lastWords struct {
+	Error *Problem `json:"error"`
 }
+
+const lastWordsBegin = `{"error":`
 
 // query writes f as filterFrom reads it.
 func (f *Filter) query() url.Values {
