@@ -13,7 +13,7 @@ say() { echo "setup: $*" >&2; }
 die() { say "$*"; exit 1; }
 
 demo_packages="iproute2 postfix dovecot-core dovecot-imapd dovecot-pop3d dovecot-lmtpd"
-test_packages="$demo_packages dovecot-sieve dovecot-managesieved swaks clang llvm libbpf-dev systemd"
+test_packages="$demo_packages clang llvm libbpf-dev systemd systemd-journal-remote"
 
 # installed PACKAGE: dpkg says that it is there and configured.
 installed() {
