@@ -24,13 +24,6 @@ func endsBefore(a, b *Decision) bool {
 	return a.Pinned && !b.Pinned
 }
 
-// grow makes room for n more.
-func (h *expiryHeap) grow(n int) {
-	if n > cap(h.items)-len(h.items) && n > 1024 {
-		h.items = append(make([]*Decision, 0, len(h.items)+n), h.items...)
-	}
-}
-
 // push enters d unless it never ends.
 func (h *expiryHeap) push(d *Decision) {
 	if d.Until.IsZero() {

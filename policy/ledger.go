@@ -98,7 +98,6 @@ func (l *Ledger) SetAllow(prefixes []netip.Prefix) []Change {
 // held in one piece of memory until all of it is gone.
 func (l *Ledger) Put(now time.Time, decisions ...Decision) []Change {
 	kept := slices.Clone(decisions)
-	l.expiry.grow(len(kept))
 	for i := range kept {
 		d := &kept[i]
 		if d.User == "" {

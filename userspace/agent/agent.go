@@ -159,7 +159,7 @@ func (a *Agent) startStore() error {
 		return err
 	}
 	redo := func(ctx context.Context) { _ = a.core.do(ctx, a.core.redo) } // fails only when the agent stops
-	a.writer = newWriter(s, open, redo, a.log)
+	a.writer = newWriter(s, open, redo, a.o.Now, a.log)
 	ctx, stop := context.WithCancel(context.Background())
 	go a.writer.run(ctx)
 	a.cleanups = append(a.cleanups, cleanup{"store", func() error {

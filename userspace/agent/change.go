@@ -21,18 +21,12 @@ func (a *Agent) Pin(ctx context.Context, pins []policy.Decision) error {
 			}
 		}
 		a.writer.put(kept...)
-		if len(pins) == 1 {
-			p := &pins[0]
-			a.log.Info("pinned", "target", p.Target.String(), "action", p.Action.String(), "until", until(p), "by", p.By, "reason", p.Reason)
-		} else if len(pins) > 1 {
-			a.log.Info("pinned many", "count", len(pins), "action", pins[0].Action.String(), "by", pins[0].By, "reason", pins[0].Reason)
-		}
 		return err
 	})
 }
 
 // Unpin implements control.Backend.
-func (a *Agent) Unpin(ctx context.Context, targets []policy.Target, by string) (missing []policy.Target, err error) {
+func (a *Agent) Unpin(ctx context.Context, targets []policy.Target) (missing []policy.Target, err error) {
 	err = a.change(ctx, func(c *core) error {
 		var changes []policy.Change
 		var keys []store.Key
@@ -47,11 +41,6 @@ func (a *Agent) Unpin(ctx context.Context, targets []policy.Target, by string) (
 		}
 		err := c.enforce(changes)
 		a.writer.remove(keys...)
-		if len(targets) == 1 && len(keys) == 1 {
-			a.log.Info("unpinned", "target", targets[0].String(), "by", by)
-		} else if len(keys) > 0 {
-			a.log.Info("unpinned many", "count", len(keys), "by", by)
-		}
 		return err
 	})
 	return missing, err
@@ -60,7 +49,7 @@ func (a *Agent) Unpin(ctx context.Context, targets []policy.Target, by string) (
 // Release implements control.Backend. The checkpoint that is committed with
 // it makes sure that the released decision does not come back when the log is
 // read again after a crash.
-func (a *Agent) Release(ctx context.Context, target policy.Target, by string) (*control.ReleaseResult, error) {
+func (a *Agent) Release(ctx context.Context, target policy.Target) (*control.ReleaseResult, error) {
 	result := &control.ReleaseResult{}
 	var standing []*policy.Decision
 	err := a.change(ctx, func(c *core) error {
@@ -76,7 +65,6 @@ func (a *Agent) Release(ctx context.Context, target policy.Target, by string) (*
 		err := c.enforce(changes)
 		a.writer.remove(store.KeyOf(d))
 		c.checkpoint()
-		a.log.Info("released", "target", target.String(), "by", by)
 		for _, concern := range c.ledger.LookupPrefix(target.Prefix) {
 			standing = append(standing, concern.Decision)
 			result.Standing = append(result.Standing, c.row(concern.Decision))

@@ -131,11 +131,11 @@ func TestReleasedDoesNotComeBack(t *testing.T) {
 	if mustFind(t, a, sprayer, false) == nil {
 		t.Fatal("the source is not flagged in the first place")
 	}
-	result, err := a.Release(t.Context(), sprayer, "anna")
+	result, err := a.Release(t.Context(), sprayer)
 	if err != nil || len(result.Released) != 1 || result.Released[0].Rule != "users-tried-per-source" {
 		t.Fatalf("release: %+v, %v", result, err)
 	}
-	if _, err := a.Release(t.Context(), sprayer, "anna"); !errors.Is(err, control.ErrNotFound) {
+	if _, err := a.Release(t.Context(), sprayer); !errors.Is(err, control.ErrNotFound) {
 		t.Errorf("released again: %v", err)
 	}
 	kill(a)
@@ -170,7 +170,7 @@ func TestPinsAreDurableWhenAcknowledged(t *testing.T) {
 		}
 	}
 	nobody := policy.Target{Prefix: netip.MustParsePrefix("192.0.2.77/32")}
-	missing, err := a.Unpin(t.Context(), []policy.Target{pins[0].Target, nobody}, "anna")
+	missing, err := a.Unpin(t.Context(), []policy.Target{pins[0].Target, nobody})
 	if err != nil || !slices.Equal(missing, []policy.Target{nobody}) {
 		t.Errorf("unpin: missing %v, %v", missing, err)
 	}

@@ -19,6 +19,7 @@ import (
 type writer struct {
 	open  func() (*store.Store, error) // opens it again after it was damaged
 	redo  func(context.Context)        // has everything that stands written again
+	now   func() time.Time
 	log   *slog.Logger
 	wake  chan struct{} // something is pending
 	hurry chan struct{} // somebody waits for it
@@ -39,9 +40,9 @@ const (
 	retryTime  = time.Second           // after a failure
 )
 
-func newWriter(s *store.Store, open func() (*store.Store, error), redo func(context.Context), log *slog.Logger) *writer {
+func newWriter(s *store.Store, open func() (*store.Store, error), redo func(context.Context), now func() time.Time, log *slog.Logger) *writer {
 	return &writer{
-		open: open, redo: redo, log: log,
+		open: open, redo: redo, now: now, log: log,
 		wake: make(chan struct{}, 1), hurry: make(chan struct{}, 1), done: make(chan struct{}),
 		store: s, pending: make(map[store.Key]*policy.Decision),
 	}
@@ -162,7 +163,7 @@ func (w *writer) commit() error {
 }
 
 func batchOf(pending map[store.Key]*policy.Decision, checkpoint []byte) store.Batch {
-	b := store.Batch{Checkpoint: checkpoint}
+	b := store.Batch{Put: make([]policy.Decision, 0, len(pending)), Checkpoint: checkpoint}
 	for key, d := range pending {
 		if d == nil {
 			b.Remove = append(b.Remove, key)
@@ -186,7 +187,7 @@ func (w *writer) settle(err error, pending map[store.Key]*policy.Decision, check
 	w.failure = err
 	if err == nil {
 		if checkpoint != nil {
-			w.saved = time.Now()
+			w.saved = w.now()
 		}
 		return
 	}

@@ -13,7 +13,8 @@ var ErrNotFound = errors.New("no decision found")
 
 // Backend is the agent as the operator's commands see it. Its methods are
 // called from many goroutines at once and return when ctx ends. An error's
-// text reaches the operator as it is.
+// text reaches the operator as it is. Who asked for a change is logged by the
+// Server.
 type Backend interface {
 	// Decisions yields what f matches: users by name, then prefixes by
 	// address and length (netip.Prefix.Compare). It is consumed at the
@@ -37,13 +38,13 @@ type Backend interface {
 	Pin(ctx context.Context, pins []policy.Decision) error
 
 	// Unpin lifts the pins of exactly these prefixes, and returns those
-	// that had none. by names who asked.
-	Unpin(ctx context.Context, prefixes []policy.Target, by string) (missing []policy.Target, err error)
+	// that had none.
+	Unpin(ctx context.Context, prefixes []policy.Target) (missing []policy.Target, err error)
 
 	// Release lifts the automatic decisions on exactly target and lets
 	// the counts of its rules start anew. Pins stay. It returns
 	// ErrNotFound if no automatic decision stands.
-	Release(ctx context.Context, target policy.Target, by string) (*ReleaseResult, error)
+	Release(ctx context.Context, target policy.Target) (*ReleaseResult, error)
 }
 
 // MaxChunk is how many pins at most a Backend is given at once.

@@ -10,6 +10,7 @@ import (
 	"net/http"
 	"strings"
 	"time"
+	"unique"
 
 	"weir/policy"
 )
@@ -34,7 +35,7 @@ func (s *Server) pins(w http.ResponseWriter, r *http.Request, from peer) error {
 			pins[i] = model
 			pins[i].Prefix = line.Prefix
 			if line.Comment != "" {
-				pins[i].Reason = line.Comment
+				pins[i].Reason = unique.Make(line.Comment).Value() // lists repeat theirs
 			}
 		}
 		return s.backend.Pin(ctx, pins)
@@ -58,7 +59,7 @@ func (s *Server) unpins(w http.ResponseWriter, r *http.Request, from peer) error
 		for i, line := range chunk {
 			targets[i].Prefix = line.Prefix
 		}
-		missing, err := s.backend.Unpin(ctx, targets, from.name())
+		missing, err := s.backend.Unpin(ctx, targets)
 		p.Missing += len(missing)
 		p.Done -= len(missing)
 		for _, t := range missing[:min(len(missing), maxSample-len(p.Sample))] {

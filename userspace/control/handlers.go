@@ -1,6 +1,7 @@
 package control
 
 import (
+	"errors"
 	"fmt"
 	"net/http"
 	"net/url"
@@ -83,11 +84,16 @@ func (s *Server) release(w http.ResponseWriter, r *http.Request, from peer) erro
 	if err != nil {
 		return err
 	}
-	result, err := s.backend.Release(r.Context(), target, from.name())
-	if err != nil {
+	result, err := s.backend.Release(r.Context(), target)
+	attrs := []any{"target", target, "by", from.name(), "uid", from.uid, "pid", from.pid}
+	switch {
+	case errors.Is(err, ErrNotFound):
+		return aboutTarget(err, target)
+	case err != nil:
+		s.Logger.Warn("released, not completely", append(attrs, "error", err)...)
 		return aboutTarget(err, target)
 	}
-	s.Logger.Info("released", "target", target, "by", from.name(), "uid", from.uid, "pid", from.pid)
+	s.Logger.Info("released", attrs...)
 	s.answer(w, http.StatusOK, result)
 	return nil
 }

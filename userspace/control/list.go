@@ -3,7 +3,6 @@ package control
 import (
 	"bufio"
 	"bytes"
-	"cmp"
 	"errors"
 	"fmt"
 	"io"
@@ -66,7 +65,14 @@ func ReadList(name string, lines io.Reader) (*List, error) {
 // sort brings the lines in order, and drops those that a later one overrides.
 func (l *List) sort() {
 	slices.SortFunc(l.lines, func(a, b Line) int {
-		return cmp.Or(a.Prefix.Compare(b.Prefix), cmp.Compare(b.Number, a.Number))
+		// As netip.Prefix.Compare, which would mask what is masked already.
+		if c := a.Prefix.Addr().Compare(b.Prefix.Addr()); c != 0 {
+			return c
+		}
+		if c := a.Prefix.Bits() - b.Prefix.Bits(); c != 0 {
+			return c
+		}
+		return b.Number - a.Number
 	})
 	l.lines = slices.CompactFunc(l.lines, func(a, b Line) bool { return a.Prefix == b.Prefix })
 	for i := range l.lines {

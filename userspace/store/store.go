@@ -223,7 +223,7 @@ const bulk = 10_000
 func (w writer) decisions(put []policy.Decision) error {
 	type encoded struct {
 		key []byte
-		d   *policy.Decision
+		at  int // in put
 	}
 	all := make([]encoded, len(put))
 	for i := range put {
@@ -235,12 +235,17 @@ func (w writer) decisions(put []policy.Decision) error {
 		if err != nil {
 			return err
 		}
-		all[i] = encoded{key, d}
+		all[i] = encoded{key, i}
 	}
-	slices.SortStableFunc(all, func(a, b encoded) int { return bytes.Compare(a.key, b.key) })
+	slices.SortFunc(all, func(a, b encoded) int {
+		if c := bytes.Compare(a.key, b.key); c != 0 {
+			return c
+		}
+		return a.at - b.at // of two for one key the later stays
+	})
 	for _, e := range all {
-		id := KeyOf(e.d).bucket()
-		if err := w.put(id, e.key, appendDecision(make([]byte, 0, 128), e.d), len(all) >= bulk); err != nil {
+		d := &put[e.at]
+		if err := w.put(KeyOf(d).bucket(), e.key, appendDecision(make([]byte, 0, 128), d), len(all) >= bulk); err != nil {
 			return err
 		}
 	}

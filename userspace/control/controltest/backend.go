@@ -172,7 +172,7 @@ func (b *Backend) Pin(_ context.Context, pins []policy.Decision) error {
 }
 
 // Unpin lifts pins.
-func (b *Backend) Unpin(_ context.Context, targets []policy.Target, _ string) (missing []policy.Target, err error) {
+func (b *Backend) Unpin(_ context.Context, targets []policy.Target) (missing []policy.Target, err error) {
 	if b.Fail != nil {
 		return nil, b.Fail
 	}
@@ -188,7 +188,7 @@ func (b *Backend) Unpin(_ context.Context, targets []policy.Target, _ string) (m
 }
 
 // Release lifts the automatic decision on target.
-func (b *Backend) Release(ctx context.Context, target policy.Target, _ string) (*control.ReleaseResult, error) {
+func (b *Backend) Release(ctx context.Context, target policy.Target) (*control.ReleaseResult, error) {
 	if b.Fail != nil {
 		return nil, b.Fail
 	}
