@@ -7,6 +7,7 @@ import (
 	"path"
 	"slices"
 	"strings"
+	"time"
 
 	"github.com/vishvananda/netlink"
 	"golang.org/x/sys/unix"
@@ -116,12 +117,18 @@ func isDefault(r *netlink.Route) bool {
 	return ones == 0 && r.Dst.IP.IsUnspecified()
 }
 
-// whole repeats a dump that changes interrupted, a few times.
-func whole[T any](list func() (T, error)) (result T, err error) {
-	for range 5 {
-		if result, err = list(); !errors.Is(err, netlink.ErrDumpInterrupted) {
+// longestPause ends the repeating of a dump: about a second after it began.
+const longestPause = 512 * time.Millisecond
+
+// whole repeats a dump that was interrupted, by changes (NLM_F_DUMP_INTR) or
+// by a signal: a host that starts containers changes its interfaces all the
+// time, and what a partial list lacks would be detached.
+func whole[T any](dump func() (T, error)) (T, error) {
+	for pause := time.Millisecond; ; pause *= 2 {
+		result, err := dump()
+		if !errors.Is(err, unix.EINTR) || pause > longestPause { // ErrDumpInterrupted is one, too
 			return result, err
 		}
+		time.Sleep(pause)
 	}
-	return result, err
 }

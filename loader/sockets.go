@@ -78,22 +78,24 @@ func (r *diagRequest) Serialize() []byte {
 }
 
 func findSessions(family uint8, peers prefixSet, local map[uint16]bool) ([]diagID, error) {
-	var found []diagID
-	req := nl.NewNetlinkRequest(sockDiagByFamily, unix.NLM_F_DUMP)
-	req.AddData(&diagRequest{family: family, states: sessionStates})
-	err := req.ExecuteIter(unix.NETLINK_INET_DIAG, 0, func(msg []byte) bool {
-		// struct inet_diag_msg: family, state, timer, retrans, id …
-		if len(msg) < diagMessageSize {
+	found, err := whole(func() (found []diagID, err error) {
+		req := nl.NewNetlinkRequest(sockDiagByFamily, unix.NLM_F_DUMP)
+		req.AddData(&diagRequest{family: family, states: sessionStates})
+		err = req.ExecuteIter(unix.NETLINK_INET_DIAG, 0, func(msg []byte) bool {
+			// struct inet_diag_msg: family, state, timer, retrans, id …
+			if len(msg) < diagMessageSize {
+				return true
+			}
+			id := diagID(msg[4 : 4+diagIDSize])
+			if local[binary.BigEndian.Uint16(id[0:])] && peers.contains(peerOf(family, &id)) {
+				found = append(found, id)
+			}
 			return true
-		}
-		id := diagID(msg[4 : 4+diagIDSize])
-		if local[binary.BigEndian.Uint16(id[0:])] && peers.contains(peerOf(family, &id)) {
-			found = append(found, id)
-		}
-		return true
+		})
+		return found, err
 	})
 	// A dump that changed underway misses nothing that was there throughout.
-	if err != nil && !errors.Is(err, unix.EINTR) {
+	if err != nil && !errors.Is(err, nl.ErrDumpInterrupted) {
 		return nil, fmt.Errorf("list sockets: %w", explain(err))
 	}
 	return found, nil
