@@ -94,13 +94,13 @@ type Evidence struct {
 type Decision struct {
 	Target
 	Action   Action
+	Pinned   bool
 	Rate     Rate      // for Limit
 	Since    time.Time // the record's time for a rule, the operator's for a pin
 	Until    time.Time // zero: never ends (pins only)
 	Rule     string    // name of the rule; empty for a pin
 	Reason   string    // in plain words, with its numbers
 	Offence  int       // 1 for the first time, counting up; 0 for a pin
-	Pinned   bool      //
 	By       string    // who pinned
 	Evidence Evidence  //
 }

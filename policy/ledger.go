@@ -2,9 +2,9 @@ package policy
 
 import (
 	"iter"
+	"maps"
 	"net/netip"
 	"slices"
-	"strings"
 	"time"
 
 	"github.com/gaissmai/bart"
@@ -38,20 +38,26 @@ import (
 type Ledger struct {
 	entries bart.Table[*entry]
 	users   map[string]*entry
-	allowed []*entry // by the configuration
+	allowed []netip.Prefix // by the configuration
 	expiry  expiryHeap
-	touched []*entry // of the call at hand: entries whose standing may have changed
+	touched []touch // of the call at hand
 }
 
-// entry is what is known of one target.
+// entry is what is known of one target. There may be a million: what it is
+// about is not repeated in it.
 type entry struct {
-	target     Target
 	pin        *Decision
 	automatic  *Decision
 	configured *Decision // the configuration's allow list names the prefix
 	inForce    *Decision
-	before     *Decision // in force before the call at hand
-	touched    bool
+	touched    bool // its standing may have changed in the call at hand
+}
+
+// touch is an entry as it was before the call at hand.
+type touch struct {
+	prefix netip.Prefix
+	entry  *entry
+	before *Decision // in force
 }
 
 // Change is a difference in what is in force. Decision is nil where nothing
@@ -72,21 +78,22 @@ const ConfiguredReason = "allowed by the configuration"
 // enforcement sees of it (action, rate, end) is different.
 func (l *Ledger) SetAllow(prefixes []netip.Prefix) []Change {
 	before := l.allowed
-	for _, e := range before {
-		e.configured = nil
+	for _, p := range before {
+		l.find(Target{Prefix: p}).configured = nil
 	}
 	l.allowed = nil
 	for _, p := range prefixes {
 		if p = JudgedPrefix(p); !p.IsValid() {
 			continue
 		}
-		if e := l.entry(Target{Prefix: p}); e.configured == nil {
-			e.configured = &Decision{Target: e.target, Action: Allow, Reason: ConfiguredReason}
-			l.allowed = append(l.allowed, e)
+		t := Target{Prefix: p}
+		if e := l.entry(t); e.configured == nil {
+			e.configured = &Decision{Target: t, Action: Allow, Reason: ConfiguredReason}
+			l.allowed = append(l.allowed, p)
 		}
 	}
-	for _, e := range slices.Concat(before, l.allowed) {
-		l.settleWithin(e)
+	for _, p := range slices.Concat(before, l.allowed) {
+		l.settleWithin(p)
 	}
 	return l.changes()
 }
@@ -119,7 +126,7 @@ func (l *Ledger) Put(now time.Time, decisions ...Decision) []Change {
 		}
 		*place = d
 		l.expiry.push(d)
-		l.settleFor(e, d.Pinned)
+		l.settleFor(d.Target, e, d.Pinned)
 	}
 	return l.changes()
 }
@@ -140,7 +147,7 @@ func (l *Ledger) remove(target Target, pins, automatic bool) (removed []Decision
 	for _, pinned := range []bool{true, false} {
 		if place := e.place(pinned); *place != nil && (pinned && pins || !pinned && automatic) {
 			removed = append(removed, **place)
-			l.take(e, pinned)
+			l.take(target, e, pinned)
 		}
 	}
 	return removed
@@ -156,7 +163,7 @@ func (l *Ledger) Expire(now time.Time) (ended []Decision, changes []Change) {
 		l.expiry.lost = max(l.expiry.lost-1, 0)
 		if e := l.find(d.Target); e != nil && *e.place(d.Pinned) == d {
 			ended = append(ended, *d)
-			l.take(e, d.Pinned)
+			l.take(d.Target, e, d.Pinned)
 		}
 	}
 	return ended, l.changes()
@@ -171,14 +178,14 @@ func (l *Ledger) NextExpiry() (time.Time, bool) {
 	return l.expiry.items[0].Until, true
 }
 
-// take removes the pin or the automatic decision of e.
-func (l *Ledger) take(e *entry, pinned bool) {
+// take removes the pin or the automatic decision of e, which stands on t.
+func (l *Ledger) take(t Target, e *entry, pinned bool) {
 	*e.place(pinned) = nil
 	l.outdated(1)
-	if e.target.User != "" && e.own() == nil {
-		delete(l.users, e.target.User)
+	if t.User != "" && e.own() == nil {
+		delete(l.users, t.User)
 	}
-	l.settleFor(e, pinned)
+	l.settleFor(t, e, pinned)
 }
 
 // outdated notes that n more decisions in the heap do not stand any more.
@@ -211,9 +218,8 @@ func (l *Ledger) entry(t Target) *entry {
 	if e := l.find(t); e != nil {
 		return e
 	}
-	e := &entry{target: t}
+	e := &entry{}
 	if t.User != "" {
-		e.target.Prefix = netip.Prefix{}
 		l.users[t.User] = e
 	} else {
 		l.entries.Insert(t.Prefix, e)
@@ -244,13 +250,8 @@ func (l *Ledger) All() iter.Seq[*Decision] {
 				return
 			}
 		}
-		users := make([]*entry, 0, len(l.users))
-		for _, e := range l.users {
-			users = append(users, e)
-		}
-		slices.SortFunc(users, func(a, b *entry) int { return strings.Compare(a.target.User, b.target.User) })
-		for _, e := range users {
-			if !e.yield(yield) {
+		for _, user := range slices.Sorted(maps.Keys(l.users)) {
+			if !l.users[user].yield(yield) {
 				return
 			}
 		}

@@ -16,69 +16,69 @@ func (e *entry) own() *Decision {
 
 func (e *entry) allows() bool { return e.own() != nil && e.own().Action == Allow }
 
-// settle works out what is in force of e.
-func (l *Ledger) settle(e *entry) {
+// settle works out what is in force of e, which stands on p.
+func (l *Ledger) settle(p netip.Prefix, e *entry) {
 	if !e.touched {
-		e.touched, e.before = true, e.inForce
-		l.touched = append(l.touched, e)
+		e.touched = true
+		l.touched = append(l.touched, touch{p, e, e.inForce})
 	}
 	e.inForce = e.own()
 	if e.inForce != nil && !e.allows() {
-		if by, _ := l.silencer(e); by != nil {
+		if by, _ := l.silencer(p, e); by != nil {
 			e.inForce = nil
 		}
 	}
 }
 
-// settleFor works out what is in force after e's pin, or else its automatic
-// decision, has changed.
-func (l *Ledger) settleFor(e *entry, pinned bool) {
+// settleFor works out what is in force after the pin, or else the automatic
+// decision, of e has changed, which stands on t.
+func (l *Ledger) settleFor(t Target, e *entry, pinned bool) {
 	switch {
-	case e.target.User != "":
-	case pinned && !single(e.target.Prefix):
-		l.settleWithin(e)
+	case t.User != "":
+	case pinned && !single(t.Prefix):
+		l.settleWithin(t.Prefix)
 	default:
-		l.settle(e)
+		l.settle(t.Prefix, e)
 	}
 }
 
-// settleWithin works out what is in force of e and of all prefixes inside.
-func (l *Ledger) settleWithin(e *entry) {
-	for _, inner := range l.entries.Subnets(e.target.Prefix) {
-		l.settle(inner)
+// settleWithin works out what is in force of p and of all prefixes inside.
+func (l *Ledger) settleWithin(p netip.Prefix) {
+	for inner, e := range l.entries.Subnets(p) {
+		l.settle(inner, e)
 	}
 }
 
-// silencer returns the decision that keeps e's own from being in force, and
-// the entry it stands on, or nil. e's own is no allow.
-func (l *Ledger) silencer(e *entry) (*Decision, *entry) {
-	var pin *entry // the longest pin around e
-	for p, outer := range l.entries.Supernets(e.target.Prefix) {
+// silencer returns the decision that keeps the own one of e, which stands on
+// p and is no allow, from being in force, and the prefix of that; or nil.
+func (l *Ledger) silencer(p netip.Prefix, e *entry) (*Decision, netip.Prefix) {
+	var pin *Decision // the longest around e
+	for q, outer := range l.entries.Supernets(p) {
 		if outer.allows() {
-			return outer.own(), outer
+			return outer.own(), q
 		}
-		if pin == nil && outer.pin != nil && p != e.target.Prefix {
-			pin = outer
+		if pin == nil && q != p {
+			pin = outer.pin
 		}
 	}
-	if pin != nil && !e.own().Pinned && severity(e.own().Action) <= severity(pin.pin.Action) {
-		return pin.pin, pin
+	if pin != nil && !e.own().Pinned && severity(e.own().Action) <= severity(pin.Action) {
+		return pin, pin.Prefix
 	}
-	return nil, nil
+	return nil, netip.Prefix{}
 }
 
 // changes ends a call: it forgets entries that hold nothing, and returns the
 // difference that the call made.
 func (l *Ledger) changes() []Change {
 	var out []Change
-	for _, e := range l.touched {
-		if !sameEffect(e.before, e.inForce) {
-			out = append(out, Change{Prefix: e.target.Prefix, Decision: e.inForce})
+	for _, t := range l.touched {
+		if !sameEffect(t.before, t.entry.inForce) {
+			out = append(out, Change{Prefix: t.prefix, Decision: t.entry.inForce})
 		}
-		if e.own() == nil {
-			l.entries.Delete(e.target.Prefix)
+		if t.entry.own() == nil {
+			l.entries.Delete(t.prefix)
 		}
-		e.before, e.touched = nil, false
+		t.entry.touched = false
 	}
 	clear(l.touched)
 	l.touched = l.touched[:0]
@@ -136,8 +136,8 @@ func (l *Ledger) LookupPrefix(p netip.Prefix) []Concern {
 			case d != e.own():
 				c.Why = describe(e.own(), prefix) + " comes before it"
 			default:
-				by, on := l.silencer(e)
-				c.Why = describe(by, on.target.Prefix) + " silences it"
+				by, on := l.silencer(prefix, e)
+				c.Why = describe(by, on) + " silences it"
 			}
 			out = append(out, c)
 		}
