@@ -8,6 +8,7 @@ import (
 	"log/slog"
 	"os"
 	"slices"
+	"strings"
 	"sync"
 
 	"weir/loader"
@@ -105,6 +106,28 @@ func (k *kernel) say(seen map[string]loader.Attachment, now []loader.Attachment)
 			delete(seen, name)
 		}
 	}
+}
+
+// protection tells whether packets meet the table at all, and if some do not,
+// on which interfaces: what the table holds is in force only where the program
+// is attached.
+func protection(all []loader.Attachment) (somewhere bool, problem string) {
+	var without []string
+	for _, a := range all {
+		switch {
+		case a.Mode != loader.ModeNone:
+			somewhere = true
+		case a.Index != 0: // else it is not there, and no packet comes by it
+			without = append(without, a.Interface)
+		}
+	}
+	switch {
+	case !somewhere:
+		return false, "the program is attached to no interface: weir status tells why"
+	case len(without) > 0:
+		return true, fmt.Sprintf("not on %s, where the program is not attached: weir status tells why", strings.Join(without, ", "))
+	}
+	return true, ""
 }
 
 // detach stops following; what is attached stays so.

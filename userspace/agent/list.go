@@ -77,7 +77,7 @@ func (a *Agent) askKernel(row *control.Row, d *policy.Decision) {
 		return
 	}
 	if e, held := a.entry(d.Prefix); held {
-		row.InForce = enforces(e, d)
+		row.InForce = enforces(e, d) && a.protected()
 		row.Dropped, row.Attempts = e.Dropped, e.Attempts
 	}
 }
@@ -95,6 +95,16 @@ func (a *Agent) entry(prefix netip.Prefix) (loader.Entry, bool) {
 	}
 	ended := !e.Expires.IsZero() && !a.o.Now().Before(e.Expires)
 	return e, held && !ended
+}
+
+// protected reports whether the program is attached somewhere.
+func (a *Agent) protected() bool {
+	k := a.engaged()
+	if k == nil {
+		return false
+	}
+	somewhere, _ := protection(k.datapath.Attachments())
+	return somewhere
 }
 
 // enforces reports whether e does what d says, as far as the kernel can.

@@ -77,7 +77,9 @@ func (a *Agent) statusLine() string {
 	}
 	var on []string
 	for _, at := range k.datapath.Attachments() {
-		on = append(on, at.Interface+" ("+at.Mode+")")
+		if at.Mode != loader.ModeNone {
+			on = append(on, at.Interface+" ("+at.Mode+")")
+		}
 	}
 	if len(on) == 0 {
 		on = []string{"no interface"}
