@@ -37,6 +37,9 @@ whether it is really in force, and how to undo it.`,
 		defer client.Close()
 		e, err := client.Explain(cmd.Context(), target)
 		if errors.Is(err, control.ErrNotFound) {
+			if isUser(target) {
+				return nothingf("nothing concerns %s: no decision is on the user, and no source is flagged for what it did in its name", printable(target))
+			}
 			return nothingf("nothing concerns %s: it is let through", printable(target))
 		}
 		if err != nil {
@@ -51,9 +54,9 @@ whether it is really in force, and how to undo it.`,
 // botnet sent has hundreds.
 const maxShown = 10
 
-// aboutUser reports whether e explains a user.
-func aboutUser(e *control.Explanation) bool {
-	_, err := control.ParsePrefix(e.Target)
+// isUser reports whether target is a user's name, and not a source or prefix.
+func isUser(target string) bool {
+	_, err := control.ParsePrefix(target)
 	return err != nil
 }
 
@@ -68,7 +71,7 @@ func (a *app) tell(e *control.Explanation) error {
 	if e.Problem != "" {
 		b.field("PROBLEM", "%s", printable(e.Problem))
 	}
-	if !aboutUser(e) {
+	if !isUser(e.Target) {
 		a.tellKernel(b, e)
 	}
 	for i := range e.Decisions[:min(len(e.Decisions), maxShown)] {
@@ -204,7 +207,7 @@ func (a *app) tellUndo(b *blocks, e *control.Explanation) {
 	for i := range e.Decisions[:min(len(e.Decisions), maxShown)] {
 		b.linef("  weir %s", undo(&e.Decisions[i].Row))
 	}
-	if first := &e.Decisions[0]; !aboutUser(e) && !first.Pinned && e.Verdict != "allow" {
+	if first := &e.Decisions[0]; !isUser(e.Target) && !first.Pinned && e.Verdict != "allow" {
 		b.linef("  weir pin %s --action allow    (and never flag it again)", e.Target)
 	}
 }

@@ -103,12 +103,17 @@ func (a *Agent) conclude(e *control.Explanation, wins *policy.Concern) {
 	default:
 		e.Verdict = wins.Decision.Action.String()
 		e.Why = name(wins.Decision) + ": " + wins.Why
-		held, ok := a.entry(wins.Decision.Prefix)
-		e.InForce = ok && enforces(held, wins.Decision)
-		if e.Mode == string(config.Enforce) && !e.InForce {
-			e.Problem = "the kernel does not hold it: see the errors in weir status"
+		held, found := a.entry(wins.Decision.Prefix)
+		holds := found && enforces(held, wins.Decision)
+		if k := a.engaged(); k != nil {
+			var attached bool
+			attached, e.Problem = protection(k.datapath.Attachments())
+			e.InForce = holds && attached
+			if !holds {
+				e.Problem = "the kernel does not hold it: see the errors in weir status"
+			}
 		}
-		if wins.Decision.Action == policy.Tarpit {
+		if wins.Decision.Action == policy.Tarpit && e.Problem == "" {
 			e.Problem = "tarpit is not available in this kernel program: it is enforced as drop"
 		}
 	}
@@ -129,7 +134,9 @@ func winnerFirst(all []control.Judgement) {
 const maxOfUser = 1000
 
 // explainUser tells of the decision on a user, and of the sources that were
-// flagged for what they did in the user's name.
+// flagged for what they did in the user's name: those that sent with a stolen
+// password, those that guessed it, and the user's own telephone that has an
+// old one.
 func (a *Agent) explainUser(ctx context.Context, target policy.Target) (*control.Explanation, error) {
 	e := &control.Explanation{Target: target.User, Mode: string(a.current().Mode), Verdict: "pass"}
 	var found []*policy.Decision
@@ -141,9 +148,8 @@ func (a *Agent) explainUser(ctx context.Context, target policy.Target) (*control
 			}
 		}
 		own := len(found)
-		perUser := a.core.rulesPerUser()
 		for d := range a.core.ledger.All() {
-			if d.User == "" && perUser[d.Rule] && len(found) < maxOfUser && names(d, target.User) {
+			if d.User == "" && len(found) < maxOfUser && names(d, target.User) {
 				found = append(found, d)
 			}
 		}
@@ -172,15 +178,6 @@ func (a *Agent) explainUser(ctx context.Context, target policy.Target) (*control
 		a.askKernel(&e.Decisions[i].Row, d)
 	}
 	return e, nil
-}
-
-// rulesPerUser returns the names of the rules that watch users.
-func (c *core) rulesPerUser() map[string]bool {
-	out := make(map[string]bool)
-	for _, r := range c.engine.Rules() {
-		out[r.Name] = r.Per == policy.PerUser
-	}
-	return out
 }
 
 // names reports whether the evidence of d is about user.

@@ -264,6 +264,11 @@ func TestExplain(t *testing.T) {
 	if err != nil || user.Verdict != "guard" || len(user.Decisions) != 17 || user.Decisions[0].User != "stolen@example.org" {
 		t.Errorf("user: %+v, %v", user, err)
 	}
+	// Whoever asks why info cannot log in must be told of the source that failed.
+	guessed, err := a.Explain(t.Context(), policy.Target{User: "info@example.org"})
+	if err != nil || guessed.Verdict != "pass" || len(guessed.Decisions) != 1 || guessed.Decisions[0].Source != "203.0.113.9" {
+		t.Errorf("a user in whose name logins failed: %+v, %v", guessed, err)
+	}
 	if err := a.Pin(t.Context(), []policy.Decision{pinOf("203.0.112.0/23")}); err != nil {
 		t.Fatal(err)
 	}
