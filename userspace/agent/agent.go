@@ -146,7 +146,7 @@ func (a *Agent) stop() error {
 	return errors.Join(errs...)
 }
 
-func (a *Agent) storePath() string { return filepath.Join(a.config.StateDir, "weir.db") }
+func (a *Agent) storePath() string { return filepath.Join(a.current().StateDir, "weir.db") }
 
 func (a *Agent) startStore() error {
 	if err := os.MkdirAll(a.config.StateDir, 0o700); err != nil {
