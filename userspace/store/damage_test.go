@@ -2,6 +2,7 @@ package store
 
 import (
 	"bytes"
+	"log/slog"
 	"os"
 	"path/filepath"
 	"reflect"
@@ -203,4 +204,31 @@ func FuzzDecision(f *testing.F) {
 			t.Errorf("%+v became %+v, %v", got, again, err)
 		}
 	})
+}
+
+// TestEmptied is a file that something cut to nothing: it opens like a new
+// one, which must not pass in silence.
+func TestEmptied(t *testing.T) {
+	path := filepath.Join(t.TempDir(), "weir.db")
+	var said bytes.Buffer
+	open := func() {
+		s, err := Open(path, slog.New(slog.NewTextHandler(&said, nil)))
+		if err != nil {
+			t.Fatal(err)
+		}
+		if err := s.Close(); err != nil {
+			t.Fatal(err)
+		}
+	}
+	open()
+	if said.Len() > 0 {
+		t.Errorf("a new store: %s", &said)
+	}
+	if err := os.Truncate(path, 0); err != nil {
+		t.Fatal(err)
+	}
+	open()
+	if !strings.Contains(said.String(), "level=ERROR") || !strings.Contains(said.String(), path) {
+		t.Errorf("an emptied store: %q", &said)
+	}
 }

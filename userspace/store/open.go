@@ -29,10 +29,12 @@ type Salvage struct {
 //
 // All of the file is read and checked first. If it is damaged it is kept as
 // path.corrupt-N, a new file with every readable record takes its place, and
-// Salvaged and an error in the log tell what was saved and what was lost. A
+// Salvaged and an error in the log tell what was saved and what was lost. One
+// that is empty holds nothing to salvage, and an error in the log says so. A
 // store that another process has open is ErrInUse, one that a newer weir
 // wrote ErrVersion; neither is touched.
 func Open(path string, logger *slog.Logger) (*Store, error) {
+	_, missing := os.Stat(path)
 	file, err := lockFile(path)
 	if err != nil {
 		return nil, fmt.Errorf("open store %s: %w", path, err)
@@ -66,6 +68,9 @@ func Open(path string, logger *slog.Logger) (*Store, error) {
 	}
 	if s.salvage = salvage; salvage != nil {
 		salvage.say(logger, path)
+	}
+	if missing == nil && info.Size() == 0 {
+		logger.Error("the store was an empty file, and is begun anew: pins and decisions that it held are lost; restore it from a backup, or pin again", "store", path)
 	}
 	return s, nil
 }

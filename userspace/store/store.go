@@ -326,9 +326,15 @@ func (s *Store) start() error {
 
 // say reports what was salvaged.
 func (v *Salvage) say(logger *slog.Logger, path string) {
+	lost := func(n int) any {
+		if n < 0 {
+			return "unknown"
+		}
+		return n
+	}
 	logger.Error("the store was damaged; it is set aside and what was readable is carried over",
 		"store", path, "aside", v.Aside, "damage", v.Damage,
-		"pins_saved", v.Pins, "pins_lost", v.LostPins,
-		"decisions_saved", v.Automatic, "decisions_lost", v.LostAutomatic,
+		"pins_saved", v.Pins, "pins_lost", lost(v.LostPins),
+		"decisions_saved", v.Automatic, "decisions_lost", lost(v.LostAutomatic),
 		"checkpoint_saved", v.Checkpoint)
 }
