@@ -71,6 +71,10 @@ func open(o Options, clocks clocks, adjust func(*ebpf.CollectionSpec) error) (_ 
 	if d.pins, err = openPins(o.Dir); err != nil {
 		return nil, err
 	}
+	if d.pins.private {
+		d.log.Warn("pins will not outlive the agent, nor will enforcement: the BPF file system had to be mounted in a mount namespace of its own, as \"ip netns exec\" makes one; "+
+			"use nsenter --net instead, or keep pins on a BPF file system that is mounted outside of it, and not below /sys", "folder", o.Dir)
+	}
 	defer func() {
 		if err != nil {
 			err = errors.Join(err, d.Close())

@@ -37,11 +37,14 @@ const defaultBPFFS = "/sys/fs/bpf"
 type pins struct {
 	dir  string
 	lock *os.File // the folder, locked; the kernel unlocks it when we die
+
+	private bool // the BPF file system was mounted where nobody else sees it
 }
 
 // openPins makes the folder if need be and locks it.
 func openPins(dir string) (*pins, error) {
-	if err := ensureBPFFS(dir); err != nil {
+	mounted, err := ensureBPFFS(dir)
+	if err != nil {
 		return nil, err
 	}
 	for {
@@ -58,7 +61,7 @@ func openPins(dir string) (*pins, error) {
 				_ = lock.Close()
 				return nil, err
 			}
-			return &pins{dir: dir, lock: lock}, nil
+			return &pins{dir: dir, lock: lock, private: mounted && ownMounts()}, nil
 		}
 		_ = lock.Close()
 	}
@@ -83,19 +86,35 @@ func (p *pins) close() error { return p.lock.Close() }
 
 // ensureBPFFS checks that dir is, or will be made, on a BPF file system, and
 // mounts the usual one if it is the one that is missing.
-func ensureBPFFS(dir string) error {
+func ensureBPFFS(dir string) (mounted bool, err error) {
 	on, err := isBPFFS(dir)
 	if err != nil || on {
-		return err
+		return false, err
 	}
 	remedy := fmt.Sprintf("mount one with: mount -t bpf bpf %s", filepath.Dir(dir))
 	if !strings.HasPrefix(filepath.Clean(dir)+"/", defaultBPFFS+"/") {
-		return fmt.Errorf("pin folder %s: %w; %s, or choose a folder below %s", dir, ErrNoBPFFS, remedy, defaultBPFFS)
+		return false, fmt.Errorf("pin folder %s: %w; %s, or choose a folder below %s", dir, ErrNoBPFFS, remedy, defaultBPFFS)
 	}
 	if err := unix.Mount("bpf", defaultBPFFS, "bpf", unix.MS_NOSUID|unix.MS_NODEV|unix.MS_NOEXEC, "mode=0700"); err != nil {
-		return fmt.Errorf("pin folder %s: %w, and mounting one at %s failed: %w; as root: mount -t bpf bpf %s", dir, ErrNoBPFFS, defaultBPFFS, err, defaultBPFFS)
+		return false, fmt.Errorf("pin folder %s: %w, and mounting one at %s failed: %w; as root: mount -t bpf bpf %s", dir, ErrNoBPFFS, defaultBPFFS, err, defaultBPFFS)
 	}
-	return nil
+	return true, nil
+}
+
+// ownMounts reports whether we see other mounts than the first process of the
+// system does, as behind "ip netns exec": what we mount vanishes with the last
+// of us (mount_namespaces(7)). Where that one may not be asked, our parent is.
+func ownMounts() bool {
+	ours, err := os.Readlink("/proc/thread-self/ns/mnt")
+	if err != nil {
+		return false
+	}
+	for _, pid := range []int{1, os.Getppid()} {
+		if theirs, err := os.Readlink(fmt.Sprintf("/proc/%d/ns/mnt", pid)); err == nil {
+			return ours != theirs
+		}
+	}
+	return false
 }
 
 // isBPFFS looks at dir, or at the nearest folder above that exists.

@@ -183,6 +183,9 @@ func TestMountsUsualPlace(t *testing.T) {
 			t.Error(err)
 			return
 		}
+		if !p.private {
+			t.Error("it is not noticed that nobody else sees the mount")
+		}
 		if on, err := isBPFFS(DefaultOptions().Dir); !on || err != nil {
 			t.Errorf("not on a BPF file system: %t, %v", on, err)
 		}
