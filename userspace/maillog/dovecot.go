@@ -63,22 +63,15 @@ func (p *Parser) dovecotSession(r *record, service string, text []byte, out []po
 		return out
 	}
 	p.found(o.pattern)
-	t, ok := p.when(r)
-	if !ok {
-		return out
-	}
 	e := policy.Event{Kind: o.kind, Source: source, User: p.users.name(user), Service: service, Server: dovecotServer}
-	n := 1
 	switch o.kind {
 	case policy.AuthFailure:
-		n = p.told.frontend(policy.SourceOf(source), e.User, t, o.reach, o.attempts)
-	case policy.Connection:
-		e.User = ""
+		return p.emitFailures(r, e, o.reach, o.attempts, out)
+	case policy.AuthSuccess:
+		return p.emitSuccess(r, e, out)
 	}
-	for range n {
-		out = p.emit(r, e, out)
-	}
-	return out
+	e.User = ""
+	return p.emit(r, e, out)
 }
 
 // outcome is what the end of a session means.

@@ -19,6 +19,9 @@ import (
 //
 // "Info: " stands before TEXT in a log of Dovecot's own. DB is a database or
 // a SASL mechanism. These lines do not name the service.
+//
+// "Error: " stands there instead where the database is in trouble. Then the
+// login process says so, but Postfix is told of a refusal like any other.
 
 const maxAuthUser = 64 + len("...") // bytes; MAX_LOG_USERNAME_LEN
 
@@ -29,7 +32,7 @@ const maxAuthUser = 64 + len("...") // bytes; MAX_LOG_USERNAME_LEN
 // addresses and anything in brackets behind is not believed. (The login
 // process tells of the same attempt.)
 func (p *Parser) dovecotAuth(r *record, text []byte, out []policy.Event) []policy.Event {
-	database, user := authUser(text)
+	database, user, broken := authUser(text)
 	if user == nil {
 		return out
 	}
@@ -56,15 +59,17 @@ func (p *Parser) dovecotAuth(r *record, text []byte, out []policy.Event) []polic
 			database, said = said[:i], said[i+2:]
 		}
 	}
+	if rest, ok := skipWord(said, "Error: "); ok {
+		said, broken = rest, true
+	}
 	failed, bare := judgeAuth(said)
-	if !failed {
+	if !failed && !broken {
 		return out
 	}
 	if two && !bare {
 		p.puzzled(r)
 		return out
 	}
-	p.found(dovecotAuthFailure)
 	t, ok := p.when(r)
 	if !ok {
 		return out
@@ -75,42 +80,57 @@ func (p *Parser) dovecotAuth(r *record, text []byte, out []policy.Event) []polic
 	e := policy.Event{
 		Kind: policy.AuthFailure, Source: identity.addr, User: p.users.name(identity.user), Server: dovecotServer,
 	}
-	place := newHash.bytes(database)
-	if !p.told.backend(policy.SourceOf(e.Source), e.User, t, uint64(place)) {
+	if broken {
+		p.told.excuse(policy.SourceOf(e.Source), e.User, t)
+		return out
+	}
+	p.found(dovecotAuthFailure)
+	host := hostKey(r)
+	news, chained := p.told.backend(policy.SourceOf(e.Source), refusal{
+		user: e.User, place: uint64(newHash.bytes(database)),
+		unknown: hasPrefix(said, "unknown user"), heard: p.several.get(host) != nil,
+	}, t)
+	if chained {
+		p.several.put(host, true)
+	}
+	if !news {
 		return out
 	}
 	return p.emit(r, e, out)
 }
 
 // authUser returns the database, nil if it stands behind the user, and what
-// stands behind the bracket that the user follows.
-func authUser(text []byte) (database, user []byte) {
+// stands behind the bracket that the user follows; broken says that the line is
+// an error.
+func authUser(text []byte) (database, user []byte, broken bool) {
 	rest, ok := skipWord(text, "auth: ")
 	if !ok {
 		if rest, ok = skipWord(text, "auth("); ok {
-			return nil, rest
+			return nil, rest, false
 		}
 		if rest, ok = skipWord(text, "auth-worker("); !ok {
-			return nil, nil
+			return nil, nil, false
 		}
 		_, length := leadingUint(rest)
 		behind, isPID := skipWord(rest[length:], "): ")
 		if !isPID || length == 0 {
-			return nil, rest
+			return nil, rest, false
 		}
 		rest = behind
 	}
-	rest, _ = skipWord(rest, "Info: ")
+	if rest, broken = skipWord(rest, "Error: "); !broken {
+		rest, _ = skipWord(rest, "Info: ")
+	}
 	if conn, ok := skipWord(rest, "conn unix:auth-worker (pid="); ok {
 		const worker = "): auth-worker<"
 		i := index(conn, worker)
 		if i < 0 {
-			return nil, nil
+			return nil, nil, false
 		}
 		conn = conn[i+len(worker):]
 		_, length := leadingUint(conn)
 		if rest, ok = skipWord(conn[length:], ">: "); !ok {
-			return nil, nil
+			return nil, nil, false
 		}
 	}
 	n := 0
@@ -118,9 +138,9 @@ func authUser(text []byte) (database, user []byte) {
 		n++
 	}
 	if n == 0 || n == len(rest) || rest[n] != '(' {
-		return nil, nil
+		return nil, nil, false
 	}
-	return rest[:n], rest[n+1:]
+	return rest[:n], rest[n+1:], broken
 }
 
 // authIdentity is whom an auth line is about, and what it says.

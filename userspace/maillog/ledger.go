@@ -17,6 +17,12 @@ import (
 // (Postfix) or when the connection ends (Dovecot). So a frontend's line looks
 // back, as long as it says that the attempts lasted, and a backend's line is
 // matched with a frontend that came first only where the stamps allow it.
+//
+// Where several databases are asked one after the other, a backend's line
+// tells only that one of them refused: a good user's every login begins with
+// "unknown user" if a list of denied users is asked first. Once a host has
+// shown that it does so, its backends are heard and not believed: they lend a
+// user's name to the attempt that a frontend tells of.
 type ledger struct {
 	notes  []note           // a ring
 	count  uint64           // notes ever written; the newest one's number
@@ -41,11 +47,15 @@ type note struct {
 	User    string // empty: unknown
 	Place   uint64 // backend: the database that told, hashed
 	Left    int32  // attempts that the other side has not told of yet
+	Unknown bool   // backend: it did not know the user
+	Heard   bool   // backend: not believed, so no event has come of it
+	Excused bool   // backend: it was in trouble, so none shall come of it
 	AnyUser bool   // several attempts, of which only the last one's user is known
 }
 
 const (
 	skew       = 1   // seconds by which two processes' stamps may be disordered
+	roundTime  = 1   // seconds in which databases are asked, and the client told of success
 	chainReach = 10  // seconds in which one attempt asks all databases
 	maxReach   = 600 // seconds that any telling looks back
 	maxWalk    = 64  // notes of one party that are looked at
@@ -88,37 +98,85 @@ func (l *ledger) live(n uint64) *note {
 	return nil
 }
 
-// backend notes that a database refused an attempt, and reports whether that
-// is news.
-func (l *ledger) backend(s policy.Source, user string, t time.Time, place uint64) bool {
+// refusal is what a backend's line tells.
+type refusal struct {
+	user    string
+	place   uint64 // the database, hashed
+	unknown bool   // it does not know the user
+	heard   bool   // other databases may be asked yet
+}
+
+// backend notes that a database refused an attempt. It reports whether that
+// is news, and whether another database had refused the attempt before.
+func (l *ledger) backend(s policy.Source, r refusal, t time.Time) (news, chained bool) {
 	now := t.Unix()
-	if l.isChained(s, user, now, place) {
-		return false
+	if before := l.chain(s, r, now); before != nil {
+		before.Unknown = before.Unknown && r.unknown
+		return false, before.Place != r.place
 	}
-	n := note{party: party{s, true}, Unix: now, User: user, Place: place, Left: 1}
-	if l.takeFrontend(s, user, now) {
+	n := note{party: party{s, true}, Unix: now, User: r.user, Place: r.place, Left: 1, Unknown: r.unknown, Heard: r.heard}
+	if l.takeFrontend(s, r.user, now) {
 		n.Left = 0
 	}
 	l.write(n)
-	return n.Left > 0
+	return n.Left > 0 && !r.heard, false
 }
 
-// isChained reports whether another database has just refused the attempt. A
-// user is looked for in one database after the other, and the first stands
-// for the attempt; when it speaks again, that is a new one.
-func (l *ledger) isChained(s policy.Source, user string, now int64, place uint64) bool {
+// excuse notes that a database could not judge an attempt: what a frontend
+// tells of it is nobody's offence.
+func (l *ledger) excuse(s policy.Source, user string, t time.Time) {
+	now := t.Unix()
+	n := l.newest[party{s, true}]
+	if e := l.live(n); e != nil && e.Left > 0 && e.Heard && sameUser(e.User, user) && distance(now, e.Unix) <= roundTime {
+		e.Excused = true
+		return
+	}
+	l.write(note{party: party{s, true}, Unix: now, User: user, Left: 1, Excused: true})
+}
+
+// success notes that a user logged in, and reports whether a database had
+// refused that same attempt.
+func (l *ledger) success(s policy.Source, user string, t time.Time) bool {
+	now := t.Unix()
 	n := l.newest[party{s, true}]
 	for range maxWalk {
 		e := l.live(n)
-		if e == nil || e.Unix < now-chainReach-skew {
+		if e == nil || e.Unix < now-roundTime {
 			return false
 		}
-		if sameUser(e.User, user) {
-			return e.Place != place && distance(now, e.Unix) <= chainReach
+		if e.Left > 0 && sameUser(e.User, user) {
+			e.Left = 0
+			return true
 		}
 		n = e.Earlier
 	}
 	return false
+}
+
+// chain returns the note of the database that has just refused the attempt,
+// or nil. A user is looked for in one database after the other, and the first
+// stands for the attempt; when it speaks again, that is a new one, unless two
+// of one kind are asked: their lines look alike.
+func (l *ledger) chain(s policy.Source, r refusal, now int64) *note {
+	n := l.newest[party{s, true}]
+	for range maxWalk {
+		e := l.live(n)
+		if e == nil || e.Unix < now-chainReach-skew {
+			return nil
+		}
+		if sameUser(e.User, r.user) {
+			reach := int64(chainReach)
+			if e.Place == r.place {
+				reach = roundTime
+			}
+			if e.Place == r.place && !e.Unknown || distance(now, e.Unix) > reach {
+				return nil
+			}
+			return e
+		}
+		n = e.Earlier
+	}
+	return nil
 }
 
 // takeFrontend takes an attempt away that a frontend told of before the
@@ -140,22 +198,29 @@ func (l *ledger) takeFrontend(s policy.Source, user string, now int64) bool {
 }
 
 // frontend notes that a server process refused attempts within the last reach
-// seconds, and returns how many of them are news.
-func (l *ledger) frontend(s policy.Source, user string, t time.Time, reach int64, attempts int) int {
+// seconds, of which the last was for user. It appends the users of those that
+// are news to users, the last one first.
+func (l *ledger) frontend(s policy.Source, user string, t time.Time, reach int64, attempts int, users []string) []string {
 	now := t.Unix()
-	told := l.takeBackend(s, user, now, reach, 1, false)
+	told, users := l.takeBackend(s, user, now, reach, 1, false, users)
 	if attempts > 1 { // the others may have been for other users
-		told += l.takeBackend(s, user, now, reach, attempts-told, true)
+		var more int
+		more, users = l.takeBackend(s, user, now, reach, attempts-told, true, users)
+		told += more
 	}
 	if left := attempts - told; left > 0 {
 		l.write(note{party: party{s, false}, Unix: now, Reach: reach, User: user, Left: int32(left), AnyUser: attempts > 1})
+		for range left {
+			users = append(users, user)
+		}
 	}
-	return attempts - told
+	return users
 }
 
 // takeBackend takes up to most attempts away that databases told of, the
-// newest first, and returns how many.
-func (l *ledger) takeBackend(s policy.Source, user string, now, reach int64, most int, anyUser bool) (taken int) {
+// newest first. It returns how many, and appends the users of those that were
+// only heard of.
+func (l *ledger) takeBackend(s policy.Source, user string, now, reach int64, most int, anyUser bool, users []string) (taken int, _ []string) {
 	n := l.newest[party{s, true}]
 	for range maxWalk {
 		e := l.live(n)
@@ -165,29 +230,40 @@ func (l *ledger) takeBackend(s policy.Source, user string, now, reach int64, mos
 		if e.Left > 0 && e.Unix <= now+skew && e.Unix >= now-reach && (anyUser || sameUser(e.User, user)) {
 			e.Left = 0
 			taken++
+			switch {
+			case e.Excused || !e.Heard:
+			case user != "" && sameUser(e.User, user):
+				users = append(users, user) // as the client wrote it
+			default:
+				users = append(users, e.User)
+			}
 		}
 		n = e.Earlier
 	}
-	return taken
+	return taken, users
 }
 
 // sameUser reports whether two sides may mean the same user. Either may not
 // know the name, may have changed its case, taken off or added the domain
-// (auth_username_format, auth_default_domain), or cut it.
+// (auth_username_format, auth_default_domain), cut it, or replaced bytes that
+// do not print, one by one or two.
 func sameUser(a, b string) bool {
 	if a == "" || b == "" || strings.EqualFold(a, b) {
 		return true
 	}
+	if isStub(a, b) || isStub(b, a) {
+		return true
+	}
+	if i := strings.IndexByte(a, '?'); i >= 0 && i < len(b) && b[i] == '?' {
+		return strings.EqualFold(a[:i], b[:i])
+	}
 	localA, domainA, _ := strings.Cut(a, "@")
 	localB, domainB, _ := strings.Cut(b, "@")
-	if domainA == "" || domainB == "" {
-		return strings.EqualFold(localA, localB)
-	}
-	shortA, cutA := strings.CutSuffix(a, "...")
-	shortB, cutB := strings.CutSuffix(b, "...")
-	return cutA && foldPrefix(b, shortA) || cutB && foldPrefix(a, shortB)
+	return (domainA == "" || domainB == "") && strings.EqualFold(localA, localB)
 }
 
-func foldPrefix(s, prefix string) bool {
-	return len(prefix) >= 32 && len(s) >= len(prefix) && strings.EqualFold(s[:len(prefix)], prefix)
+// isStub reports whether s is what Dovecot leaves of the long name full.
+func isStub(s, full string) bool {
+	s, cut := strings.CutSuffix(s, "...")
+	return cut && len(s) >= 32 && len(full) >= len(s) && strings.EqualFold(full[:len(s)], s)
 }

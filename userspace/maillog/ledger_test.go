@@ -14,6 +14,8 @@ func TestAttemptsCountOnce(t *testing.T) {
 	const (
 		backend  = "mx dovecot: auth: sql(%s,203.0.113.5): Password mismatch"
 		pam      = "mx dovecot: auth-worker(7): pam(%s,203.0.113.5): unknown user"
+		sql      = "mx dovecot: auth: sql(%s,203.0.113.5): unknown user"
+		trouble  = "mx dovecot: auth: Error: sql(%s,203.0.113.5): Password query failed: Connection refused"
 		postfix  = "mx postfix/smtpd[1]: warning: unknown[203.0.113.5]: SASL LOGIN authentication failed: (reason unavailable), sasl_username=%s"
 		nameless = "mx postfix/smtpd[1]: warning: unknown[203.0.113.5]: SASL LOGIN authentication failed: UGFzc3dvcmQ6"
 		imap     = "mx dovecot: imap-login: Disconnected (auth failed, 1 attempts in 2 secs): user=<%s>, method=PLAIN, rip=203.0.113.5, lip=10.0.0.1, TLS, session=<A>"
@@ -42,7 +44,19 @@ func TestAttemptsCountOnce(t *testing.T) {
 		{"two attempts at two databases", []string{
 			say(1, pam, "bob"), say(1, backend, "bob"), say(3, postfix, "bob"),
 			say(5, pam, "bob"), say(5, backend, "bob"), say(7, postfix, "bob"),
-		}, "1 4"},
+		}, "1 6"}, // line 2 shows that one database does not decide
+		{"a database in trouble", []string{say(1, trouble, "bob"), say(3, postfix, "bob")}, ""},
+		{"a database in trouble, for another user", []string{say(1, trouble, "bob"), say(3, postfix, "alice")}, "2"},
+		{"a database in trouble behind one that knows nobody", []string{
+			say(1, pam, "eve"), say(1, backend, "eve"), say(5, pam, "bob"), say(5, trouble, "bob"), say(7, postfix, "bob"),
+		}, "1"},
+		{"two databases of one kind", []string{say(1, sql, "bob"), say(1, backend, "bob"), say(3, postfix, "bob")}, "1"},
+		{"good users of a host that asks several databases", []string{
+			say(1, pam, "eve"), say(1, backend, "eve"), say(5, pam, "bob"), say(9, pam, "bob"),
+		}, "1"},
+		{"a host that asks several databases, several users", []string{
+			say(1, pam, "eve"), say(1, backend, "eve"), say(40, pam, "alice"), say(44, pam, "bob"), say(48, pam, "bob"), say(51, imap3, "bob"),
+		}, "1 6 6 6"},
 		{"three attempts in a session", []string{
 			say(1, backend, "bob"), say(4, backend, "bob"), say(8, backend, "bob"), say(11, imap3, "bob"),
 		}, "1 2 3"},
@@ -77,11 +91,41 @@ func TestAttemptsCountOnce(t *testing.T) {
 	}
 }
 
+// A host whose good users' logins begin with a refusal is known from the
+// first that is seen to succeed.
+func TestLoginTeachesThatDatabasesAreSeveral(t *testing.T) {
+	for _, success := range []string{
+		"mx dovecot: imap-login: Login: user=<bob>, method=PLAIN, rip=203.0.113.5, lip=10.0.0.1, mpid=7, session=<A>",
+		"mx postfix/smtpd[1]: 3A9F2C0D1E: client=unknown[203.0.113.5], sasl_method=PLAIN, sasl_username=bob",
+	} {
+		const refusal = "mx dovecot: auth: passwd-file(%s,203.0.113.5): unknown user"
+		p := newTestParser()
+		s := sample{lines: []string{
+			"Nov 22 00:00:01 " + fmt.Sprintf(refusal, "bob"), "Nov 22 00:00:01 " + success, "Nov 22 00:00:09 " + fmt.Sprintf(refusal, "alice"),
+		}}
+		events := s.read(p)
+		if len(events) != 2 || events[1].Kind != policy.AuthSuccess {
+			t.Errorf("events %v, want a failure and a login", events)
+		}
+		state, err := p.MarshalBinary()
+		if err != nil {
+			t.Fatal(err)
+		}
+		p = newTestParser()
+		if err := p.UnmarshalBinary(state); err != nil {
+			t.Fatal(err)
+		}
+		if events := p.Line([]byte("Nov 22 00:00:19 "+fmt.Sprintf(refusal, "carol")), 1, nil); len(events) != 0 {
+			t.Errorf("forgotten after a restart: %v", events)
+		}
+	}
+}
+
 func TestLedgerIsBounded(t *testing.T) {
 	l := newLedger(8)
 	for i := range 1000 {
 		addr := fmt.Sprintf("203.0.113.%d", i%250)
-		l.backend(policy.SourceOf(mustAddr(addr)), "bob", reference.AddDate(0, 0, i), 1)
+		l.backend(policy.SourceOf(mustAddr(addr)), refusal{user: "bob", place: 1}, reference.AddDate(0, 0, i))
 	}
 	if len(l.notes) != 8 || len(l.newest) != 8 {
 		t.Errorf("%d notes of %d sources, want 8 of 8", len(l.notes), len(l.newest))

@@ -29,6 +29,8 @@ type Parser struct {
 	queue    table[queued]  // messages that Postfix is receiving, by queue ID
 	sessions table[session] // Postfix SMTP sessions, by process
 	told     ledger         // login failures already told, for each source
+	several  table[bool]    // hosts whose Dovecot asks several databases
+	names    []string       // users of one line's events
 
 	// Dovecot writes elements behind rip= that its default format lacks.
 	extraElements bool
@@ -42,6 +44,7 @@ const (
 	maxQueued   = 1 << 15
 	maxSessions = 1 << 14
 	maxTold     = 1 << 13
+	maxHosts    = 1 << 10
 	maxUsers    = 1 << 15 // a generation; two are kept
 	maxUserLen  = 255     // bytes; RFC 5321 section 4.5.3.1 allows 64 + 1 + 255
 	maxRepeat   = 20      // events of one line
@@ -61,6 +64,7 @@ func NewParser(o Options) *Parser {
 		queue:    newTable[queued](maxQueued),
 		sessions: newTable[session](maxSessions),
 		told:     newLedger(maxTold),
+		several:  newTable[bool](maxHosts),
 	}
 }
 
@@ -171,6 +175,33 @@ func (p *Parser) emit(r *record, e policy.Event, out []policy.Event) []policy.Ev
 	p.counts.events++
 	return append(out, e)
 }
+
+// emitFailures appends a failure like e for each login attempt that a frontend
+// tells of and nobody has told before.
+func (p *Parser) emitFailures(r *record, e policy.Event, reach int64, attempts int, out []policy.Event) []policy.Event {
+	t, ok := p.when(r)
+	if !ok {
+		return out
+	}
+	p.names = p.told.frontend(policy.SourceOf(e.Source), e.User, t, reach, attempts, p.names[:0])
+	for i := len(p.names) - 1; i >= 0; i-- {
+		e.User = p.names[i]
+		out = p.emit(r, e, out)
+	}
+	return out
+}
+
+// emitSuccess appends the login e. If a database had refused it, the host's
+// others are asked after it, and what one says decides nothing.
+func (p *Parser) emitSuccess(r *record, e policy.Event, out []policy.Event) []policy.Event {
+	t, ok := p.when(r)
+	if ok && p.told.success(policy.SourceOf(e.Source), e.User, t) {
+		p.several.put(hostKey(r), true)
+	}
+	return p.emit(r, e, out)
+}
+
+func hostKey(r *record) uint64 { return uint64(newHash.bytes(r.host)) }
 
 // when returns the time of r, and whether its stamp can be read.
 func (p *Parser) when(r *record) (time.Time, bool) {

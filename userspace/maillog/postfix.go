@@ -92,7 +92,8 @@ func (p *Parser) smtpdConnect(r *record, rest []byte, out []policy.Event) []poli
 //
 //	CLIENT: SASL METHOD authentication failed: REASON[, sasl_username=USER]
 //
-// The user is told since 3.9, as "(unavailable)" if unknown.
+// The user is told since 3.9, and since Debian's 3.7.11, as "(unavailable)" if
+// unknown.
 func (p *Parser) smtpdWarning(r *record, rest []byte, out []policy.Event) []policy.Event {
 	source, rest, ok := client(rest)
 	if !ok {
@@ -115,26 +116,25 @@ func (p *Parser) smtpdWarning(r *record, rest []byte, out []policy.Event) []poli
 	switch {
 	case ok:
 		reason, user = cutUser(trimStart(reason))
-		if isServerFault(reason) {
+		if isServerFault(reason) || string(reason) == unjudged {
 			return out
 		}
-	case index(rest[n:], " authentication failed: Invalid authentication mechanism: '") < 0:
+	case index(rest[n:], " authentication failed: Invalid authentication mechanism") < 0:
 		return out // "authentication aborted": the client gave up
 	}
 	p.found(postfixSASLFailure)
-	t, ok := p.when(r)
-	if !ok || !source.IsValid() {
+	if !source.IsValid() {
 		return out
 	}
-	e := policy.Event{
+	return p.emitFailures(r, policy.Event{
 		Kind: policy.AuthFailure, Source: source, User: p.users.name(user),
 		Service: smtpdService(r.program), Server: postfixServer,
-	}
-	if p.told.frontend(policy.SourceOf(source), e.User, t, postfixReach, 1) == 0 {
-		return out
-	}
-	return p.emit(r, e, out)
+	}, postfixReach, 1, out)
 }
+
+// unjudged is what Postfix says where Dovecot gave no reason and was told no
+// user: it could not be reached, or the client's answer made no sense.
+const unjudged = "(reason unavailable), sasl_username=(unavailable)"
 
 // cutUser takes the user off a failure's reason. The reason is the SASL
 // server's text, except where it quotes the mechanism, and then no user is
@@ -149,6 +149,9 @@ func cutUser(reason []byte) (_, user []byte) {
 		return reason, nil
 	}
 	user = reason[i+len(key):]
+	if string(reason) == unjudged {
+		return reason, nil
+	}
 	if string(user) == "(unavailable)" {
 		user = nil
 	}
@@ -207,14 +210,15 @@ func (p *Parser) smtpdClient(r *record, id, rest []byte, out []policy.Event) []p
 	}
 	service := smtpdService(r.program)
 	// With orig_queue_id, a content filter hands back a message that has
-	// been counted under its first queue ID.
-	if index(rest, ", orig_queue_id=") < 0 && string(id) != "NOQUEUE" {
+	// been counted under its first queue ID. Behind a user it counts for
+	// nothing: sasl_sender is the client's (RFC 4954 section 5, AUTH=).
+	if !hasPrefix(rest, ", orig_queue_id=") && string(id) != "NOQUEUE" {
 		p.remember(r, id, queued{source, user, service, instanceOf(r.program)})
 	}
 	if user == "" || !p.isNewLogin(r, session{source, user}) {
 		return out
 	}
-	return p.emit(r, policy.Event{
+	return p.emitSuccess(r, policy.Event{
 		Kind: policy.AuthSuccess, Source: source, User: user, Service: service, Server: postfixServer,
 	}, out)
 }

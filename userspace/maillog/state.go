@@ -16,7 +16,7 @@ var ErrState = errors.New("state of the log parser cannot be read")
 
 // stateVersion stands before the state; it changes with the meaning of any
 // part of it.
-const stateVersion = "weir maillog 1\n"
+const stateVersion = "weir maillog 2\n"
 
 // state is what must survive a restart, so that joined lines whose halves lie
 // on either side of it are neither lost nor told twice.
@@ -27,6 +27,7 @@ type state struct {
 	ExtraElements bool
 	Queue         tableState[queued]
 	Sessions      tableState[session]
+	Several       tableState[bool]
 	Notes         []noteState
 	NoteCount     uint64
 	Horizon       int64
@@ -61,6 +62,7 @@ func (p *Parser) MarshalBinary() ([]byte, error) {
 		ExtraElements: p.extraElements,
 		Queue:         p.queue.state(),
 		Sessions:      p.sessions.state(),
+		Several:       p.several.state(),
 		Notes:         p.told.state(), NoteCount: p.told.count, Horizon: p.told.horizon,
 	}
 	var b bytes.Buffer
@@ -83,13 +85,14 @@ func (p *Parser) UnmarshalBinary(data []byte) error {
 	}
 	queue, ok1 := s.Queue.table(maxQueued)
 	sessions, ok2 := s.Sessions.table(maxSessions)
-	told, ok3 := s.ledger(maxTold)
-	if !ok1 || !ok2 || !ok3 {
+	several, ok3 := s.Several.table(maxHosts)
+	told, ok4 := s.ledger(maxTold)
+	if !ok1 || !ok2 || !ok3 || !ok4 {
 		return fmt.Errorf("%w: its parts do not fit together", ErrState)
 	}
 	p.clock.day, p.clock.noon, p.clock.year = s.Day, s.Noon, s.Year
 	p.extraElements = s.ExtraElements
-	p.queue, p.sessions, p.told = queue, sessions, told
+	p.queue, p.sessions, p.several, p.told = queue, sessions, several, told
 	return nil
 }
 
