@@ -26,7 +26,6 @@ type kernel struct {
 
 	follow    context.CancelFunc // of Follow
 	following chan struct{}      // Follow has returned
-	selection []string
 }
 
 func loaderOptions(c *config.Config, log *slog.Logger) loader.Options {
@@ -62,7 +61,7 @@ func (k *kernel) attach(selection []string) error {
 	k.detach()
 	ctx, cancel := context.WithCancel(context.Background())
 	first := make(chan error, 1)
-	k.follow, k.following, k.selection = cancel, make(chan struct{}), selection
+	k.follow, k.following = cancel, make(chan struct{})
 	seen := make(map[string]loader.Attachment)
 	go func() {
 		defer close(k.following)

@@ -363,29 +363,3 @@ func TestStatus(t *testing.T) {
 		t.Errorf("%+v", s)
 	}
 }
-
-// TestChangesAreSaidOnce: one line of the log for each change, with who asked.
-func TestChangesAreSaidOnce(t *testing.T) {
-	b := newBench(t)
-	a := b.mustStart()
-	c := control.NewClient(a.config.ControlSocket, "test")
-	defer c.Close()
-	for what, change := range map[string]func() (control.Progress, error){
-		"msg=pinned ": func() (control.Progress, error) {
-			return c.Pin(t.Context(), control.Terms{Action: policy.Drop}, strings.NewReader("192.0.2.1\n192.0.2.2"), func(int) {})
-		},
-		"msg=unpinned ": func() (control.Progress, error) {
-			return c.Unpin(t.Context(), strings.NewReader("192.0.2.1"), func(int) {})
-		},
-	} {
-		before := lineCount(b.output.String())
-		if _, err := change(); err != nil {
-			t.Fatal(err)
-		}
-		mustWait(t, what, func() bool { return strings.Contains(b.output.String(), what) })
-		if said := b.output.String(); lineCount(said) != before+1 || !strings.Contains(said, "by=") {
-			t.Errorf("%s: %s", what, said)
-		}
-	}
-	mustStop(t, a)
-}

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io/fs"
 	"log/slog"
 	"sync"
 	"time"
@@ -207,7 +208,7 @@ func (w *writer) reopen(ctx context.Context) {
 	w.mu.Lock()
 	old := w.store
 	w.mu.Unlock()
-	if err := old.Close(); err != nil {
+	if err := old.Close(); err != nil && !errors.Is(err, fs.ErrClosed) { // at an earlier attempt
 		w.log.Warn("closing the damaged store", "error", err)
 	}
 	fresh, err := w.open()

@@ -80,11 +80,14 @@ type outcome struct {
 // logChange tells who changed what.
 func (s *Server) logChange(what string, from peer, o *outcome, attrs ...any) {
 	attrs = append(attrs, "targets", o.Done, "first", o.first, "by", from.name(), "uid", from.uid, "pid", from.pid)
-	if o.Error != nil {
+	switch {
+	case o.Error == nil:
+		s.Logger.Info(what, attrs...)
+	case errors.Is(o.Error, ErrInvalid): // the client's fault, and it was told
+		s.Logger.Info(what+", not all", append(attrs, "error", o.Error)...)
+	default:
 		s.Logger.Warn(what+", not all", append(attrs, "error", o.Error)...)
-		return
 	}
-	s.Logger.Info(what, attrs...)
 }
 
 // bulk reads lines from body and hands them to apply in chunks, telling the
