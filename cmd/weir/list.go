@@ -45,8 +45,8 @@ attempts, rate (a minute), burst, in_force and overridden_by. CSV has the same.`
 	cmd.RunE = func(cmd *cobra.Command, _ []string) error {
 		filter := control.Filter{Rule: rule}
 		if action != "" {
-			if err := filter.Action.UnmarshalText([]byte(action)); err != nil {
-				return usage(cmd, err)
+			if filter.Action.UnmarshalText([]byte(action)) != nil {
+				return usagef(cmd, "unknown action %q: want allow, limit, tarpit, drop, defer or guard", action)
 			}
 		}
 		if cmd.Flags().Changed("pinned") {

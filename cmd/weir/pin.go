@@ -53,8 +53,8 @@ An IPv6 address stands for its /64, because that is what its owner holds.`,
 		if action == "" {
 			return usagef(cmd, "say what to do with it: --action drop, limit or allow")
 		}
-		if err := terms.Action.UnmarshalText([]byte(action)); err != nil {
-			return usage(cmd, err)
+		if terms.Action.UnmarshalText([]byte(action)) != nil {
+			return usagef(cmd, "unknown action %q: want drop, limit or allow", action)
 		}
 		model, err := terms.Decision(a.now(), "")
 		if err != nil {
@@ -92,10 +92,36 @@ func (a *app) pin(cmd *cobra.Command, terms control.Terms, list *control.List, u
 	}
 	if list.Count() == 1 {
 		_, err = fmt.Fprintf(a.stdout, "%s is pinned to %s %s\n", list, what, end)
+		a.sayWithoutEffect(cmd, list.String())
 	} else {
 		_, err = fmt.Fprintf(a.stdout, "%s prefixes are pinned to %s %s\n", count(done.Done), what, end)
 	}
 	return err
+}
+
+// sayWithoutEffect tells why a pin that stands does nothing, if it does not:
+// whoever pins in a hurry looks no further.
+func (a *app) sayWithoutEffect(cmd *cobra.Command, target string) {
+	client, err := a.client(cmd)
+	if err != nil {
+		return
+	}
+	defer client.Close()
+	e, err := client.Explain(cmd.Context(), target)
+	if err != nil {
+		return // the pin stands, and that was said
+	}
+	for i := range e.Decisions {
+		switch j := &e.Decisions[i]; {
+		case !j.Pinned || j.Source != e.Target:
+		case j.OverriddenBy != "":
+			fmt.Fprintf(a.stderr, "but it has no effect: %s wins\n", printable(j.OverriddenBy))
+		case e.Mode == "observe" && e.Verdict != "allow":
+			fmt.Fprintln(a.stderr, "but it has no effect yet: weir only observes (mode observe)")
+		case e.Problem != "":
+			fmt.Fprintf(a.stderr, "but there is a problem: %s\n", printable(e.Problem))
+		}
+	}
 }
 
 // confirm asks before very wide prefixes are dropped.

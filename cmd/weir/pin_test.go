@@ -52,6 +52,7 @@ func TestPinFromBadLines(t *testing.T) {
 		"empty.txt": "empty.txt holds no prefix",
 		"wide.txt":  "dropping 0.0.0.0/0 (every IPv4 address) is very wide: say --yes",
 		"none.txt":  "none.txt: no such file",
+		s.dir:       "is a directory",
 	} {
 		if code := s.weir("pin", "--from", from, "--action", "drop"); code != exitUsage || !strings.Contains(s.err.String(), want) {
 			t.Errorf("%s: code %d: %s", from, code, &s.err)
@@ -62,6 +63,18 @@ func TestPinFromBadLines(t *testing.T) {
 	}
 	if b.Len() != 0 {
 		t.Errorf("%d pins stand", b.Len())
+	}
+}
+
+// TestPinWithoutEffect is a pin that stands and does nothing.
+func TestPinWithoutEffect(t *testing.T) {
+	s := mustStage(t, &controltest.Backend{Health: control.Status{Mode: "observe"}})
+	if code := s.weir("pin", "192.0.2.1", "--action", "drop"); code != 0 || !strings.Contains(s.err.String(), "no effect yet: weir only observes") {
+		t.Errorf("observing: code %d: %s", code, &s.err)
+	}
+	s = mustStage(t, &controltest.Backend{Health: control.Status{Mode: "enforce"}})
+	if code := s.weir("pin", "192.0.2.1", "--action", "drop"); code != 0 || s.err.Len() > 0 {
+		t.Errorf("enforcing: code %d: %s", code, &s.err)
 	}
 }
 

@@ -36,6 +36,9 @@ func (a *app) readList(cmd *cobra.Command, args []string, from string) (*control
 		return nil, usage(cmd, err)
 	}
 	defer func() { _ = f.Close() }() // it was only read
+	if info, err := f.Stat(); err == nil && info.IsDir() {
+		return nil, usagef(cmd, "%s is a directory: name a file", from)
+	}
 	return control.ReadList(from, f)
 }
 
