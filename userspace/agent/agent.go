@@ -89,6 +89,7 @@ func Run(ctx context.Context, o Options) error {
 	a.notifier.ready()
 	a.serve(ctx)
 	a.notifier.stopping()
+	a.log.Info("weir stops", "mode", a.current().Mode, "in_force_in_the_kernel", a.engaged() != nil)
 	return a.stop()
 }
 

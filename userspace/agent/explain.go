@@ -163,9 +163,9 @@ func (a *Agent) explainUser(ctx context.Context, target policy.Target) (*control
 			e.Verdict = found[0].Action.String()
 			// A guarded user's further sources are judged at their first event.
 			e.InForce = e.Mode == string(config.Enforce) && found[0].Action == policy.Guard
-			e.Why = fmt.Sprintf("%s; %d sources are flagged for what they did in its name", name(found[0]), sources)
+			e.Why = fmt.Sprintf("%s; sources flagged for what they did in its name: %d", name(found[0]), sources)
 		default:
-			e.Why = fmt.Sprintf("no decision is on the user itself; %d sources are flagged for what they did in its name", sources)
+			e.Why = fmt.Sprintf("no decision is on the user itself; sources flagged for what they did in its name: %d", sources)
 		}
 	})
 	if err != nil {
