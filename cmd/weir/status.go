@@ -64,6 +64,9 @@ func (a *app) tellStatus(st *control.Status) error {
 		for i := range st.Intakes {
 			tellIntake(b, &st.Intakes[i])
 		}
+		if len(st.Intakes) == 0 {
+			b.linef("intake\tNONE: nothing is read, so no rule decides; add an [[intake]] to the configuration")
+		}
 	})
 	if len(st.Counters) > 0 {
 		b.linef("")

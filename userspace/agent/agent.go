@@ -130,6 +130,7 @@ func start(o Options) (_ *Agent, err error) {
 	}
 	a.cleanups = append(a.cleanups, cleanup{"inputs", func() error { a.follow(nil); return nil }})
 	a.follow(a.config.Intakes)
+	a.sayUnread(a.config)
 	a.serveControl()
 	a.log.Info("weir runs", "version", o.Version, "mode", a.config.Mode, "config", o.ConfigPath)
 	return a, nil

@@ -38,6 +38,13 @@ func newInput(c config.Intake, fromStart bool, log *slog.Logger) (intake.Input, 
 	return nil, fmt.Errorf("unknown type of intake %q", c.Type)
 }
 
+// sayUnread tells when c has nothing read: only pins hold then.
+func (a *Agent) sayUnread(c *config.Config) {
+	if len(c.Intakes) == 0 {
+		a.log.Warn("nothing is read, so no rule decides: add an [[intake]] to the configuration", "config", a.o.ConfigPath)
+	}
+}
+
 // follow brings the followers in line with the configuration: those that are
 // not in it any more stop, new ones start where they were left before.
 func (a *Agent) follow(wanted []config.Intake) {

@@ -40,6 +40,7 @@ func (a *Agent) reload() {
 	}
 	a.reloadKernel(old, c)
 	a.follow(c.Intakes)
+	a.sayUnread(c)
 	a.mu.Lock()
 	a.config = c
 	a.mu.Unlock()

@@ -76,6 +76,23 @@ func TestReloadTakesEffect(t *testing.T) {
 	}
 }
 
+func TestNothingToRead(t *testing.T) {
+	b := newBench(t)
+	whole := mustRead(t, b.config)
+	without, _, _ := strings.Cut(whole, "[[intake]]")
+	b.write(b.config, without)
+	a := b.mustStart()
+	const words = "nothing is read"
+	if s, err := a.Status(t.Context()); err != nil || len(s.Errors) == 0 || !strings.Contains(s.Errors[0].Text, words) {
+		t.Errorf("%+v, %v", s, err)
+	}
+	b.write(b.config, whole)
+	a.reload()
+	if n := strings.Count(b.output.String(), words); n != 1 {
+		t.Errorf("said %d times", n)
+	}
+}
+
 func TestSecondAgent(t *testing.T) {
 	b := newBench(t)
 	b.mustStart()
