@@ -322,7 +322,6 @@ func (e *Engine) flag(s *sourceState, r *Rule, d Decision) Decision {
 	d.Until = instant(s.until)
 	d.Rule = r.Name
 	d.Offence = int(s.offences)
-	d.Reason += ruleReason(r, d.Offence)
 	return d
 }
 

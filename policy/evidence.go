@@ -169,15 +169,6 @@ func furtherReason(kind Kind, who string, until int64) string {
 		" while the user is guarded until " + instant(until).Format(time.RFC3339)
 }
 
-// ruleReason ends a reason.
-func ruleReason(r *Rule, offence int) string {
-	end := "; rule " + r.Name
-	if offence > 1 {
-		end += ", offence " + strconv.Itoa(offence)
-	}
-	return end
-}
-
 // quoted writes a user name, which an attacker may have chosen, so that it
 // cannot be taken for anything else.
 func quoted(user string) string {

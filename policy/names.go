@@ -19,14 +19,49 @@ type nameSlot struct {
 	user uint32 // number of the user of that name, 0 for none; it holds a reference
 }
 
+// FoldUser returns name as users are told apart: without regard to the case
+// of ASCII letters. Mail servers compare login names so (Dovecot's
+// auth_username_format is %Lu), but log them as the client wrote them; a
+// thief must not get a quota for each spelling. It allocates only if name has
+// a capital.
+func FoldUser(name string) string {
+	for i := 0; i < len(name); i++ {
+		if 'A' <= name[i] && name[i] <= 'Z' {
+			return string(appendFolded(nil, name))
+		}
+	}
+	return name
+}
+
+func appendFolded(b []byte, name string) []byte {
+	for i := 0; i < len(name); i++ {
+		c := name[i]
+		if 'A' <= c && c <= 'Z' {
+			c += 'a' - 'A'
+		}
+		b = append(b, c)
+	}
+	return b
+}
+
+// find returns the number of name, 0 if it has none.
+func (t *nameTable) find(name string) uint32 {
+	name = name[:min(len(name), maxNameLen)]
+	if i := t.index[name]; i != 0 {
+		return i // never a name with a capital
+	}
+	var folded [maxNameLen]byte
+	return t.index[string(appendFolded(folded[:0], name))]
+}
+
 // refer returns the number of name and counts one more reference to it.
 func (t *nameTable) refer(name string) uint32 {
 	if name == "" {
 		return 0
 	}
-	name = name[:min(len(name), maxNameLen)]
-	i := t.index[name]
+	i := t.find(name)
 	if i == 0 {
+		name = FoldUser(name[:min(len(name), maxNameLen)])
 		i = t.slots.take()
 		t.slots.at(i).name = name
 		t.index[name] = i

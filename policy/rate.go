@@ -40,18 +40,19 @@ func ParseRate(s string) (Rate, error) {
 	return Rate{Every: every, Burst: 1}, nil
 }
 
-// String writes the rate with the largest unit that keeps it at one or more.
+// String writes the rate a minute where that is between one and a thousand,
+// else by the unit that makes it readable.
 func (r Rate) String() string {
-	if r.Every <= 0 {
+	name, per := "d", 24*time.Hour
+	switch {
+	case r.Every <= 0:
 		return ""
+	case r.Every < time.Minute/1000:
+		name, per = "s", time.Second
+	case r.Every <= time.Minute:
+		name, per = "m", time.Minute
+	case r.Every <= time.Hour:
+		name, per = "h", time.Hour
 	}
-	for _, u := range []struct {
-		name string
-		per  time.Duration
-	}{{"s", time.Second}, {"m", time.Minute}, {"h", time.Hour}} {
-		if r.Every <= u.per {
-			return strconv.FormatFloat(float64(u.per)/float64(r.Every), 'g', 4, 64) + "/" + u.name
-		}
-	}
-	return strconv.FormatFloat(float64(24*time.Hour)/float64(r.Every), 'g', 4, 64) + "/d"
+	return strconv.FormatFloat(float64(per)/float64(r.Every), 'g', 4, 64) + "/" + name
 }

@@ -93,7 +93,7 @@ func (e *Engine) Release(t Target) {
 
 // userNamed returns the state of a user, nil if there is none.
 func (e *Engine) userNamed(name string) *userState {
-	i := e.names.index[name[:min(len(name), maxNameLen)]]
+	i := e.names.find(name)
 	if i == 0 || e.names.slots.at(i).user == 0 {
 		return nil
 	}

@@ -70,7 +70,7 @@ func (e *Engine) guard(u *userState, p *plan, out []Decision) []Decision {
 		Until:    instant(u.until),
 		Rule:     r.Name,
 		Offence:  int(u.offences),
-		Reason:   numbers + " for " + quoted(who) + ruleReason(r, int(u.offences)),
+		Reason:   numbers + " for " + quoted(who),
 		Evidence: e.evidence(w),
 	})
 	culprits, parts := e.bySources(w)

@@ -120,3 +120,16 @@ func seconds(s float64) string {
 	}
 	return span(time.Duration(s * float64(time.Second)))
 }
+
+// percent writes how much of whole part is, without decimals that nobody
+// reads.
+func percent(part, whole int) string {
+	p := 100 * float64(part) / float64(whole)
+	switch {
+	case part > 0 && p < 1:
+		return "under 1 %"
+	case part < whole && p > 99:
+		return "over 99 %"
+	}
+	return strconv.FormatFloat(p, 'f', 0, 64) + " %"
+}

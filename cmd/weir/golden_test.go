@@ -127,6 +127,7 @@ func TestGoldenErrors(t *testing.T) {
 		[]string{"pin", "192.0.2.1", "--action", "guard"},
 		[]string{"pin", "192.0.2.1", "--action", "limit"},
 		[]string{"pin", "192.0.2.1", "--action", "drop", "--rate", "6/m"},
+		[]string{"pin", "192.0.2.1", "--action", "limit", "--rate", "6/m", "--burst", "0"},
 		[]string{"pin", "192.0.2.1", "--action", "drop", "--for", "soon"},
 		[]string{"pin", "bob", "--action", "drop"},
 		[]string{"pin", "0.0.0.0/0", "--action", "drop"},

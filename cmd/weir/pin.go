@@ -56,6 +56,9 @@ An IPv6 address stands for its /64, because that is what its owner holds.`,
 		if terms.Action.UnmarshalText([]byte(action)) != nil {
 			return usagef(cmd, "unknown action %q: want drop, limit or allow", action)
 		}
+		if cmd.Flags().Changed("burst") && terms.Burst < 1 {
+			return usagef(cmd, "bad --burst %d: want 1 or more", terms.Burst)
+		}
 		model, err := terms.Decision(a.now(), "")
 		if err != nil {
 			return usage(cmd, err)

@@ -124,7 +124,7 @@ func tableWords(t *control.Table) string {
 	if t.Capacity == 0 {
 		return "not loaded"
 	}
-	return fmt.Sprintf("%s of %s entries (%s %%)", count(t.Used), count(t.Capacity), rate(100*float64(t.Used)/float64(t.Capacity)))
+	return fmt.Sprintf("%s of %s entries (%s)", count(t.Used), count(t.Capacity), percent(t.Used, t.Capacity))
 }
 
 func storeWords(now time.Time, s *control.Store) string {

@@ -124,8 +124,8 @@ func (f *format) text(d *policy.Decision) {
 	if d.Action == policy.Limit {
 		action += " " + d.Rate.String()
 	}
-	f.printf("%s  %-10s %-20s for %-6s %s\n", d.Since.UTC().Format(time.RFC3339), action, printable(d.Target.String()),
-		policy.FormatDuration(d.Until.Sub(d.Since).Round(time.Second)), printable(d.Reason))
+	f.printf("%s  %-10s %-20s for %-6s %s: %s\n", d.Since.UTC().Format(time.RFC3339), action, printable(d.Target.String()),
+		policy.FormatDuration(d.Until.Sub(d.Since).Round(time.Second)), d.Rule, printable(d.Reason))
 }
 
 // summary ends the text form.
@@ -133,9 +133,9 @@ func (f *format) summary(s maillog.Stats) {
 	if f.output != OutputText {
 		return
 	}
-	f.printf("%d decisions, %d events, %d lines\n", f.decisions, s.Events, s.Lines)
+	f.printf("lines: %d; events: %d; decisions: %d\n", s.Lines, s.Events, f.decisions)
 	if s.NotUnderstood > 0 {
-		f.printf("%d lines named a client and were not understood, such as: %s\n", s.NotUnderstood, printable(s.Sample))
+		f.printf("lines that name a client and were not understood: %d, such as: %s\n", s.NotUnderstood, printable(s.Sample))
 	}
 }
 

@@ -44,7 +44,8 @@ type ReplayOptions struct {
 // Several logs are one stream: give rotated ones oldest first. Stamps without
 // a year get the newest one that does not lie behind the last change of the
 // first log (or now, for standard input); zones that a stamp does not carry
-// are the host's. Line numbers count in each log. Sources on the allow list
+// are the host's. Line numbers count through all logs, as if they were one
+// file. Sources on the allow list
 // are judged like all others and not written. Pins are not known here.
 func Replay(ctx context.Context, o ReplayOptions, stdout io.Writer) error {
 	c := &config.Config{Rules: policy.DefaultRules(), Limits: policy.DefaultLimits()}
@@ -113,6 +114,7 @@ type replay struct {
 	to          *format
 	progress    func(read, total int64)
 	read, total int64
+	lines       uint64 // of the logs before
 }
 
 // progressEvery is how many lines are read between two looks at the context
@@ -127,7 +129,7 @@ func (r *replay) log(ctx context.Context, path string, stdin io.Reader) error {
 	defer log.Close()
 	var record intake.Record
 	err = intake.Lines(log, func(line []byte, number uint64) error {
-		record.Line, record.Number = line, number
+		record.Line, record.Number = line, r.lines+number
 		r.pipeline.read(&record, r.to)
 		if number%progressEvery != 0 {
 			return r.to.err
@@ -138,6 +140,7 @@ func (r *replay) log(ctx context.Context, path string, stdin io.Reader) error {
 		return errors.Join(ctx.Err(), r.to.err)
 	})
 	r.read += log.Consumed()
+	r.lines = max(r.lines, record.Number)
 	if r.progress != nil {
 		r.progress(r.read, r.total)
 	}

@@ -37,7 +37,7 @@ func ParseTarget(s string) (policy.Target, error) {
 	if err := checkText(s, MaxUser); err != nil || s == "" {
 		return policy.Target{}, invalidf("bad user %q: want 1 to %d bytes of printable text", s, MaxUser)
 	}
-	return policy.Target{User: s}, nil
+	return policy.Target{User: policy.FoldUser(s)}, nil
 }
 
 // looksNumeric reports whether s was meant as an address or a prefix.
