@@ -126,11 +126,16 @@ func ruleWords(r *control.Row) string {
 	return printable(r.Rule)
 }
 
+// reasonWords writes why, after what an operator must know first: that it does
+// nothing.
 func reasonWords(r *control.Row) string {
-	if r.OverriddenBy == "" {
-		return r.Reason
+	switch {
+	case r.OverriddenBy != "":
+		return "[overridden by " + r.OverriddenBy + "] " + r.Reason
+	case r.User == "" && !r.InForce:
+		return "[not in force] " + r.Reason
 	}
-	return "[overridden by " + r.OverriddenBy + "] " + r.Reason
+	return r.Reason
 }
 
 // writeJSONRows makes one array of rows that are JSON already.
