@@ -98,6 +98,10 @@ func BenchmarkLine(b *testing.B) {
 		"postfix-failure":    "Nov 22 00:20:01 mx postfix/smtpd[123]: warning: unknown[203.0.113.5]: SASL LOGIN authentication failed: UGFzc3dvcmQ6",
 		"dovecot-noise":      "Nov 22 00:20:01 mx dovecot: imap(bob)<1><3650VvK5bdIaW+iK>: Disconnected: Logged out in=123 out=4567",
 		"dovecot-login":      "Nov 22 00:20:01 mx dovecot: imap-login: Login: user=<bob>, method=PLAIN, rip=203.0.113.5, lip=10.0.0.1, mpid=42, TLS, session=<3650VvK5bdIaW+iK>",
+		"exim-noise":         "2026-11-22 02:13:45 1xUx5N-0003UO-0l => bob <bob@example.org> R=local T=null",
+		"exim-failure":       "2026-11-22 02:07:23 plain_server authenticator failed for (client.example.net) [203.0.113.5]: 535 Incorrect authentication data (set_id=bob)",
+		"exim-arrival":       "2026-11-22 02:07:25 1xUwzF-0007U6-0F <= bob@example.org H=(laptop.example.net) [203.0.113.5] P=esmtpa A=plain_server:bob S=226 id=0@laptop for bob@example.org carol@example.org",
+		"other-mainlog":      "2026-11-22 00:20:01 [error] 7#7: *1 connect() failed while connecting to upstream, client: 203.0.113.5, server: x",
 		"dovecot-failure-v6": "2026-11-22T00:20:01.547326+01:00 mx dovecot: imap-login: Disconnected (auth failed, 1 attempts in 2 secs): user=<bob>, method=PLAIN, rip=2001:db8::5, lip=2001:db8::1, TLS, session=<3650VvK5bdIaW+iK>",
 	} {
 		b.Run(name, func(b *testing.B) {

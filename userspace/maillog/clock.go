@@ -81,7 +81,7 @@ func (c *clock) parse(stamp []byte) (time.Time, bool) {
 }
 
 // parseISO reads "2026-11-22T00:20:01.547326+01:00" (RFC 3339 section 5.6);
-// the fraction and the offset may be missing.
+// the fraction and the offset may be missing. Exim writes " +0100".
 func (c *clock) parseISO(stamp []byte) (time.Time, bool) {
 	year, ok1 := digits(stamp[0:4])
 	month, ok2 := digits(stamp[5:7])
@@ -107,14 +107,20 @@ func (c *clock) parseISO(stamp []byte) (time.Time, bool) {
 		unix = c.local(at)
 	case len(rest) == 1 && (rest[0] == 'Z' || rest[0] == 'z'):
 		unix = at.utc()
-	case len(rest) == 6 && (rest[0] == '+' || rest[0] == '-') && rest[3] == ':':
-		oh, ok1 := digits(rest[1:3])
+	case len(rest) == 6:
+		sign, hours := rest[0], rest[1:3]
+		if rest[0] == ' ' {
+			sign, hours = rest[1], rest[2:4]
+		} else if rest[3] != ':' {
+			return time.Time{}, false
+		}
+		oh, ok1 := digits(hours)
 		om, ok2 := digits(rest[4:6])
-		if !ok1 || !ok2 {
+		if !ok1 || !ok2 || sign != '+' && sign != '-' {
 			return time.Time{}, false
 		}
 		offset := int64(3600*oh + 60*om)
-		if rest[0] == '-' {
+		if sign == '-' {
 			offset = -offset
 		}
 		unix = at.utc() - offset

@@ -2,13 +2,14 @@ package maillog
 
 import "bytes"
 
-// splitHeader finds the parts of a line as syslog daemons and Dovecot itself
-// write it:
+// splitHeader finds the parts of a line as syslog daemons, Dovecot itself and
+// Exim itself write it:
 //
 //	Nov 22 00:20:01 host prog[pid]: text     (RFC 3164 section 4.1.2)
 //	2026-11-22T00:20:01.5+01:00 host prog: text (rsyslog, RFC 3339)
 //	Nov 22 00:20:01 imap-login: Info: text   (Dovecot's log_path)
 //	2026-11-22 00:20:01 dovecot: imap-login: text
+//	2026-11-22 00:20:01 text                 (Exim's main log)
 //
 // An RFC 3164 priority "<22>" may stand before. It only looks at the stamp's
 // shape; clock reads it if there is need.
@@ -26,6 +27,7 @@ func splitHeader(line []byte, r *record) bool {
 		return false
 	}
 	r.stamp = line[:n]
+	whole := line
 	line = line[n+1:]
 
 	// A word that ends in a colon is a program, and no host stands before it.
@@ -36,10 +38,21 @@ func splitHeader(line []byte, r *record) bool {
 		return false
 	}
 	if line[space-1] == ':' || !isHostWord(line[:space]) {
-		return splitProgram(line, r)
+		return splitProgram(line, r) || splitMainlog(whole, r)
 	}
 	r.host = line[:space]
-	return splitProgram(line[space+1:], r)
+	return splitProgram(line[space+1:], r) || splitMainlog(whole, r)
+}
+
+// splitMainlog takes a line that names no program for one of Exim's own log,
+// if the stamp is as Exim writes it. Whether it is one, the text will show.
+func splitMainlog(line []byte, r *record) bool {
+	n := eximStampLen(line)
+	if n == 0 {
+		return false
+	}
+	*r = record{stamp: line[:n], mainlog: true, text: line[n+1:], number: r.number}
+	return true
 }
 
 // splitProgram reads "prog[pid]: text" or "prog: text". What Dovecot's own

@@ -27,10 +27,11 @@ type Parser struct {
 	clock    clock
 	users    interner
 	queue    table[queued]  // messages that Postfix is receiving, by queue ID
-	sessions table[session] // Postfix SMTP sessions, by process
+	sessions table[session] // SMTP sessions, by process
 	told     ledger         // login failures already told, for each source
 	several  table[bool]    // hosts whose Dovecot asks several databases
 	names    []string       // users of one line's events
+	eximLog  eximState
 
 	// Dovecot writes elements behind rip= that its default format lacks.
 	extraElements bool
@@ -65,6 +66,7 @@ func NewParser(o Options) *Parser {
 		sessions: newTable[session](maxSessions),
 		told:     newLedger(maxTold),
 		several:  newTable[bool](maxHosts),
+		eximLog:  newEximState(),
 	}
 }
 
@@ -72,10 +74,11 @@ func NewParser(o Options) *Parser {
 type record struct {
 	stamp   []byte    // the time as it was written; nil if time is known
 	time    time.Time // valid once stamp is nil
-	host    []byte    // empty in a journal and in Dovecot's own log
+	host    []byte    // empty in a journal and in a server's own log
 	program []byte    // without the process ID
 	pid     uint32    // 0 if unknown
 	own     bool      // from Dovecot's own log: text begins with the process
+	mainlog bool      // from a log that may be Exim's own: text begins behind the stamp
 	text    []byte    // what the program said
 	number  uint64
 }
@@ -113,6 +116,7 @@ const (
 	smtpdDialect
 	qmgrDialect
 	dovecotDialect
+	eximDialect
 )
 
 // dialectOf finds the reader of a program's lines by its name alone. Postfix
@@ -127,6 +131,8 @@ func dialectOf(r *record) dialect {
 		return qmgrDialect
 	case r.own, string(program) == "dovecot":
 		return dovecotDialect
+	case r.mainlog, string(program) == "exim", string(program) == "exim4":
+		return eximDialect
 	}
 	return otherDialect
 }
@@ -160,6 +166,8 @@ func (p *Parser) readText(d dialect, r *record, out []policy.Event) []policy.Eve
 		return p.smtpd(r, out)
 	case qmgrDialect:
 		return p.qmgr(r, out)
+	case eximDialect:
+		return p.exim(r, out)
 	default:
 		return p.dovecot(r, out)
 	}

@@ -28,6 +28,7 @@ type state struct {
 	Queue         tableState[queued]
 	Sessions      tableState[session]
 	Several       tableState[bool]
+	Exim          eximSaved
 	Notes         []noteState
 	NoteCount     uint64
 	Horizon       int64
@@ -63,6 +64,7 @@ func (p *Parser) MarshalBinary() ([]byte, error) {
 		Queue:         p.queue.state(),
 		Sessions:      p.sessions.state(),
 		Several:       p.several.state(),
+		Exim:          p.eximLog.save(),
 		Notes:         p.told.state(), NoteCount: p.told.count, Horizon: p.told.horizon,
 	}
 	var b bytes.Buffer
@@ -87,12 +89,13 @@ func (p *Parser) UnmarshalBinary(data []byte) error {
 	sessions, ok2 := s.Sessions.table(maxSessions)
 	several, ok3 := s.Several.table(maxHosts)
 	told, ok4 := s.ledger(maxTold)
-	if !ok1 || !ok2 || !ok3 || !ok4 {
+	exim, ok5 := s.Exim.restore()
+	if !ok1 || !ok2 || !ok3 || !ok4 || !ok5 {
 		return fmt.Errorf("%w: its parts do not fit together", ErrState)
 	}
 	p.clock.day, p.clock.noon, p.clock.year = s.Day, s.Noon, s.Year
 	p.extraElements = s.ExtraElements
-	p.queue, p.sessions, p.several, p.told = queue, sessions, several, told
+	p.queue, p.sessions, p.several, p.told, p.eximLog = queue, sessions, several, told, exim
 	return nil
 }
 

@@ -29,6 +29,9 @@ func TestRestartAnywhere(t *testing.T) {
 	for _, line := range append(mustAllLines(t), mustMixedLines(2)...) {
 		var r record
 		if splitHeader([]byte(line), &r) && !r.own {
+			if r.mainlog {
+				r.program = []byte("exim")
+			}
 			r.time, r.stamp = reference.Add(time.Duration(len(records))*time.Second), nil
 			records = append(records, r)
 		}

@@ -30,6 +30,11 @@ const (
 	dovecotLoginFailure
 	dovecotDisconnect
 	dovecotAuthFailure
+	eximConnect
+	eximAuthFailure
+	eximArrival
+	eximDelivery
+	eximUnknownRecipient
 	patternCount
 )
 
@@ -44,6 +49,11 @@ func (k pattern) String() string {
 		dovecotLoginFailure:     "dovecot-login-failure",
 		dovecotDisconnect:       "dovecot-disconnect",
 		dovecotAuthFailure:      "dovecot-auth-failure",
+		eximConnect:             "exim-connect",
+		eximAuthFailure:         "exim-auth-failure",
+		eximArrival:             "exim-arrival",
+		eximDelivery:            "exim-delivery",
+		eximUnknownRecipient:    "exim-unknown-recipient",
 	}[k]
 }
 
