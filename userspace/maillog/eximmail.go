@@ -14,7 +14,12 @@ type eximMessage struct {
 	Service string
 	Told    int // recipients that events have told of
 	Seen    int // recipients whose delivery has been tried
+	Unix    int64
 }
+
+// eximTries is for how many seconds a message's deliveries are followed. The
+// first try of all recipients lies in it, also where a queue runner starts it.
+const eximTries = 3600
 
 // eximID reads a message ID and a space and returns what stands behind; nil
 // if b does not begin with one. IDs were 6-6-2 base-62 digits before 4.97 and
@@ -82,8 +87,12 @@ func (p *Parser) eximArrival(r *record, id, rest []byte, out []policy.Event) []p
 		p.puzzled(r)
 		return out
 	}
+	t, ok := p.when(r)
+	if !ok {
+		return out
+	}
 	p.found(eximArrival)
-	m := eximMessage{Source: c.addr, User: p.users.name(name), Service: c.service, Told: max(eximRecipients(rest), 1)}
+	m := eximMessage{Source: c.addr, User: p.users.name(name), Service: c.service, Told: max(eximRecipients(rest), 1), Unix: t.Unix()}
 	p.eximLog.mail.put(eximMailKey(r, id), m)
 	if m.User != "" && p.isNewLogin(r, session{m.Source, m.User}) {
 		out = p.emitSuccess(r, policy.Event{
@@ -177,6 +186,10 @@ func (p *Parser) eximDelivery(r *record, id, rest []byte, out []policy.Event) []
 	key := eximMailKey(r, id)
 	m := p.eximLog.mail.get(key)
 	if m == nil {
+		return out
+	}
+	if t, ok := p.when(r); !ok || t.Unix() > m.Unix+eximTries {
+		p.eximLog.mail.remove(key)
 		return out
 	}
 	recipient := uint64(newHash.uint(uint32(key)).uint(uint32(key >> 32)).bytes(eximRecipient(rest)))
