@@ -55,7 +55,7 @@ type Event struct {
 	Source     netip.Addr // the address that the server's socket saw; invalid if unknown
 	User       string     // login name; empty if unknown
 	Service    string     // smtp, submission, imap, pop3, sieve
-	Server     string     // postfix, dovecot
+	Server     string     // postfix, dovecot, exim
 	Recipients int        // recipients of a Message, else 0
 	Line       uint64     // number of the record in its input, from 1
 }
