@@ -262,6 +262,13 @@ func (e *entry) yield(yield func(*Decision) bool) bool {
 	return (e.pin == nil || yield(e.pin)) && (e.automatic == nil || yield(e.automatic))
 }
 
+// Configured reports whether the configuration's allow list names exactly
+// this prefix.
+func (l *Ledger) Configured(p netip.Prefix) bool {
+	e, found := l.entries.Get(JudgedPrefix(p))
+	return found && e.configured != nil
+}
+
 // Get returns the pin and the automatic decision on exactly this target, nil
 // where there is none.
 func (l *Ledger) Get(target Target) (pin, automatic *Decision) {

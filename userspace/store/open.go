@@ -16,13 +16,14 @@ import (
 
 // Salvage tells what became of a damaged file.
 type Salvage struct {
-	Aside         string   // where the damaged file is now
+	Aside         string   // where the damaged file is now; empty if it held nothing
 	Damage        []string // what is wrong with it, the first few findings
 	Pins          int      // carried over
 	Automatic     int      // carried over
 	LostPins      int      // −1: unknown
 	LostAutomatic int      // −1: unknown
 	Checkpoint    bool     // carried over
+	Whole         bool     // no pin and no automatic decision was lost
 }
 
 // Open opens the store at path, or creates it, readable by its owner alone.
@@ -70,6 +71,7 @@ func Open(path string, logger *slog.Logger) (*Store, error) {
 		salvage.say(logger, path)
 	}
 	if missing == nil && info.Size() == 0 {
+		s.salvage = &Salvage{Damage: []string{"the file is empty"}, LostPins: -1, LostAutomatic: -1}
 		logger.Error("the store was an empty file, and is begun anew: pins and decisions that it held are lost; restore it from a backup, or pin again", "store", path)
 	}
 	return s, nil
@@ -157,6 +159,7 @@ func salvageFile(path string, file *os.File, size int64, found *scanned) (*Salva
 		LostPins:      found.lost(bucketPins),
 		LostAutomatic: found.lost(bucketAutomatic),
 		Checkpoint:    found.whole(bucketCheckpoint) && found.found[bucketCheckpoint].count > 0,
+		Whole:         found.whole(bucketPins) && found.whole(bucketAutomatic),
 	}, nil
 }
 
