@@ -58,7 +58,7 @@ func (t *tables) Put(entries ...Entry) error {
 	if err != nil {
 		return err
 	}
-	refused := t.refused()
+	before := t.refused()
 	carry := [...]bool{!t.sources4.empty(), !t.sources6.empty(), !t.prefixes4.empty(), !t.prefixes6.empty()}
 	for chunk := range slices.Chunk(entries, putSize) {
 		var rows sorted
@@ -77,17 +77,27 @@ func (t *tables) Put(entries ...Entry) error {
 			return err
 		}
 	}
-	if refused = t.refused() - refused; refused > 0 {
-		return fmt.Errorf("put entries: %w: no room for %d of %d", ErrFull, refused, len(entries))
+	return t.full(before)
+}
+
+// full returns the error for what was refused since it was before.
+func (t *tables) full(before [4]uint64) error {
+	names := [...]string{sources4: t.sources4.name, sources6: t.sources6.name, prefixes4: t.prefixes4.name, prefixes6: t.prefixes6.name}
+	var errs []error
+	for i, now := range t.refused() {
+		if n := now - before[i]; n > 0 {
+			errs = append(errs, fmt.Errorf("put entries: %w: %s: all %d entries are taken, and there was no room for %d more",
+				ErrFull, names[i], t.sources4.m.MaxEntries(), n))
+		}
 	}
-	return nil
+	return errors.Join(errs...)
 }
 
 // putSize is how many entries are made into rows at once.
 const putSize = 1 << 15
 
-func (t *tables) refused() uint64 {
-	return t.sources4.refused + t.sources6.refused + t.prefixes4.refused + t.prefixes6.refused
+func (t *tables) refused() [4]uint64 {
+	return [...]uint64{sources4: t.sources4.refused, sources6: t.sources6.refused, prefixes4: t.prefixes4.refused, prefixes6: t.prefixes6.refused}
 }
 
 // Delete removes what stands for exactly these prefixes. One for which

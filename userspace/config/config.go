@@ -52,6 +52,7 @@ type Config struct {
 	Intakes       []Intake
 	Rules         []policy.Rule // policy.DefaultRules if the file has none
 	Limits        policy.Limits
+	Entries       int // room in each of the kernel's tables
 }
 
 // Default returns what an empty file means: it observes only, so that a
@@ -66,11 +67,19 @@ func Default() *Config {
 		BPFFS:         "/sys/fs/bpf/weir",
 		Rules:         policy.DefaultRules(),
 		Limits:        policy.DefaultLimits(),
+		Entries:       1 << 20,
 	}
 }
 
 // Auto stands for the interfaces that carry a default route.
 const Auto = "auto"
+
+// minEntries and maxEntries bound the room in a kernel table. The most is what
+// the kernel can allocate.
+const (
+	minEntries = 16
+	maxEntries = 1 << 26
+)
 
 // maxFileSize bounds a configuration file, in bytes.
 const maxFileSize = 16 << 20
@@ -131,12 +140,14 @@ func Parse(name string, data []byte) (*Config, error) {
 			key  string
 			into *int
 			low  int
+			high int
 		}{
-			{"sources", &c.Limits.Sources, policy.MinSources},
-			{"users", &c.Limits.Users, policy.MinUsers},
-			{"observations", &c.Limits.Observations, policy.MinObservations},
+			{"sources", &c.Limits.Sources, policy.MinSources, policy.MaxLimit},
+			{"users", &c.Limits.Users, policy.MinUsers, policy.MaxLimit},
+			{"observations", &c.Limits.Observations, policy.MinObservations, policy.MaxLimit},
+			{"entries", &c.Entries, minEntries, maxEntries},
 		} {
-			if n, given := limits.integer(l.key, l.low, policy.MaxLimit); given {
+			if n, given := limits.integer(l.key, l.low, l.high); given {
 				*l.into = n
 			}
 		}

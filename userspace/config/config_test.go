@@ -71,6 +71,7 @@ for = "6h"
 
 [limits]
 sources = 1000
+entries = 4096
 `
 
 func TestParseFull(t *testing.T) {
@@ -79,7 +80,7 @@ func TestParseFull(t *testing.T) {
 	limits.Sources = 1000
 	want := &Config{
 		Path: "weir.toml", Mode: Enforce, Interfaces: []string{"eth0", "veth*"}, Ports: []uint16{25, 465, 587, 993},
-		StateDir: "/srv/weir", ControlSocket: "/run/w.sock", BPFFS: "/run/weir/bpf", Limits: limits,
+		StateDir: "/srv/weir", ControlSocket: "/run/w.sock", BPFFS: "/run/weir/bpf", Limits: limits, Entries: 4096,
 		Intakes: []Intake{
 			{Type: "file", Path: "/var/log/mail.log", Line: 15},
 			{Type: "journal", Units: []string{"postfix@-.service", "dovecot.service"}, Line: 19},
