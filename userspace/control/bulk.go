@@ -79,14 +79,18 @@ type outcome struct {
 
 // logChange tells who changed what.
 func (s *Server) logChange(what string, from peer, o *outcome, attrs ...any) {
-	attrs = append(attrs, "targets", o.Done, "first", o.first, "by", from.name(), "uid", from.uid, "pid", from.pid)
+	count := "targets"
+	if o.Error != nil { // a fault may also come after everything was done: what does not get stored is in force
+		what, count = what+", but not all of it is confirmed", "confirmed"
+	}
+	attrs = append(attrs, count, o.Done, "first", o.first, "by", from.name(), "uid", from.uid, "pid", from.pid)
 	switch {
 	case o.Error == nil:
 		s.Logger.Info(what, attrs...)
 	case errors.Is(o.Error, ErrInvalid): // the client's fault, and it was told
-		s.Logger.Info(what+", not all", append(attrs, "error", o.Error)...)
+		s.Logger.Info(what, append(attrs, "error", o.Error)...)
 	default:
-		s.Logger.Warn(what+", not all", append(attrs, "error", o.Error)...)
+		s.Logger.Warn(what, append(attrs, "error", o.Error)...)
 	}
 }
 
