@@ -59,6 +59,7 @@ type Agent struct {
 	server   *control.Server
 	served   bool
 	started  time.Time
+	salvage  *store.Salvage // of the store at the start; nil if it was whole
 	cleanups []cleanup
 
 	mu     sync.Mutex
@@ -161,6 +162,7 @@ func (a *Agent) startStore() error {
 		return err
 	}
 	redo := func(ctx context.Context) { _ = a.core.do(ctx, a.core.redo) } // fails only when the agent stops
+	a.salvage = s.Salvaged()
 	a.writer = newWriter(s, open, redo, a.o.Now, a.log)
 	ctx, stop := context.WithCancel(context.Background())
 	go a.writer.run(ctx)
@@ -269,16 +271,24 @@ func (a *Agent) startKernel() error {
 		removeLeftovers(a.config, a.log)
 		return nil
 	}
-	return a.engage(a.config)
+	return a.engage(a.config, true)
 }
 
 // engage brings the kernel in line with the ledger, and then attaches to the
 // interfaces: no packet gets through in between that an earlier run would
 // have dropped.
-func (a *Agent) engage(c *config.Config) error {
+//
+// Where the agent starts on a store that had lost something, what the kernel
+// holds is taken over first.
+func (a *Agent) engage(c *config.Config, starts bool) error {
 	k, err := openKernel(c, a.log)
 	if err != nil {
 		return err
+	}
+	if starts {
+		if err := a.recover(k); err != nil {
+			return errors.Join(err, k.close(false))
+		}
 	}
 	var report enforce.Report
 	doErr := a.core.do(context.Background(), func() {
@@ -286,7 +296,7 @@ func (a *Agent) engage(c *config.Config) error {
 		a.core.enforcer = k.enforcer
 		a.core.reconcile = a.o.Now().Add(auditEvery)
 		if err != nil {
-			a.core.enforceFailed(err)
+			a.core.enforceFailed(a.core.remedied(err))
 		}
 	})
 	if doErr != nil {

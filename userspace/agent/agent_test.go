@@ -23,12 +23,14 @@ var update = flag.Bool("update", false, "write golden files anew")
 var logEnd = time.Date(2026, 11, 20, 8, 40, 0, 0, time.UTC)
 
 // bench is a folder in which agents run one after the other, in mode observe
-// and without privileges.
+// and without privileges unless a test says otherwise.
 type bench struct {
 	t       *testing.T
 	dir     string
 	log     string
 	config  string
+	mode    string
+	bpffs   string
 	allow   string
 	extra   string // more of the configuration
 	output  *syncBuffer
@@ -63,7 +65,7 @@ func newBench(t *testing.T) *bench {
 	t.Cleanup(func() { os.RemoveAll(dir) })
 	b := &bench{
 		t: t, dir: dir, log: filepath.Join(dir, "mail.log"), config: filepath.Join(dir, "weir.toml"),
-		allow: "198.51.100.0/28", output: &syncBuffer{}, now: logEnd,
+		mode: "observe", bpffs: "/sys/fs/bpf/weir-test-none", allow: "198.51.100.0/28", output: &syncBuffer{}, now: logEnd,
 	}
 	b.write(b.log, "")
 	b.configure()
@@ -79,7 +81,7 @@ func (b *bench) write(path, text string) {
 
 func (b *bench) configure() {
 	b.t.Helper()
-	b.write(b.config, fmt.Sprintf(`mode = "observe"
+	b.write(b.config, fmt.Sprintf(`mode = %q
 state_dir = %q
 control_socket = %q
 bpffs = %q
@@ -88,7 +90,7 @@ allow = [%q]
 [[intake]]
 type = "file"
 path = %q
-`, filepath.Join(b.dir, "state"), filepath.Join(b.dir, "c.sock"), "/sys/fs/bpf/weir-test-none", b.allow, b.extra, b.log))
+`, b.mode, filepath.Join(b.dir, "state"), filepath.Join(b.dir, "c.sock"), b.bpffs, b.allow, b.extra, b.log))
 }
 
 func (b *bench) clock() time.Time {

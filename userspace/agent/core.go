@@ -3,8 +3,10 @@ package agent
 import (
 	"context"
 	"errors"
+	"fmt"
 	"time"
 
+	"weir/loader"
 	"weir/policy"
 	"weir/userspace/enforce"
 	"weir/userspace/intake"
@@ -135,6 +137,9 @@ func (c *core) decision(d *policy.Decision) {
 // known reports whether d, made from a record that is read again, is what
 // stands already or has been overtaken by it.
 func known(stands, d *policy.Decision) bool {
+	if stands.Rule == enforce.RecoveredRule {
+		return outlasts(stands, d)
+	}
 	if !stands.Since.Equal(d.Since) {
 		return stands.Since.After(d.Since)
 	}
@@ -149,9 +154,19 @@ func (c *core) apply() error {
 }
 
 func (c *core) enforce(changes []policy.Change) error {
-	err := c.enforcer.Apply(changes)
+	err := c.remedied(c.enforcer.Apply(changes))
 	if err != nil {
 		c.enforceFailed(err)
+	}
+	return err
+}
+
+// remedied adds to an error of enforcing what the operator can do about it.
+func (c *core) remedied(err error) error {
+	if errors.Is(err, loader.ErrFull) {
+		current := c.a.current()
+		return fmt.Errorf("%w; raise entries (now %d) below [limits] in %s and restart weir, or unpin or release what is not needed; what has no room passes",
+			err, current.Entries, current.Path)
 	}
 	return err
 }
@@ -168,7 +183,7 @@ func (c *core) enforceFailed(err error) {
 func (c *core) compare() {
 	report, err := c.enforcer.Reconcile(c.ledger.InForce())
 	if err != nil {
-		c.enforceFailed(err)
+		c.enforceFailed(c.remedied(err))
 		return
 	}
 	if c.failures == 0 && report.Put+report.Deleted > 0 {

@@ -32,6 +32,7 @@ func loaderOptions(c *config.Config, log *slog.Logger) loader.Options {
 	o := loader.DefaultOptions()
 	o.Dir = c.BPFFS
 	o.Ports = c.Ports
+	o.Capacity = c.Entries
 	o.Logger = log
 	return o
 }

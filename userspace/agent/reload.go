@@ -2,6 +2,7 @@ package agent
 
 import (
 	"context"
+	"errors"
 	"slices"
 
 	"weir/userspace/config"
@@ -13,7 +14,7 @@ func (a *Agent) reload() {
 	old := a.current()
 	c, err := config.Load(a.o.ConfigPath)
 	if err != nil {
-		a.log.Error("the configuration has errors; the one in force stays", "error", err)
+		a.refuse(err)
 		return
 	}
 	for _, fixed := range []struct {
@@ -24,6 +25,7 @@ func (a *Agent) reload() {
 		{"state_dir", c.StateDir != old.StateDir, func() { c.StateDir = old.StateDir }},
 		{"control_socket", c.ControlSocket != old.ControlSocket, func() { c.ControlSocket = old.ControlSocket }},
 		{"bpffs", c.BPFFS != old.BPFFS, func() { c.BPFFS = old.BPFFS }},
+		{"limits.entries", c.Entries != old.Entries, func() { c.Entries = old.Entries }},
 		{"limits", c.Limits != old.Limits, func() { c.Limits = old.Limits }},
 	} {
 		if fixed.changed {
@@ -45,6 +47,19 @@ func (a *Agent) reload() {
 	a.config = c
 	a.mu.Unlock()
 	a.log.Info("configuration reloaded", "config", a.o.ConfigPath, "mode", c.Mode)
+}
+
+// refuse says what is wrong with a configuration, one record a problem.
+func (a *Agent) refuse(err error) {
+	const refused = "the configuration has an error; the one in force stays"
+	var problems config.Errors
+	if !errors.As(err, &problems) {
+		a.log.Error(refused, "error", err)
+		return
+	}
+	for _, p := range problems {
+		a.log.Error(refused, "error", p)
+	}
 }
 
 // current returns the configuration in force.
@@ -71,7 +86,7 @@ func (a *Agent) reloadKernel(old, c *config.Config) {
 	switch {
 	case old.Mode == config.Observe && c.Mode == config.Observe:
 	case old.Mode == config.Observe:
-		if err := a.engage(c); err != nil {
+		if err := a.engage(c, false); err != nil {
 			a.log.Error(`the mode stays "observe"`, "error", err)
 			c.Mode = config.Observe
 			a.say(a.disengage(true))

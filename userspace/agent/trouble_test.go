@@ -65,9 +65,10 @@ func TestReloadTakesEffect(t *testing.T) {
 		return err == nil && len(s.Intakes) == 2 && s.Intakes[0].Lines+s.Intakes[1].Lines == uint64(2*lineCount(text))
 	})
 
-	b.write(b.config, "mode = \"observe\"\nprots = [25]\n")
+	b.write(b.config, "mode = \"observe\"\nmoed = 1\nprots = [25]\n")
 	a.reload()
-	if out := b.output.String(); !strings.Contains(out, b.config+":2") || !strings.Contains(out, "prots") {
+	out := b.output.String()
+	if n := strings.Count(out, "the configuration has an error"); n != 2 || !strings.Contains(out, b.config+":2") || !strings.Contains(out, b.config+":3") || strings.Contains(out, `\n`) {
 		t.Errorf("the mistake is not said with its line:\n%s", out)
 	}
 	s, err := a.Status(t.Context())

@@ -1,0 +1,78 @@
+package agent
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"time"
+
+	"weir/policy"
+	"weir/userspace/enforce"
+)
+
+// recover has the core take over what the kernel still holds of what a
+// damaged store has lost, and waits until that is stored again.
+func (a *Agent) recover(k *kernel) error {
+	if a.salvage == nil || a.salvage.Whole {
+		return nil
+	}
+	var pins, automatic int
+	var written <-chan error
+	var err error
+	doErr := a.core.do(context.Background(), func() {
+		pins, automatic, err = a.core.recover(k.enforcer)
+		written = a.writer.flushed()
+	})
+	if err = errors.Join(doErr, err); err != nil {
+		return fmt.Errorf("recover from the kernel's table what the store has lost: %w", err)
+	}
+	a.log.Error("the damaged store had lost decisions; those that the kernel's table still held are taken over from there, without evidence; "+
+		"what is only timed there counts as a rule's decision: look at weir list, and pin again what is missing",
+		"decisions", automatic, "pins", pins)
+	<-written // the writer says what is wrong, and tries again
+	return nil
+}
+
+// recover takes over into ledger and store what the kernel's table holds and
+// a damaged store has lost; comparing the table with the ledger would remove
+// it. It must run in the core loop.
+func (c *core) recover(e *enforce.Enforcer) (pins, automatic int, err error) {
+	now := c.a.o.Now()
+	known := func(d *policy.Decision) bool {
+		pin, decision := c.ledger.Get(d.Target)
+		return pin != nil || decision != nil && !d.Pinned || c.ledger.Configured(d.Prefix)
+	}
+	chunk := make([]policy.Decision, 0, restoreChunk)
+	enter := func() {
+		c.ledger.Put(now, chunk...)
+		for i := range chunk {
+			pin, decision := c.ledger.Get(chunk[i].Target)
+			if chunk[i].Pinned {
+				decision = pin
+				pins++
+			} else {
+				automatic++
+			}
+			c.a.writer.put(decision)
+		}
+		chunk = chunk[:0]
+	}
+	for d, err := range e.Recover(now, known) {
+		if err != nil {
+			return pins, automatic, err
+		}
+		if chunk = append(chunk, d); len(chunk) == restoreChunk {
+			enter()
+		}
+	}
+	enter()
+	return pins, automatic, nil
+}
+
+// outlasts reports whether stands, which was read back from the kernel's
+// table, is no milder than the rule's decision d and ends later. Otherwise d
+// is the better one, as it tells why.
+func outlasts(stands, d *policy.Decision) bool {
+	// Actions on sources are numbered from mild to harsh; the end was rounded.
+	return stands.Action >= d.Action && stands.Until.Sub(d.Until) > time.Second
+}
