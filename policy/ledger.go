@@ -23,10 +23,12 @@ import (
 //     decision on its prefix and on all prefixes inside it, whatever their
 //     lengths. It is in force itself.
 //  2. A pin silences the automatic decision on the same prefix. It also
-//     silences automatic decisions on prefixes inside its own, except those
-//     harsher than the longest pin around them (limit < tarpit < drop): what
-//     the operator laid down is never softened by a rule, and limiting a net
-//     does not shelter who attacks from it.
+//     silences automatic decisions on prefixes inside its own that are milder
+//     than the longest pin around them (limit < tarpit < drop, and any limit
+//     inside a limit): what the operator laid down is never softened by a
+//     rule, and limiting a net does not shelter who attacks from it. Those as
+//     harsh stay in force beside the pin, so that they go on when it ends,
+//     even with nobody there to put them back.
 //  3. Everything else is in force, and of what is in force the longest prefix
 //     that covers an address decides about it.
 //

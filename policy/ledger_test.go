@@ -52,7 +52,7 @@ func (m *ledgerModel) verdict(addr netip.Addr) *Decision {
 				around = pin
 			}
 		}
-		if severity(d.Action) > severity(around.Action) {
+		if severity(d.Action) > severity(around.Action) || d.Action == around.Action && d.Action != Limit {
 			longer(d)
 		}
 	}
@@ -286,6 +286,35 @@ func TestLedgerLookupTellsWhy(t *testing.T) {
 		if got.String() != tt.want {
 			t.Errorf("%s:\ngot\n%swant\n%s", tt.addr, got.String(), tt.want)
 		}
+	}
+}
+
+// TestWidePinKeepsWhatIsAsHarsh lays a drop over a net in which sources stand
+// already: nothing is taken away that would be missing when the pin ends.
+func TestWidePinKeepsWhatIsAsHarsh(t *testing.T) {
+	l := NewLedger()
+	now := time.Unix(1_700_000_000, 0)
+	source := func(prefix string, a Action) Decision {
+		return Decision{Target: Target{Prefix: netip.MustParsePrefix(prefix)}, Action: a, Until: now.Add(2 * time.Hour)}
+	}
+	l.Put(now, source("203.0.113.1/32", Drop), source("203.0.113.2/32", Tarpit), source("203.0.113.3/32", Limit))
+	wide := source("203.0.113.0/24", Drop)
+	wide.Pinned, wide.Until = true, now.Add(time.Hour)
+	told := func(changes []Change) (out string) {
+		for _, c := range changes {
+			action := "nothing"
+			if c.Decision != nil {
+				action = c.Decision.Action.String()
+			}
+			out += PrefixString(c.Prefix) + " " + action + "\n"
+		}
+		return out
+	}
+	if got, want := told(l.Put(now, wide)), "203.0.113.0/24 drop\n203.0.113.2 nothing\n203.0.113.3 nothing\n"; got != want {
+		t.Errorf("pinned:\n%swant\n%s", got, want)
+	}
+	if _, changes := l.Expire(wide.Until); told(changes) != "203.0.113.0/24 nothing\n203.0.113.2 tarpit\n203.0.113.3 limit\n" {
+		t.Errorf("ended:\n%s", told(changes))
 	}
 }
 

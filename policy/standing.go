@@ -61,10 +61,20 @@ func (l *Ledger) silencer(p netip.Prefix, e *entry) (*Decision, netip.Prefix) {
 			pin = outer.pin
 		}
 	}
-	if pin != nil && !e.own().Pinned && severity(e.own().Action) <= severity(pin.Action) {
+	if pin != nil && !e.own().Pinned && milder(e.own(), pin) {
 		return pin, pin.Prefix
 	}
 	return nil, netip.Prefix{}
+}
+
+// milder reports whether a source may get more past d than past the pin
+// around it. Of limits that are alike the pin's is the stricter one: its whole
+// prefix shares it.
+func milder(d, pin *Decision) bool {
+	if d.Action == Limit && pin.Action == Limit {
+		return true
+	}
+	return severity(d.Action) < severity(pin.Action)
 }
 
 // changes ends a call: it forgets entries that hold nothing, and returns the
