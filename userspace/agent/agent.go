@@ -59,7 +59,6 @@ type Agent struct {
 	server   *control.Server
 	served   bool
 	started  time.Time
-	salvage  *store.Salvage // of the store at the start; nil if it was whole
 	cleanups []cleanup
 
 	mu     sync.Mutex
@@ -162,7 +161,6 @@ func (a *Agent) startStore() error {
 		return err
 	}
 	redo := func(ctx context.Context) { _ = a.core.do(ctx, a.core.redo) } // fails only when the agent stops
-	a.salvage = s.Salvaged()
 	a.writer = newWriter(s, open, redo, a.o.Now, a.log)
 	ctx, stop := context.WithCancel(context.Background())
 	go a.writer.run(ctx)
@@ -269,6 +267,7 @@ func (a *Agent) startKernel() error {
 	a.cleanups = append(a.cleanups, cleanup{"kernel", func() error { return a.disengage(false) }})
 	if a.config.Mode != config.Enforce {
 		removeLeftovers(a.config, a.log)
+		a.completed() // nothing is left to recover from
 		return nil
 	}
 	return a.engage(a.config, true)

@@ -13,7 +13,7 @@ import (
 // recover has the core take over what the kernel still holds of what a
 // damaged store has lost, and waits until that is stored again.
 func (a *Agent) recover(k *kernel) error {
-	if a.salvage == nil || a.salvage.Whole {
+	if !a.writer.current().Incomplete() {
 		return nil
 	}
 	var pins, automatic int
@@ -26,11 +26,24 @@ func (a *Agent) recover(k *kernel) error {
 	if err = errors.Join(doErr, err); err != nil {
 		return fmt.Errorf("recover from the kernel's table what the store has lost: %w", err)
 	}
-	a.log.Error("the damaged store had lost decisions; those that the kernel's table still held are taken over from there, without evidence; "+
-		"what is only timed there counts as a rule's decision: look at weir list, and pin again what is missing",
-		"decisions", automatic, "pins", pins)
-	<-written // the writer says what is wrong, and tries again
+	if pins+automatic > 0 {
+		a.log.Error("the damaged store had lost decisions; those that the kernel's table still held are taken over from there, without evidence; "+
+			"what is only timed there counts as a rule's decision: look at weir list, and pin again what is missing",
+			"decisions", automatic, "pins", pins)
+	} else {
+		a.log.Info("the store was damaged; the kernel's table holds nothing that the store lacks")
+	}
+	if <-written == nil { // else the writer says why, and tries again
+		a.completed()
+	}
 	return nil
+}
+
+// completed says that nothing is left to recover.
+func (a *Agent) completed() {
+	if err := a.writer.current().Completed(); err != nil {
+		a.log.Warn("what the damaged store had lost will be looked for again at the next start", "error", err)
+	}
 }
 
 // recover takes over into ledger and store what the kernel's table holds and

@@ -67,6 +67,17 @@ func TestStoreLostIsRecoveredFromTheKernel(t *testing.T) {
 	page := os.Getpagesize()
 	b.write(path, strings.Repeat("x", 2*page)+mustRead(t, path)[2*page:])
 
+	// A start that fails after the store was salvaged must not cost them.
+	taken := filepath.Join(b.dir, "c.sock")
+	b.write(taken, "no socket")
+	if a, err := start(b.options()); err == nil {
+		kill(a)
+		t.Fatal("started on a control socket that is a file")
+	}
+	if err := os.Remove(taken); err != nil {
+		t.Fatal(err)
+	}
+
 	check := func(a *Agent) {
 		t.Helper()
 		if n := len(mustRows(t, a, control.Filter{})); n != 4 {
@@ -102,6 +113,9 @@ func TestStoreLostIsRecoveredFromTheKernel(t *testing.T) {
 	x, err := a.Explain(t.Context(), timed.Target)
 	if err != nil || x.Verdict != "drop" || len(x.Decisions) != 1 || !strings.Contains(x.Decisions[0].Reason, "recovered") {
 		t.Errorf("explained as %+v, %v", x, err)
+	}
+	if a.writer.current().Incomplete() {
+		t.Error("it would be looked for again")
 	}
 	kill(a) // it was stored before the agent ran
 	check(b.mustStart())

@@ -205,9 +205,7 @@ func (w *writer) settle(err error, pending map[store.Key]*policy.Decision, check
 // reopen has a store that was damaged while open salvaged, and everything
 // that stands written into what comes of it.
 func (w *writer) reopen(ctx context.Context) {
-	w.mu.Lock()
-	old := w.store
-	w.mu.Unlock()
+	old := w.current()
 	if err := old.Close(); err != nil && !errors.Is(err, fs.ErrClosed) { // at an earlier attempt
 		w.log.Warn("closing the damaged store", "error", err)
 	}
@@ -220,6 +218,13 @@ func (w *writer) reopen(ctx context.Context) {
 	w.store = fresh
 	w.mu.Unlock()
 	w.redo(ctx)
+}
+
+// current returns the store that is written to.
+func (w *writer) current() *store.Store {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	return w.store
 }
 
 // close waits for run, and closes the store.

@@ -79,6 +79,9 @@ func checkDamaged(t *testing.T, name string, damaged []byte, now, before map[Key
 	if b, err := s.Checkpoint(); err != nil || b != nil && !bytes.Equal(b, checkpoint) || v.Checkpoint != (b != nil) {
 		t.Errorf("%s: the checkpoint is not what was stored (%v)", name, err)
 	}
+	if !s.Incomplete() || s.Completed() != nil || s.Incomplete() {
+		t.Errorf("%s: whether something is missing is not kept", name)
+	}
 	if v.Pins+v.Automatic != len(got) {
 		t.Errorf("%s: %d and %d said to be saved, %d are there", name, v.Pins, v.Automatic, len(got))
 	}
@@ -228,6 +231,9 @@ func TestEmptied(t *testing.T) {
 		t.Fatal(err)
 	}
 	open()
+	if _, err := os.Stat(path + incompleteSuffix); err != nil {
+		t.Errorf("it counts as complete: %v", err)
+	}
 	if !strings.Contains(said.String(), "level=ERROR") || !strings.Contains(said.String(), path) {
 		t.Errorf("an emptied store: %q", &said)
 	}

@@ -16,14 +16,13 @@ import (
 
 // Salvage tells what became of a damaged file.
 type Salvage struct {
-	Aside         string   // where the damaged file is now; empty if it held nothing
+	Aside         string   // where the damaged file is now
 	Damage        []string // what is wrong with it, the first few findings
 	Pins          int      // carried over
 	Automatic     int      // carried over
 	LostPins      int      // −1: unknown
 	LostAutomatic int      // −1: unknown
 	Checkpoint    bool     // carried over
-	Whole         bool     // no pin and no automatic decision was lost
 }
 
 // Open opens the store at path, or creates it, readable by its owner alone.
@@ -71,7 +70,10 @@ func Open(path string, logger *slog.Logger) (*Store, error) {
 		salvage.say(logger, path)
 	}
 	if missing == nil && info.Size() == 0 {
-		s.salvage = &Salvage{Damage: []string{"the file is empty"}, LostPins: -1, LostAutomatic: -1}
+		if err := markIncomplete(path); err != nil {
+			s.Close()
+			return nil, fmt.Errorf("open store %s: %w", path, err)
+		}
 		logger.Error("the store was an empty file, and is begun anew: pins and decisions that it held are lost; restore it from a backup, or pin again", "store", path)
 	}
 	return s, nil
@@ -136,7 +138,11 @@ func salvageFile(path string, file *os.File, size int64, found *scanned) (*Salva
 	if err := os.Remove(fresh); err != nil && !errors.Is(err, fs.ErrNotExist) {
 		return nil, err
 	}
-	if err := carryOver(fresh, file, size, found); err != nil {
+	err := carryOver(fresh, file, size, found)
+	if err == nil {
+		err = markIncomplete(path) // where nothing is missing, an older header may have been taken
+	}
+	if err != nil {
 		os.Remove(fresh)
 		return nil, err
 	}
@@ -159,7 +165,6 @@ func salvageFile(path string, file *os.File, size int64, found *scanned) (*Salva
 		LostPins:      found.lost(bucketPins),
 		LostAutomatic: found.lost(bucketAutomatic),
 		Checkpoint:    found.whole(bucketCheckpoint) && found.found[bucketCheckpoint].count > 0,
-		Whole:         found.whole(bucketPins) && found.whole(bucketAutomatic),
 	}, nil
 }
 
