@@ -3,8 +3,10 @@ package loader
 import (
 	"encoding/binary"
 	"errors"
+	"fmt"
 	"net/netip"
 	"slices"
+	"strings"
 	"sync"
 	"testing"
 	"time"
@@ -185,6 +187,9 @@ func TestFullTable(t *testing.T) {
 		err := d.Put(append(more, again)...)
 		if !errors.Is(err, ErrFull) {
 			t.Errorf("put into a full table: %v, want ErrFull", err)
+		}
+		if want := fmt.Sprintf("IPv4 sources: all %d entries are taken", n/2); err != nil && !strings.Contains(err.Error(), want) {
+			t.Errorf("put into a full table: %v, want %q", err, want)
 		}
 		if e, _, _ := d.Get(again.Prefix); e.Action != ActionAllow || e.Dropped != 1 {
 			t.Errorf("existing entry in a full table: %+v", e)

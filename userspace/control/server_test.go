@@ -228,6 +228,35 @@ func TestBackendFailureKeepsWhatIsDone(t *testing.T) {
 	}
 }
 
+// TestFaultAfterTheChange is a change that is in force and cannot be stored:
+// the log must not say that it was not made.
+func TestFaultAfterTheChange(t *testing.T) {
+	said := make(lines, 10)
+	c, _ := mustServe(t, &failAfter{Backend: &controltest.Backend{}}, func(o *control.Options) {
+		o.Logger = slog.New(slog.NewTextHandler(said, nil))
+	})
+	if _, err := c.Pin(t.Context(), control.Terms{Action: policy.Drop}, manyLines(1, ""), nothing); err == nil {
+		t.Fatal("no error")
+	}
+	for line := range said {
+		if !strings.Contains(line, "pinned") {
+			continue
+		}
+		if !strings.Contains(line, "confirmed=0") || !strings.Contains(line, "disk full") || strings.Contains(line, "targets=") {
+			t.Errorf("said: %s", line)
+		}
+		return
+	}
+}
+
+// lines are what was written, a line each.
+type lines chan string
+
+func (l lines) Write(b []byte) (int, error) {
+	l <- string(b)
+	return len(b), nil
+}
+
 // failAfter fails to pin once chunks of them stand.
 type failAfter struct {
 	*controltest.Backend
