@@ -35,41 +35,35 @@ static __always_inline struct entry *find_source(const struct packet *p, __u64 n
 }
 
 /*
- * Each round looks for a shorter prefix than the expired one before. There
- * are no more rounds than lengths, so nothing can be hidden.
+ * key_bits is the first member of the trie's key, its length. Each round looks
+ * for a shorter prefix than the expired one before. There are no more rounds
+ * than lengths, so nothing can be hidden.
  */
-static __always_inline struct entry *find_prefix4(const struct packet *p, __u64 now)
+static __always_inline struct entry *longest(void *trie, __u32 *key_bits, int lengths, __u64 now)
 {
-	struct prefix4 key = { .bits = 32 };
-
-	__builtin_memcpy(key.addr, p->source4.addr, sizeof(key.addr));
-	for (int i = 0; i <= 32; i++) {
-		struct entry *e = bpf_map_lookup_elem(&prefixes4, &key);
+	for (int i = 0; i <= lengths; i++) {
+		struct entry *e = bpf_map_lookup_elem(trie, key_bits);
 
 		if (!e || in_force(e, now))
 			return e;
 		if (e->bits == 0)
 			return 0;
-		key.bits = e->bits - 1;
+		*key_bits = e->bits - 1;
 	}
 	return 0;
 }
 
-static __always_inline struct entry *find_prefix6(const struct packet *p, __u64 now)
+static __always_inline struct entry *find_prefix(const struct packet *p, __u64 now)
 {
-	struct prefix6 key = { .bits = 64 };
+	struct prefix4 key4 = { .bits = 32 };
+	struct prefix6 key6 = { .bits = 64 };
 
-	__builtin_memcpy(key.net, p->source6.net, sizeof(key.net));
-	for (int i = 0; i <= 64; i++) {
-		struct entry *e = bpf_map_lookup_elem(&prefixes6, &key);
-
-		if (!e || in_force(e, now))
-			return e;
-		if (e->bits == 0)
-			return 0;
-		key.bits = e->bits - 1;
+	if (p->family == 4) {
+		__builtin_memcpy(key4.addr, p->source4.addr, sizeof(key4.addr));
+		return longest(&prefixes4, &key4.bits, 32, now);
 	}
-	return 0;
+	__builtin_memcpy(key6.net, p->source6.net, sizeof(key6.net));
+	return longest(&prefixes6, &key6.bits, 64, now);
 }
 
 static __always_inline _Bool is_protected(__u16 port)
@@ -85,7 +79,7 @@ static __always_inline enum exit_reason verdict(const struct packet *p, __u64 no
 	struct entry *e = find_source(p, now);
 
 	if (!e && p->opening)
-		e = p->family == 4 ? find_prefix4(p, now) : find_prefix6(p, now);
+		e = find_prefix(p, now);
 	if (!e)
 		return EXIT_UNFLAGGED;
 	if (p->opening)
