@@ -171,15 +171,6 @@ func (l *Ledger) Expire(now time.Time) (ended []Decision, changes []Change) {
 	return ended, l.changes()
 }
 
-// NextExpiry returns when the next decision ends, or false if none does. It
-// may be early: a decision that was replaced counts until its own end.
-func (l *Ledger) NextExpiry() (time.Time, bool) {
-	if len(l.expiry.items) == 0 {
-		return time.Time{}, false
-	}
-	return l.expiry.items[0].Until, true
-}
-
 // take removes the pin or the automatic decision of e, which stands on t.
 func (l *Ledger) take(t Target, e *entry, pinned bool) {
 	*e.place(pinned) = nil

@@ -143,7 +143,7 @@ func apply(t *testing.T, table map[netip.Prefix]*Decision, changes []Change) {
 func checkLookup(t *testing.T, l *Ledger, addr netip.Addr, winner *Decision) {
 	t.Helper()
 	var won *Decision
-	for _, c := range l.Lookup(addr) {
+	for _, c := range l.LookupPrefix(netip.PrefixFrom(addr, addr.BitLen())) {
 		if c.Why == "" {
 			t.Fatalf("%s: %+v without a why", addr, c)
 		}
@@ -276,7 +276,8 @@ func TestLedgerLookupTellsWhy(t *testing.T) {
 	}
 	for _, tt := range tests {
 		var got strings.Builder
-		for _, c := range l.Lookup(netip.MustParseAddr(tt.addr)) {
+		addr := netip.MustParseAddr(tt.addr)
+		for _, c := range l.LookupPrefix(netip.PrefixFrom(addr, addr.BitLen())) {
 			wins := ""
 			if c.Wins {
 				wins = ", wins"

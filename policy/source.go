@@ -42,9 +42,6 @@ func SourceOf(addr netip.Addr) Source {
 // IsValid reports whether s names a source.
 func (s Source) IsValid() bool { return s.family != 0 }
 
-// Is6 reports whether s is an IPv6 /64.
-func (s Source) Is6() bool { return s.family == 6 }
-
 // Prefix returns s as a prefix: a /32 for IPv4, a /64 for IPv6.
 func (s Source) Prefix() netip.Prefix {
 	switch s.family {

@@ -113,18 +113,10 @@ type Concern struct {
 	Why      string // why it wins or does not, in plain words
 }
 
-// Lookup returns everything that concerns addr: every decision, pin and
-// configured allow whose prefix covers its source, longest prefix first, on
-// the same prefix the configured allow, the pin, the automatic one.
-func (l *Ledger) Lookup(addr netip.Addr) []Concern {
-	if !addr.IsValid() {
-		return nil
-	}
-	return l.LookupPrefix(netip.PrefixFrom(addr.WithZone(""), addr.BitLen()))
-}
-
-// LookupPrefix is Lookup for every address of p: it leaves out what concerns
-// only a part of p.
+// LookupPrefix returns everything that concerns every address of p: each
+// decision, pin and configured allow whose prefix covers p, longest prefix
+// first, on the same prefix the configured allow, the pin, the automatic one.
+// What concerns only a part of p is left out.
 func (l *Ledger) LookupPrefix(p netip.Prefix) []Concern {
 	if p = JudgedPrefix(p); !p.IsValid() {
 		return nil

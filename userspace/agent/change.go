@@ -58,7 +58,7 @@ func (a *Agent) Release(ctx context.Context, target policy.Target) (*control.Rel
 			return fmt.Errorf("%v: no automatic decision stands on it: %w", target, control.ErrNotFound)
 		}
 		row := c.row(d)
-		a.askKernel(&row, d)
+		a.askKernel(&row, d, a.protected())
 		result.Released = append(result.Released, row)
 		c.engine.Release(d.Target)
 		_, changes := c.ledger.Remove(target, false, true)
@@ -71,8 +71,9 @@ func (a *Agent) Release(ctx context.Context, target policy.Target) (*control.Rel
 		}
 		return err
 	})
+	attached := a.protected()
 	for i, d := range standing {
-		a.askKernel(&result.Standing[i], d)
+		a.askKernel(&result.Standing[i], d, attached)
 	}
 	if err != nil && len(result.Released) == 0 {
 		return nil, err

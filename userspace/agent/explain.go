@@ -22,13 +22,13 @@ func (a *Agent) Explain(ctx context.Context, target policy.Target) (*control.Exp
 	err := a.core.do(ctx, func() {
 		concerns = a.core.ledger.LookupPrefix(prefix)
 		for _, c := range concerns {
-			if c.Decision.Pinned || c.Decision.Rule != "" {
-				j := control.JudgementOf(c.Decision)
-				j.Row, j.Wins = a.core.row(c.Decision), c.Wins
-				e.Decisions = append(e.Decisions, j)
-			} else {
+			if configured(c.Decision) {
 				e.Allow = append(e.Allow, policy.PrefixString(c.Decision.Prefix))
+				continue
 			}
+			j := control.JudgementOf(c.Decision)
+			j.Row, j.Wins = a.core.row(c.Decision), c.Wins
+			e.Decisions = append(e.Decisions, j)
 		}
 	})
 	if err != nil {
@@ -47,14 +47,14 @@ func (a *Agent) Explain(ctx context.Context, target policy.Target) (*control.Exp
 // askKernelAbout completes the decisions of e and returns what wins.
 func (a *Agent) askKernelAbout(e *control.Explanation, concerns []policy.Concern) *policy.Concern {
 	var wins *policy.Concern
-	next := 0
+	next, attached := 0, a.protected()
 	for i := range concerns {
 		c := &concerns[i]
 		if c.Wins {
 			wins = c
 		}
-		if c.Decision.Pinned || c.Decision.Rule != "" {
-			a.askKernel(&e.Decisions[next].Row, c.Decision)
+		if !configured(c.Decision) {
+			a.askKernel(&e.Decisions[next].Row, c.Decision, attached)
 			next++
 		}
 	}
@@ -174,8 +174,9 @@ func (a *Agent) explainUser(ctx context.Context, target policy.Target) (*control
 	if len(found) == 0 {
 		return nil, fmt.Errorf("user %q: %w", target.User, control.ErrNotFound)
 	}
+	attached := a.protected()
 	for i, d := range found {
-		a.askKernel(&e.Decisions[i].Row, d)
+		a.askKernel(&e.Decisions[i].Row, d, attached)
 	}
 	return e, nil
 }

@@ -37,6 +37,7 @@ func (a *Agent) Decisions(ctx context.Context, f control.Filter) iter.Seq2[contr
 			return
 		}
 		for chunk := range slices.Chunk(append(users, prefixes...), rowChunk) {
+			attached := a.protected()
 			rows := make([]control.Row, len(chunk))
 			err := a.core.do(ctx, func() {
 				for i, d := range chunk {
@@ -48,7 +49,7 @@ func (a *Agent) Decisions(ctx context.Context, f control.Filter) iter.Seq2[contr
 				return
 			}
 			for i, d := range chunk {
-				a.askKernel(&rows[i], d)
+				a.askKernel(&rows[i], d, attached)
 				if !yield(rows[i], nil) {
 					return
 				}
@@ -71,13 +72,14 @@ func (c *core) row(d *policy.Decision) control.Row {
 	return row
 }
 
-// askKernel completes row with what the kernel holds for d.
-func (a *Agent) askKernel(row *control.Row, d *policy.Decision) {
+// askKernel completes row with what the kernel holds for d. An entry is in
+// force only where the program is attached.
+func (a *Agent) askKernel(row *control.Row, d *policy.Decision, attached bool) {
 	if d.User != "" || row.OverriddenBy != "" {
 		return
 	}
 	if e, held := a.entry(d.Prefix); held {
-		row.InForce = enforces(e, d) && a.protected()
+		row.InForce = enforces(e, d) && attached
 		row.Dropped, row.Attempts = e.Dropped, e.Attempts
 	}
 }

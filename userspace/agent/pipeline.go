@@ -97,6 +97,10 @@ func allowed(l *policy.Ledger, d *policy.Decision) bool {
 	return w != nil && w.Action == policy.Allow
 }
 
+// configured reports whether d is an entry of the configuration's allow list,
+// and neither a pin nor a rule's decision.
+func configured(d *policy.Decision) bool { return !d.Pinned && d.Rule == "" }
+
 // until tells when d ends, for messages.
 func until(d *policy.Decision) string {
 	if d.Until.IsZero() {
@@ -110,7 +114,7 @@ func name(d *policy.Decision) string {
 	switch {
 	case d.Pinned:
 		return fmt.Sprintf("pin %v %v", d.Action, d.Target)
-	case d.Rule == "":
+	case configured(d):
 		return fmt.Sprintf("configuration: %v %v", d.Action, d.Target)
 	}
 	return fmt.Sprintf("rule %s: %v %v", d.Rule, d.Action, d.Target)

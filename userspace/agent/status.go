@@ -179,7 +179,7 @@ func (c *core) tally() control.Decisions {
 		}
 	}
 	for d := range c.ledger.InForce() {
-		if d.Pinned || d.Rule != "" {
+		if !configured(d) {
 			n.Suspended--
 		}
 	}
