@@ -52,7 +52,7 @@ func (p *pipeline) read(r *intake.Record, to observer) {
 	if r.Time.IsZero() {
 		p.events = p.parser.Line(r.Line, r.Number, p.events[:0])
 	} else {
-		p.events = p.parser.Message(r.Time, r.Program, r.PID, r.Line, r.Number, p.events[:0])
+		p.events = p.parser.Message(r.Time, r.Host, r.Program, r.PID, r.Line, r.Number, p.events[:0])
 	}
 	if len(p.events) == 0 {
 		return

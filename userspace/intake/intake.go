@@ -38,10 +38,11 @@ var (
 )
 
 // Record is one log line or message. Its byte slice belongs to the input and
-// is valid until the sink returns; Program and Unit may be kept.
+// is valid until the sink returns; its strings may be kept.
 type Record struct {
 	Line    []byte    // file: the line without its newline; journal, syslog: the message alone
 	Time    time.Time // journal, syslog: the record's own time; file: zero, the line carries it
+	Host    string    // syslog: the host that the message names; empty where all are of one host
 	Program string    // journal, syslog: identifier such as "postfix/smtpd"; file: empty
 	Unit    string    // journal: the systemd unit, vouched for by journald; else empty
 	PID     int       // journal, syslog: process id, 0 when unknown

@@ -54,7 +54,7 @@ func FuzzField(f *testing.F) {
 			f.Add("x>" + user[strings.IndexByte(user, '>')+1:])
 		}
 	}
-	real := netip.MustParseAddr("203.0.113.5")
+	real, templates := netip.MustParseAddr("203.0.113.5"), mustTemplates(f)
 	f.Fuzz(func(t *testing.T, text string) {
 		text = strings.Map(func(c rune) rune {
 			if c < ' ' || c == 0x7f {
@@ -116,6 +116,6 @@ func FuzzState(f *testing.F) {
 		var events []policy.Event
 		events = p.Line([]byte("Nov 22 00:20:01 mx postfix/smtpd[1]: 3A9F2C0D1E: client=unknown[203.0.113.5], sasl_method=PLAIN, sasl_username=bob"), 1, events)
 		events = p.Line([]byte("Nov 22 00:20:01 mx postfix/qmgr[1]: 3A9F2C0D1E: from=<>, size=1, nrcpt=1 (queue active)"), 2, events)
-		p.Message(time.Unix(0, 0), "postfix/smtpd", 1, []byte("warning: unknown[203.0.113.5]: SASL LOGIN authentication failed: x"), 3, events)
+		p.Message(time.Unix(0, 0), "", "postfix/smtpd", 1, []byte("warning: unknown[203.0.113.5]: SASL LOGIN authentication failed: x"), 3, events)
 	})
 }

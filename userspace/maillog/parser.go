@@ -97,44 +97,16 @@ func (p *Parser) Line(line []byte, number uint64, out []policy.Event) []policy.E
 }
 
 // Message reads a record whose header has been taken off already, as journal
-// and syslog inputs deliver it. pid is 0 if it is unknown.
-func (p *Parser) Message(t time.Time, program string, pid int, msg []byte, number uint64, out []policy.Event) []policy.Event {
+// and syslog inputs deliver it. host is empty where all records are of one
+// host, and pid is 0 if it is unknown.
+func (p *Parser) Message(t time.Time, host, program string, pid int, msg []byte, number uint64, out []policy.Event) []policy.Event {
 	p.counts.lines++
-	var name [64]byte
-	r := record{time: t.UTC(), program: append(name[:0], program...), text: trimEnd(msg), number: number}
+	var name, of [64]byte
+	r := record{time: t.UTC(), host: append(of[:0], host...), program: append(name[:0], program...), text: trimEnd(msg), number: number}
 	if pid > 0 {
 		r.pid = uint32(pid)
 	}
 	return p.read(&r, out)
-}
-
-// dialect is a way of writing log lines.
-type dialect uint8
-
-const (
-	otherDialect dialect = iota
-	smtpdDialect
-	qmgrDialect
-	dovecotDialect
-	eximDialect
-)
-
-// dialectOf finds the reader of a program's lines by its name alone. Postfix
-// writes syslog_name "/" process, and syslog_name is the administrator's:
-// postfix/smtpd, postfix/submission/smtpd, postfix-out/smtpd, mx1/qmgr.
-func dialectOf(r *record) dialect {
-	program := r.program
-	switch n := len(program); {
-	case n > 6 && string(program[n-6:]) == "/smtpd":
-		return smtpdDialect
-	case n > 5 && string(program[n-5:]) == "/qmgr":
-		return qmgrDialect
-	case r.own, string(program) == "dovecot":
-		return dovecotDialect
-	case r.mainlog, string(program) == "exim", string(program) == "exim4":
-		return eximDialect
-	}
-	return otherDialect
 }
 
 // read hands the text to its reader, as often as it is said to be repeated:
@@ -158,19 +130,6 @@ func (p *Parser) read(r *record, out []policy.Event) []policy.Event {
 		out = p.readText(d, r, out)
 	}
 	return out
-}
-
-func (p *Parser) readText(d dialect, r *record, out []policy.Event) []policy.Event {
-	switch d {
-	case smtpdDialect:
-		return p.smtpd(r, out)
-	case qmgrDialect:
-		return p.qmgr(r, out)
-	case eximDialect:
-		return p.exim(r, out)
-	default:
-		return p.dovecot(r, out)
-	}
 }
 
 // emit appends e, completed from the record.

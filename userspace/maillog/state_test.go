@@ -38,7 +38,7 @@ func TestRestartAnywhere(t *testing.T) {
 	}
 	read := func(p *Parser, from, to int, out []policy.Event) []policy.Event {
 		for i, r := range records[from:to] {
-			out = p.Message(r.time, string(r.program), int(r.pid), r.text, uint64(from+i+1), out)
+			out = p.Message(r.time, string(r.host), string(r.program), int(r.pid), r.text, uint64(from+i+1), out)
 		}
 		return out
 	}
@@ -120,7 +120,7 @@ func TestMessage(t *testing.T) {
 		if !ok {
 			continue
 		}
-		journal := mustRows(t, p.Message(at, string(r.program), int(r.pid), r.text, 1, nil))
+		journal := mustRows(t, p.Message(at, "", string(r.program), int(r.pid), r.text, 1, nil))
 		if !slices.Equal(file, journal) {
 			t.Errorf("%s\nfile %v\njournal %v", line, file, journal)
 		}

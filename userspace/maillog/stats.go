@@ -17,46 +17,6 @@ type PatternStats struct {
 	Lines uint64
 }
 
-// pattern is one kind of line that gives events or joins them.
-type pattern uint8
-
-const (
-	postfixConnect pattern = iota
-	postfixSASLFailure
-	postfixClient
-	postfixQueueActive
-	postfixUnknownRecipient
-	dovecotLogin
-	dovecotLoginFailure
-	dovecotDisconnect
-	dovecotAuthFailure
-	eximConnect
-	eximAuthFailure
-	eximArrival
-	eximDelivery
-	eximUnknownRecipient
-	patternCount
-)
-
-func (k pattern) String() string {
-	return [...]string{
-		postfixConnect:          "postfix-connect",
-		postfixSASLFailure:      "postfix-sasl-failure",
-		postfixClient:           "postfix-client",
-		postfixQueueActive:      "postfix-queue-active",
-		postfixUnknownRecipient: "postfix-unknown-recipient",
-		dovecotLogin:            "dovecot-login",
-		dovecotLoginFailure:     "dovecot-login-failure",
-		dovecotDisconnect:       "dovecot-disconnect",
-		dovecotAuthFailure:      "dovecot-auth-failure",
-		eximConnect:             "exim-connect",
-		eximAuthFailure:         "exim-auth-failure",
-		eximArrival:             "exim-arrival",
-		eximDelivery:            "exim-delivery",
-		eximUnknownRecipient:    "exim-unknown-recipient",
-	}[k]
-}
-
 // counts are the numbers behind Stats. The sample is kept in place, so that
 // a log full of unknown lines allocates nothing.
 type counts struct {

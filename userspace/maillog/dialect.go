@@ -1,0 +1,61 @@
+package maillog
+
+import (
+	"bytes"
+
+	"weir/policy"
+)
+
+// dialect is a way of writing log lines.
+type dialect uint8
+
+const (
+	otherDialect dialect = iota
+	smtpdDialect
+	qmgrDialect
+	dovecotDialect
+	eximDialect
+)
+
+// dialectOf finds the reader of a program's lines by its name alone. Postfix
+// writes syslog_name "/" process, and syslog_name is the administrator's:
+// postfix/smtpd, postfix/submission/smtpd, postfix-out/smtpd, mx1/qmgr.
+func dialectOf(r *record) dialect {
+	switch {
+	case r.own:
+		return dovecotDialect
+	case r.mainlog:
+		return eximDialect
+	}
+	program := r.program
+	if i := bytes.LastIndexByte(program, '/'); i > 0 {
+		switch string(program[i+1:]) {
+		case "smtpd":
+			return smtpdDialect
+		case "qmgr":
+			return qmgrDialect
+		}
+		return otherDialect
+	}
+	switch string(program) {
+	case "dovecot":
+		return dovecotDialect
+	case "exim", "exim4":
+		return eximDialect
+	}
+	return otherDialect
+}
+
+// readText hands the text to the reader of its dialect.
+func (p *Parser) readText(d dialect, r *record, out []policy.Event) []policy.Event {
+	switch d {
+	case smtpdDialect:
+		return p.smtpd(r, out)
+	case qmgrDialect:
+		return p.qmgr(r, out)
+	case eximDialect:
+		return p.exim(r, out)
+	default:
+		return p.dovecot(r, out)
+	}
+}

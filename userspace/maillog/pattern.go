@@ -1,0 +1,47 @@
+package maillog
+
+// pattern is one kind of line that gives events or joins them. Each has its
+// samples in testdata/corpus, under its name.
+type pattern uint8
+
+const (
+	postfixConnect pattern = iota
+	postfixSASLFailure
+	postfixClient
+	postfixQueueActive
+	postfixUnknownRecipient
+
+	dovecotLogin
+	dovecotLoginFailure
+	dovecotDisconnect
+	dovecotAuthFailure
+
+	eximConnect
+	eximAuthFailure
+	eximArrival
+	eximDelivery
+	eximUnknownRecipient
+
+	patternCount
+)
+
+func (k pattern) String() string {
+	return [...]string{
+		postfixConnect:          "postfix-connect",
+		postfixSASLFailure:      "postfix-sasl-failure",
+		postfixClient:           "postfix-client",
+		postfixQueueActive:      "postfix-queue-active",
+		postfixUnknownRecipient: "postfix-unknown-recipient",
+
+		dovecotLogin:        "dovecot-login",
+		dovecotLoginFailure: "dovecot-login-failure",
+		dovecotDisconnect:   "dovecot-disconnect",
+		dovecotAuthFailure:  "dovecot-auth-failure",
+
+		eximConnect:          "exim-connect",
+		eximAuthFailure:      "exim-auth-failure",
+		eximArrival:          "exim-arrival",
+		eximDelivery:         "exim-delivery",
+		eximUnknownRecipient: "exim-unknown-recipient",
+	}[k]
+}
