@@ -93,5 +93,10 @@ func DefaultRules() []Rule {
 			Threshold: 1000, Within: day, SpareKnown: 12 * time.Hour,
 			Action: Drop, For: day, Escalate: 2, Cap: 7 * day, Forget: 30 * day,
 		},
+		{
+			Name: "bad-content-per-user", Events: []Kind{Content}, Per: PerUser, Measure: MeasureEvents,
+			Threshold: 10, Within: time.Hour, SpareKnown: 6 * time.Hour,
+			Action: Drop, For: 6 * time.Hour, Escalate: 2, Cap: 7 * day, Forget: 30 * day,
+		},
 	}
 }

@@ -126,6 +126,27 @@ func TestNewsletterFromKnownAddress(t *testing.T) {
 	s.quiet()
 }
 
+// TestContentFilterErrs: in the hours when weir knows nobody, a newsletter of
+// which two copies are taken for spam, somebody who sends a refused message
+// again and again, and a phone that offers one every ten minutes.
+func TestContentFilterErrs(t *testing.T) {
+	s := newDefaultStory(t)
+	for i := range 60 {
+		kind := Message
+		if i == 7 || i == 31 {
+			kind = Content
+		}
+		s.tell(time.Duration(i)*time.Minute, kind, "192.0.2.1", "news", 5)
+		if i < 6 {
+			s.tell(time.Duration(i)*20*time.Second, Content, "192.0.2.2", "bob", 0)
+		}
+	}
+	for i := range 6 * 24 {
+		s.tell(time.Duration(i)*10*time.Minute, Content, "192.0.2.3", "carol", 0)
+	}
+	s.quiet()
+}
+
 // TestAttacks tells how many tries or recipients each attack gets through
 // before its sources are flagged.
 func TestAttacks(t *testing.T) {
@@ -185,6 +206,12 @@ func TestAttacks(t *testing.T) {
 				s.tell(time.Duration(i)*12*time.Minute, Message, address("203.0.113.0", i%3), "alice", 25)
 			}
 		}, 3, "daily-recipients-per-user"},
+		{"stolen account, whose spam the content filter refuses", func(s *story) {
+			for i := range 10 {
+				s.tell(time.Duration(i)*4*time.Minute, AuthSuccess, address("203.0.113.0", i%5), "alice", 0)
+				s.tell(time.Duration(i)*4*time.Minute, Content, address("203.0.113.0", i%5), "alice", 0)
+			}
+		}, 5, "bad-content-per-user"},
 	}
 	for _, tt := range tests {
 		t.Run(tt.name, func(t *testing.T) {

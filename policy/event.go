@@ -15,6 +15,7 @@ const (
 	Message                          // a message was accepted, with its recipients
 	UnknownRecipient                 // a recipient was refused because it does not exist
 	Connection                       // a client connected
+	Content                          // a message that a user submitted was found to be spam or to carry a virus
 )
 
 var kindNames = [...]string{
@@ -23,6 +24,7 @@ var kindNames = [...]string{
 	Message:          "message",
 	UnknownRecipient: "unknown_recipient",
 	Connection:       "connection",
+	Content:          "content",
 }
 
 // String returns the name used in configuration, replay output and metrics.
@@ -44,7 +46,7 @@ func (k *Kind) UnmarshalText(text []byte) error {
 			return nil
 		}
 	}
-	return fmt.Errorf("unknown event kind %q (known: auth_failure, auth_success, message, unknown_recipient, connection)", text)
+	return fmt.Errorf("unknown event kind %q (known: auth_failure, auth_success, message, unknown_recipient, connection, content)", text)
 }
 
 // Event is one normalised observation. One login attempt is one event, even
@@ -55,7 +57,7 @@ type Event struct {
 	Source     netip.Addr // the address that the server's socket saw; invalid if unknown
 	User       string     // login name; empty if unknown
 	Service    string     // smtp, submission, imap, pop3, sieve
-	Server     string     // postfix, dovecot, exim
+	Server     string     // postfix, dovecot, exim; of a Content the filter: rspamd, amavis, clamav
 	Recipients int        // recipients of a Message, else 0
 	Line       uint64     // number of the record in its input, from 1
 }

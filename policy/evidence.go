@@ -105,6 +105,7 @@ var kindWords = [len(kindNames)][2]string{
 	Message:          {"message", "messages"},
 	UnknownRecipient: {"unknown recipient", "unknown recipients"},
 	Connection:       {"connection", "connections"},
+	Content:          {"message with bad content", "messages with bad content"},
 }
 
 // count writes n and the word for it.

@@ -237,7 +237,7 @@ func randomRules(rng *rand.Rand) []Rule {
 		r.Per = Per(1 + rng.IntN(2))
 		r.Threshold = 2 + rng.IntN(8)
 		r.Within = span(20, 600)
-		kinds := []Kind{AuthFailure, AuthSuccess, Message, UnknownRecipient, Connection}
+		kinds := []Kind{AuthFailure, AuthSuccess, Message, UnknownRecipient, Connection, Content}
 		rng.Shuffle(len(kinds), func(i, j int) { kinds[i], kinds[j] = kinds[j], kinds[i] })
 		r.Events = kinds[:1+rng.IntN(2)]
 		r.Measure = MeasureEvents
@@ -275,7 +275,7 @@ func randomEvents(rng *rand.Rand, n int) []Event {
 		if rng.IntN(500) == 0 {
 			at = at.Add(time.Hour)
 		}
-		ev := Event{Time: at, Kind: Kind(1 + rng.IntN(5)), Line: uint64(i + 1), Service: "smtp", Server: "postfix"}
+		ev := Event{Time: at, Kind: Kind(1 + rng.IntN(6)), Line: uint64(i + 1), Service: "smtp", Server: "postfix"}
 		switch rng.IntN(10) {
 		case 0:
 			ev.Time = at.Add(-time.Duration(rng.Int64N(int64(2 * time.Minute))))
