@@ -4,7 +4,9 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"net/netip"
 	"strings"
+	"sync/atomic"
 	"time"
 
 	"weir/tests/lab"
@@ -21,8 +23,10 @@ type play struct {
 	weir   *lab.Weir
 	screen *screen
 	good   *good
+	still  *stillness
 
 	guess, spam figures
+	last        atomic.Pointer[counts] // what weir said last
 }
 
 // counts is what weir says at a moment.
@@ -40,7 +44,19 @@ func (p *play) counts(ctx context.Context) (counts, error) {
 			c.dropped += row.Dropped
 		}
 	}
+	p.last.Store(&c)
 	return c, err
+}
+
+// flagged reports whether weir had flagged the source of addr when it was
+// asked last.
+func (p *play) flagged(addr netip.Addr) bool {
+	c := p.last.Load()
+	if c == nil {
+		return false
+	}
+	_, found := c.flagged[lab.SourceText(addr)]
+	return found
 }
 
 // among counts the flagged among n attackers.
@@ -69,7 +85,9 @@ func (p *play) guessing(ctx context.Context) error {
 			p.good.line(),
 		}
 	}, func() {
-		swarm(ctx, guessers, 20*time.Second, func(ctx context.Context, i int) { guess(ctx, p.lab, &p.guess, i) })
+		swarm(ctx, guessers, 20*time.Second, func(ctx context.Context, i int) {
+			insist(ctx, p.lab, &p.guess, guesser(i), p.flagged, func(ctx context.Context) { guess(ctx, p.lab, &p.guess, i) })
+		})
 	})
 }
 
@@ -84,7 +102,9 @@ func (p *play) stolen(ctx context.Context) error {
 			p.good.line(),
 		}
 	}, func() {
-		swarm(ctx, thieves, 12*time.Second, func(ctx context.Context, i int) { spam(ctx, p.lab, &p.spam, i) })
+		swarm(ctx, thieves, 12*time.Second, func(ctx context.Context, i int) {
+			insist(ctx, p.lab, &p.spam, thief(i), p.flagged, func(ctx context.Context) { spam(ctx, p.lab, &p.spam, i) })
+		})
 	})
 }
 
@@ -139,7 +159,11 @@ func (p *play) closing(ctx context.Context) error {
 		return err
 	}
 	p.summary(c)
-	return p.promise(c)
+	err = p.promise(c)
+	if err != nil {
+		p.circumstances(ctx)
+	}
+	return err
 }
 
 // excerpt shows the first lines of a command's output.
@@ -171,6 +195,9 @@ func (p *play) summary(c counts) {
 	say("  open sessions closed     %d", p.guess.closed.Load()+p.spam.closed.Load())
 	say("  %s's mail             %d sent, %d delivered, %d read by IMAP; slowest submission %.1f s",
 		goodUser, p.good.sent(), p.good.delivered(), p.good.seen, p.good.slowest().Seconds())
+	if d := p.still.end(); d > time.Second {
+		say("  the machine stood still  %.1f s at the longest, and nothing of all this ran meanwhile", d.Seconds())
+	}
 }
 
 // promise reports every way in which weir did not do its job.

@@ -120,8 +120,31 @@ func swarm(ctx context.Context, n int, spread time.Duration, act func(ctx contex
 	all.Wait()
 }
 
-// guess is one attacker: it tries one user after another in one session, as
-// botnets do, and when the session dies connects again a few times.
+// insistence bounds how long an attacker tries, on a host so busy that its
+// attempts go unanswered for other reasons than weir.
+const insistence = 90 * time.Second
+
+// insist is how every attacker goes about it: it attempts until weir has
+// flagged its source, and then knocks at the door.
+func insist(ctx context.Context, l *lab.Lab, f *figures, from netip.Addr, flagged func(netip.Addr) bool, attempt func(ctx context.Context)) {
+	trying, cancel := context.WithTimeout(ctx, insistence)
+	defer cancel()
+	for {
+		attempt(trying)
+		select {
+		case <-trying.Done():
+			return
+		case <-time.After(500 * time.Millisecond): // weir's list is read now and then
+		}
+		if flagged(from) {
+			knock(ctx, l, f, from)
+			return
+		}
+	}
+}
+
+// guess is one session of a guesser: it tries one user after another, as
+// botnets do, until the session dies.
 func guess(ctx context.Context, l *lab.Lab, f *figures, i int) {
 	users := []string{"admin", "info", goodUser, "office", "sales", "test", "scanner", "backup"}
 	attempt, closeSession, err := openGuesser(ctx, l, i)
@@ -135,7 +158,7 @@ func guess(ctx context.Context, l *lab.Lab, f *figures, i int) {
 		err := attempt(users[(i+n)%len(users)], fmt.Sprintf("Passw0rd%d", n))
 		if err != nil && !errors.Is(err, lab.ErrRefused) {
 			f.end(err, last)
-			break
+			return
 		}
 		f.answer()
 		if err == nil {
@@ -146,10 +169,9 @@ func guess(ctx context.Context, l *lab.Lab, f *figures, i int) {
 			return
 		}
 	}
-	knock(ctx, l, f, guesser(i))
 }
 
-// knock connects three more times and gives each a second.
+// knock connects three times and gives each a second.
 func knock(ctx context.Context, l *lab.Lab, f *figures, from netip.Addr) {
 	for range 3 {
 		ctx, cancel := context.WithTimeout(ctx, time.Second)
@@ -180,8 +202,8 @@ func openGuesser(ctx context.Context, l *lab.Lab, i int) (attempt func(user, pas
 	return session.Auth, session.Close, nil
 }
 
-// spam is one address of the thief's: it logs in with the right password and
-// sends until its session dies.
+// spam is one session of the thief's: it logs in with the right password and
+// sends until the session dies.
 func spam(ctx context.Context, l *lab.Lab, f *figures, i int) {
 	session, err := l.Submission(ctx, thief(i), 587)
 	if err != nil {
@@ -201,5 +223,4 @@ func spam(ctx context.Context, l *lab.Lab, f *figures, i int) {
 	if err != nil {
 		f.end(err, time.Time{})
 	}
-	knock(ctx, l, f, thief(i))
 }

@@ -78,7 +78,7 @@ func run(ctx context.Context, binary string, s *screen) (err error) {
 	}
 	done(attached)
 
-	p := &play{lab: l, weir: w, screen: s, good: startGoodUser(ctx, l)}
+	p := &play{lab: l, weir: w, screen: s, good: startGoodUser(ctx, l), still: watchStillness()}
 	defer p.good.stop()
 	s.step(fmt.Sprintf("%s sends mail by IPv4 and IPv6, and reads it by IMAP, all the time", goodUser))("")
 	if err := p.guessing(ctx); err != nil {
