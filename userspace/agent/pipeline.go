@@ -54,19 +54,25 @@ func (p *pipeline) read(r *intake.Record, to observer) {
 	} else {
 		p.events = p.parser.Message(r.Time, r.Host, r.Program, r.PID, r.Line, r.Number, p.events[:0])
 	}
-	if len(p.events) == 0 {
+	p.judge(p.events, r.Line, to)
+}
+
+// judge takes the events of one or several records. text is the record's, for
+// the evidence, nil if nobody will ask for it.
+func (p *pipeline) judge(events []policy.Event, text []byte, to observer) {
+	if len(events) == 0 {
 		return
 	}
 	var latest time.Time
 	if p.latest != nil {
 		latest = p.latest()
 	}
-	for i := range p.events {
-		e := &p.events[i]
+	for i := range events {
+		e := &events[i]
 		if p.latest != nil && e.Time.After(latest) {
 			e.Time = latest
 		}
-		p.recent.add(e, r.Line)
+		p.recent.add(e, text)
 		to.event(e)
 		p.decisions = p.engine.Observe(e, p.decisions[:0])
 		for j := range p.decisions {

@@ -109,17 +109,14 @@ func surveyLogs(paths []string) (total int64, reference time.Time, err error) {
 	return total, reference, errors.Join(errs...)
 }
 
+// replay is a replay under way.
 type replay struct {
 	pipeline    *pipeline
 	to          *format
 	progress    func(read, total int64)
-	read, total int64
+	read, total int64  // bytes
 	lines       uint64 // of the logs before
 }
-
-// progressEvery is how many lines are read between two looks at the context
-// and the progress.
-const progressEvery = 4096
 
 func (r *replay) log(ctx context.Context, path string, stdin io.Reader) error {
 	log, err := openReplay(path, stdin)
@@ -127,20 +124,8 @@ func (r *replay) log(ctx context.Context, path string, stdin io.Reader) error {
 		return err
 	}
 	defer log.Close()
-	var record intake.Record
-	err = intake.Lines(log, func(line []byte, number uint64) error {
-		record.Line, record.Number = line, r.lines+number
-		r.pipeline.read(&record, r.to)
-		if number%progressEvery != 0 {
-			return r.to.err
-		}
-		if r.progress != nil {
-			r.progress(r.read+log.Consumed(), r.total)
-		}
-		return errors.Join(ctx.Err(), r.to.err)
-	})
+	err = r.stages(ctx, log)
 	r.read += log.Consumed()
-	r.lines = max(r.lines, record.Number)
 	if r.progress != nil {
 		r.progress(r.read, r.total)
 	}

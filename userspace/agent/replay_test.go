@@ -147,7 +147,7 @@ func TestReplayErrors(t *testing.T) {
 	}
 	ctx, cancel := context.WithCancel(t.Context())
 	cancel()
-	ok.Logs, ok.Stdin = []string{"-"}, strings.NewReader(strings.Repeat("x\n", 3*progressEvery))
+	ok.Logs, ok.Stdin = []string{"-"}, strings.NewReader(strings.Repeat("x\n", 3*batchCount))
 	if err := Replay(ctx, ok, &out); !errors.Is(err, context.Canceled) {
 		t.Errorf("cancelled: %v", err)
 	}

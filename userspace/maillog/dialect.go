@@ -47,8 +47,8 @@ func dialectOf(r *record) dialect {
 }
 
 // readText hands the text to the reader of its dialect.
-func (p *Parser) readText(d dialect, r *record, out []policy.Event) []policy.Event {
-	switch d {
+func (p *Parser) readText(r *record, out []policy.Event) []policy.Event {
+	switch r.dialect {
 	case smtpdDialect:
 		return p.smtpd(r, out)
 	case qmgrDialect:

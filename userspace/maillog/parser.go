@@ -24,6 +24,7 @@ func DefaultOptions() Options { return Options{Location: time.Local} }
 // Parser reads the log of one host or one log server. It is not safe for
 // concurrent use.
 type Parser struct {
+	scanner  Scanner
 	clock    clock
 	users    interner
 	queue    table[queued]  // messages that Postfix is receiving, by queue ID
@@ -81,6 +82,7 @@ type record struct {
 	mainlog bool      // from a log that may be Exim's own: text begins behind the stamp
 	text    []byte    // what the program said
 	number  uint64
+	dialect dialect
 }
 
 // Line reads a line of a log file, with its header, and appends the events
@@ -88,12 +90,11 @@ type record struct {
 // lines of the input from 1.
 func (p *Parser) Line(line []byte, number uint64, out []policy.Event) []policy.Event {
 	p.counts.lines++
-	r := record{number: number}
-	if !splitHeader(line, &r) {
+	var s Scanned
+	if !p.scanner.Scan(line, number, &s) {
 		return out
 	}
-	p.clock.follow(r.stamp)
-	return p.read(&r, out)
+	return p.Read(&s, out)
 }
 
 // Message reads a record whose header has been taken off already, as journal
@@ -106,19 +107,19 @@ func (p *Parser) Message(t time.Time, host, program string, pid int, msg []byte,
 	if pid > 0 {
 		r.pid = uint32(pid)
 	}
+	r.dialect = dialectOf(&r)
 	return p.read(&r, out)
 }
 
 // read hands the text to its reader, as often as it is said to be repeated:
 // rsyslog's $RepeatedMsgReduction writes "message repeated 3 times: [ TEXT]".
 func (p *Parser) read(r *record, out []policy.Event) []policy.Event {
-	d := dialectOf(r)
-	if d == otherDialect || len(r.text) == 0 {
+	if r.dialect == otherDialect || len(r.text) == 0 {
 		return out
 	}
 	rest, repeated := skipWord(r.text, "message repeated ")
 	if !repeated {
-		return p.readText(d, r, out)
+		return p.readText(r, out)
 	}
 	n, length := leadingUint(rest)
 	rest, ok := skipWord(rest[length:], " times: [ ")
@@ -127,7 +128,7 @@ func (p *Parser) read(r *record, out []policy.Event) []policy.Event {
 	}
 	r.text = bytes.TrimSuffix(rest, []byte("]"))
 	for range min(n, maxRepeat) {
-		out = p.readText(d, r, out)
+		out = p.readText(r, out)
 	}
 	return out
 }
