@@ -2,6 +2,7 @@ package policy
 
 import (
 	"fmt"
+	"hash/maphash"
 	"net/netip"
 	"slices"
 )
@@ -41,8 +42,9 @@ type Engine struct {
 	rules    []Rule
 	plans    []plan
 	byKind   [len(kindNames)]selection
-	now      int64             // latest time of an event, nanoseconds since 1970
-	index    map[Source]uint32 // number in sources
+	now      int64 // latest time of an event, nanoseconds since 1970
+	key      sourceKey
+	index    index // of sources
 	sources  clock[sourceState]
 	users    clock[userState] // found by their name
 	names    nameTable
@@ -96,8 +98,8 @@ func NewEngine(rules []Rule, limits Limits) (*Engine, error) {
 	}
 	e := &Engine{
 		limits: limits,
-		index:  make(map[Source]uint32),
-		names:  nameTable{index: make(map[string]uint32)},
+		key:    newSourceKey(),
+		names:  nameTable{seed: maphash.MakeSeed()},
 	}
 	e.plan(rules)
 	return e, nil
@@ -250,22 +252,32 @@ func (e *Engine) add(s *side, t *tally, p *plan, o *observation) bool {
 	return e.count(s, w, p.rule, o) && w.reached(p.rule)
 }
 
+// find returns the number of a source, 0 if it is not known.
+func (e *Engine) find(source Source, hash uint32) uint32 {
+	for at := hash; ; {
+		if n := e.index.probe(hash, &at); n == 0 || e.sources.at(n).source == source {
+			return n
+		}
+	}
+}
+
 // source returns the state of a source, which it enters if it is new.
 func (e *Engine) source(source Source) *sourceState {
-	if n := e.index[source]; n != 0 {
+	hash := e.key.hash(source)
+	n := e.find(source, hash)
+	if n != 0 {
 		return e.sources.touch(n)
 	}
-	var n uint32
 	if int(e.sources.len()) < e.limits.Sources {
 		n = e.sources.add()
 	} else {
 		n = e.sources.leave()
 		s := e.sources.at(n)
 		e.closeBlock(&e.bySource, &s.block)
-		delete(e.index, s.source)
+		e.index.remove(e.key.hash(s.source), n)
 		e.sources.clear(n)
 	}
-	e.index[source] = n
+	e.index.put(hash, n)
 	s := e.sources.at(n)
 	s.source = source
 	return s

@@ -88,9 +88,9 @@ func checkIntact(t *testing.T, e *Engine) {
 		t.Fatalf("%d observations held, %d taken", held, e.seen.used)
 	case blocks != e.bySource.taken.used+e.byUser.taken.used:
 		t.Fatalf("%d blocks held, %d taken", blocks, e.bySource.taken.used+e.byUser.taken.used)
-	case users != int(e.users.len()) || len(e.index) != int(e.sources.len()):
+	case users != int(e.users.len()) || e.index.used != int(e.sources.len()):
 		t.Fatal("an entry cannot be found")
-	case len(e.names.index) != e.names.slots.used || e.names.slots.used > held+users:
+	case e.names.index.used != e.names.slots.used || e.names.slots.used > held+users:
 		t.Fatalf("%d names for %d observations and %d users", e.names.slots.used, held, users)
 	}
 }

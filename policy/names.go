@@ -1,5 +1,7 @@
 package policy
 
+import "hash/maphash"
+
 // maxNameLen bounds a user name: the longest mailbox that SMTP can carry
 // (RFC 5321 section 4.5.3.1: 64 octets, "@" and 255 octets). What is longer
 // was made up by an attacker and is judged by its beginning.
@@ -9,8 +11,9 @@ const maxNameLen = 320
 // and compare names exactly. A name stays as long as something refers to it,
 // hence the table is bounded by what refers. Number 0 is the unknown user.
 type nameTable struct {
-	index map[string]uint32
+	index index
 	slots pool[nameSlot]
+	seed  maphash.Seed // drawn by chance; nothing that comes out depends on it
 }
 
 type nameSlot struct {
@@ -44,14 +47,18 @@ func appendFolded(b []byte, name string) []byte {
 	return b
 }
 
-// find returns the number of name, 0 if it has none.
-func (t *nameTable) find(name string) uint32 {
-	name = name[:min(len(name), maxNameLen)]
-	if i := t.index[name]; i != 0 {
-		return i // never a name with a capital
+func (t *nameTable) hash(folded []byte) uint32 { return uint32(maphash.Bytes(t.seed, folded)) }
+
+// find returns the number of name, 0 if it has none, and its hash.
+func (t *nameTable) find(name string) (n, hash uint32) {
+	var room [maxNameLen]byte
+	folded := appendFolded(room[:0], name[:min(len(name), maxNameLen)])
+	hash = t.hash(folded)
+	for at := hash; ; {
+		if n := t.index.probe(hash, &at); n == 0 || t.slots.at(n).name == string(folded) {
+			return n, hash
+		}
 	}
-	var folded [maxNameLen]byte
-	return t.index[string(appendFolded(folded[:0], name))]
 }
 
 // refer returns the number of name and counts one more reference to it.
@@ -59,15 +66,14 @@ func (t *nameTable) refer(name string) uint32 {
 	if name == "" {
 		return 0
 	}
-	i := t.find(name)
-	if i == 0 {
-		name = FoldUser(name[:min(len(name), maxNameLen)])
-		i = t.slots.take()
-		t.slots.at(i).name = name
-		t.index[name] = i
+	n, hash := t.find(name)
+	if n == 0 {
+		n = t.slots.take()
+		t.slots.at(n).name = FoldUser(name[:min(len(name), maxNameLen)])
+		t.index.put(hash, n)
 	}
-	t.slots.at(i).refs++
-	return i
+	t.slots.at(n).refs++
+	return n
 }
 
 // again counts one more reference to the name with number i.
@@ -84,7 +90,7 @@ func (t *nameTable) release(i uint32) {
 	}
 	s := t.slots.at(i)
 	if s.refs--; s.refs == 0 {
-		delete(t.index, s.name)
+		t.index.remove(t.hash([]byte(s.name)), i)
 		t.slots.give(i)
 	}
 }

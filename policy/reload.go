@@ -79,7 +79,8 @@ func (e *Engine) Release(t Target) {
 		return
 	}
 	if single(p) {
-		if n := e.index[SourceOf(p.Addr())]; n != 0 {
+		source := SourceOf(p.Addr())
+		if n := e.find(source, e.key.hash(source)); n != 0 {
 			e.releaseSource(e.sources.at(n))
 		}
 		return
@@ -93,7 +94,7 @@ func (e *Engine) Release(t Target) {
 
 // userNamed returns the state of a user, nil if there is none.
 func (e *Engine) userNamed(name string) *userState {
-	i := e.names.find(name)
+	i, _ := e.names.find(name)
 	if i == 0 || e.names.slots.at(i).user == 0 {
 		return nil
 	}

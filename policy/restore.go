@@ -186,7 +186,8 @@ func (r *snapshotReader) sources() {
 		if block {
 			s.failed = ^uint32(0) // any user may be among them
 		}
-		if !s.source.IsValid() || e.index[s.source] != 0 {
+		hash := e.key.hash(s.source)
+		if !s.source.IsValid() || e.find(s.source, hash) != 0 {
 			r.fail("it has a source twice")
 			return
 		}
@@ -199,7 +200,7 @@ func (r *snapshotReader) sources() {
 			i := e.sources.add()
 			slot := e.sources.slots.at(i)
 			slot.value, slot.used = s, used
-			e.index[s.source] = i
+			e.index.put(hash, i)
 		}
 	}
 }

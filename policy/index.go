@@ -1,0 +1,101 @@
+package policy
+
+import (
+	"hash/maphash"
+	"math/bits"
+)
+
+// index finds the number of something by a hash of it. A slot is eight bytes,
+// the hash and the number, so a search reads one cache line and then what it
+// was looking for; a Go map of a million sources takes three times the memory
+// and one cache miss more.
+//
+// It is a hash table with linear probing (Knuth, volume 3, section 6.4,
+// algorithms L and R). Hashes are keyed: attackers choose sources and names.
+type index struct {
+	slots []slot // a power of two of them, at most three quarters used
+	used  int
+}
+
+// slot is a hash in the upper half and a number in the lower, 0 if it is
+// free.
+type slot uint64
+
+func (s slot) hash() uint32   { return uint32(s >> 32) }
+func (s slot) number() uint32 { return uint32(s) }
+
+// probe returns the first number from place at on whose hash is h, 0 if there
+// is none, and moves at behind it. A search begins with at = h.
+func (x *index) probe(h uint32, at *uint32) uint32 {
+	if len(x.slots) == 0 {
+		return 0
+	}
+	mask := uint32(len(x.slots) - 1)
+	for {
+		s := x.slots[*at&mask]
+		if s == 0 {
+			return 0
+		}
+		*at++
+		if s.hash() == h {
+			return s.number()
+		}
+	}
+}
+
+// put enters number n, which is not in it, under hash h.
+func (x *index) put(h, n uint32) {
+	if 4*(x.used+1) > 3*len(x.slots) {
+		old := x.slots
+		x.slots = make([]slot, max(64, 2*len(old)))
+		for _, s := range old {
+			if s != 0 {
+				x.place(s)
+			}
+		}
+	}
+	x.place(slot(h)<<32 | slot(n))
+	x.used++
+}
+
+func (x *index) place(s slot) {
+	mask := uint32(len(x.slots) - 1)
+	at := s.hash() & mask
+	for x.slots[at] != 0 {
+		at = (at + 1) & mask
+	}
+	x.slots[at] = s
+}
+
+// remove takes number n out, which is in it under hash h.
+func (x *index) remove(h, n uint32) {
+	mask := uint32(len(x.slots) - 1)
+	gap := h & mask
+	for x.slots[gap] != slot(h)<<32|slot(n) {
+		gap = (gap + 1) & mask
+	}
+	// What follows moves up, unless it would come to stand before its place.
+	for at := (gap + 1) & mask; x.slots[at] != 0; at = (at + 1) & mask {
+		if s := x.slots[at]; (at-s.hash())&mask >= (at-gap)&mask {
+			x.slots[gap] = s
+			gap = at
+		}
+	}
+	x.slots[gap] = 0
+	x.used--
+}
+
+// sourceKey keys the hashes of sources. It is drawn by chance, and nothing that
+// the engine says depends on it.
+type sourceKey struct{ net, factor uint64 }
+
+func newSourceKey() sourceKey {
+	draw := func() uint64 { return maphash.Comparable(maphash.MakeSeed(), 0) }
+	return sourceKey{draw(), draw() | 1}
+}
+
+// hash is a folded multiplication, as wyhash has it.
+func (k sourceKey) hash(s Source) uint32 {
+	high, low := bits.Mul64(s.net^k.net^uint64(s.family)<<56, k.factor)
+	return uint32((high^low)>>32) ^ uint32(high^low)
+}
