@@ -15,6 +15,7 @@ const (
 	qmgrDialect
 	dovecotDialect
 	eximDialect
+	openSMTPDDialect
 )
 
 // dialectOf finds the reader of a program's lines by its name alone. Postfix
@@ -42,6 +43,8 @@ func dialectOf(r *record) dialect {
 		return dovecotDialect
 	case "exim", "exim4":
 		return eximDialect
+	case "smtpd": // Postfix's has a slash
+		return openSMTPDDialect
 	}
 	return otherDialect
 }
@@ -55,6 +58,8 @@ func (p *Parser) readText(r *record, out []policy.Event) []policy.Event {
 		return p.qmgr(r, out)
 	case eximDialect:
 		return p.exim(r, out)
+	case openSMTPDDialect:
+		return p.openSMTPD(r, out)
 	default:
 		return p.dovecot(r, out)
 	}

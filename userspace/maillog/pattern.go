@@ -22,6 +22,11 @@ const (
 	eximDelivery
 	eximUnknownRecipient
 
+	openSMTPDConnect
+	openSMTPDLogin
+	openSMTPDMessage
+	openSMTPDReject
+
 	patternCount
 )
 
@@ -43,5 +48,10 @@ func (k pattern) String() string {
 		eximArrival:          "exim-arrival",
 		eximDelivery:         "exim-delivery",
 		eximUnknownRecipient: "exim-unknown-recipient",
+
+		openSMTPDConnect: "opensmtpd-connect",
+		openSMTPDLogin:   "opensmtpd-login",
+		openSMTPDMessage: "opensmtpd-message",
+		openSMTPDReject:  "opensmtpd-reject",
 	}[k]
 }
