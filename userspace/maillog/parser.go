@@ -27,7 +27,7 @@ type Parser struct {
 	scanner  Scanner
 	clock    clock
 	users    interner
-	queue    table[queued]  // messages that Postfix is receiving, by queue ID
+	queue    table[queued]  // messages in Postfix's queue, by queue ID
 	sessions table[session] // SMTP sessions, by process
 	told     ledger         // login failures already told, for each source
 	several  table[bool]    // hosts whose Dovecot asks several databases

@@ -22,12 +22,14 @@ const (
 	submission    = "submission"
 )
 
-// queued is a message that smtpd is receiving.
+// queued is a message from the moment at which smtpd begins to receive it
+// until it leaves the queue.
 type queued struct {
 	Source   netip.Addr
 	User     string
 	Service  string
 	Instance hash // of Postfix, by its syslog name
+	Counted  bool // an event has told of it
 }
 
 // session is an SMTP session with a user.
@@ -213,7 +215,7 @@ func (p *Parser) smtpdClient(r *record, id, rest []byte, out []policy.Event) []p
 	// been counted under its first queue ID. Behind a user it counts for
 	// nothing: sasl_sender is the client's (RFC 4954 section 5, AUTH=).
 	if !hasPrefix(rest, ", orig_queue_id=") && string(id) != "NOQUEUE" {
-		p.remember(r, id, queued{source, user, service, instanceOf(r.program)})
+		p.remember(r, id, queued{Source: source, User: user, Service: service, Instance: instanceOf(r.program)})
 	}
 	if user == "" || !p.isNewLogin(r, session{source, user}) {
 		return out
@@ -293,10 +295,11 @@ func (p *Parser) qmgr(r *record, out []policy.Event) []policy.Event {
 	if id == nil || !ok || recipients > 1e6 || !bytes.HasSuffix(head[:n], []byte(", nrcpt=")) {
 		return out
 	}
-	m, ok := p.recall(r, id)
-	if !ok {
+	m := p.recall(r, id)
+	if m == nil || m.Counted {
 		return out
 	}
+	m.Counted = true
 	p.found(postfixQueueActive)
 	return p.emit(r, policy.Event{
 		Kind: policy.Message, Source: m.Source, User: m.User, Service: m.Service,

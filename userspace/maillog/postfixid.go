@@ -88,17 +88,29 @@ func (p *Parser) remember(r *record, id []byte, m queued) {
 	p.queue.put(uint64(plain), m)
 }
 
-// recall returns a message and forgets it.
-func (p *Parser) recall(r *record, id []byte) (queued, bool) {
+// queueKeys returns where a message may be kept: with its instance if two had
+// its ID at once, and else without.
+func queueKeys(r *record, id []byte) [2]uint64 {
 	plain := newHash.bytes(r.host).bytes(id)
-	for _, key := range [...]uint64{uint64(plain.uint(uint32(instanceOf(r.program)))), uint64(plain)} {
-		if m := p.queue.get(key); m != nil {
-			found := *m
-			p.queue.remove(key)
-			return found, true
-		}
-	}
-	return queued{}, false
+	return [...]uint64{uint64(plain.uint(uint32(instanceOf(r.program)))), uint64(plain)}
 }
 
-func (p *Parser) forget(r *record, id []byte) { p.recall(r, id) }
+// recall returns a message that has not left the queue, or nil.
+func (p *Parser) recall(r *record, id []byte) *queued {
+	for _, key := range queueKeys(r, id) {
+		if m := p.queue.get(key); m != nil {
+			return m
+		}
+	}
+	return nil
+}
+
+// forget takes a message out that has left the queue.
+func (p *Parser) forget(r *record, id []byte) {
+	for _, key := range queueKeys(r, id) {
+		if p.queue.get(key) != nil {
+			p.queue.remove(key)
+			return
+		}
+	}
+}
