@@ -16,6 +16,7 @@ const (
 	dovecotDialect
 	eximDialect
 	openSMTPDDialect
+	nginxDialect
 )
 
 // dialectOf finds the reader of a program's lines by its name alone. Postfix
@@ -27,6 +28,8 @@ func dialectOf(r *record) dialect {
 		return dovecotDialect
 	case r.mainlog:
 		return eximDialect
+	case r.form != otherDialect:
+		return r.form
 	}
 	program := r.program
 	if i := bytes.LastIndexByte(program, '/'); i > 0 {
@@ -45,6 +48,8 @@ func dialectOf(r *record) dialect {
 		return eximDialect
 	case "smtpd": // Postfix's has a slash
 		return openSMTPDDialect
+	case "nginx":
+		return nginxDialect
 	}
 	return otherDialect
 }
@@ -60,6 +65,8 @@ func (p *Parser) readText(r *record, out []policy.Event) []policy.Event {
 		return p.exim(r, out)
 	case openSMTPDDialect:
 		return p.openSMTPD(r, out)
+	case nginxDialect:
+		return p.nginx(r, out)
 	default:
 		return p.dovecot(r, out)
 	}

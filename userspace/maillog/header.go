@@ -10,6 +10,7 @@ import "bytes"
 //	Nov 22 00:20:01 imap-login: Info: text   (Dovecot's log_path)
 //	2026-11-22 00:20:01 dovecot: imap-login: text
 //	2026-11-22 00:20:01 text                 (Exim's main log)
+//	2026/11/22 00:20:01 [info] text          (nginx's error log)
 //
 // An RFC 3164 priority "<22>" may stand before. It only looks at the stamp's
 // shape; clock reads it if there is need.
@@ -23,7 +24,10 @@ func splitHeader(line []byte, r *record) bool {
 		line = line[digits+2:]
 	}
 	n := stampLen(line)
-	if n == 0 || n+1 >= len(line) {
+	if n == 0 {
+		return splitOwn(line, r)
+	}
+	if n+1 >= len(line) {
 		return false
 	}
 	r.stamp = line[:n]
@@ -52,6 +56,15 @@ func splitMainlog(line []byte, r *record) bool {
 		return false
 	}
 	*r = record{stamp: line[:n], mainlog: true, text: line[n+1:], number: r.number}
+	return true
+}
+
+// splitOwn takes a line whose stamp tells the server that writes it.
+func splitOwn(line []byte, r *record) bool {
+	if nginxStampLen(line) == 0 {
+		return false
+	}
+	r.stamp, r.form, r.text = line[:nginxStampSize], nginxDialect, line
 	return true
 }
 

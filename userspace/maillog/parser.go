@@ -80,6 +80,7 @@ type record struct {
 	pid     uint32    // 0 if unknown
 	own     bool      // from Dovecot's own log: text begins with the process
 	mainlog bool      // from a log that may be Exim's own: text begins behind the stamp
+	form    dialect   // known by the form of the line; otherDialect if by the program
 	text    []byte    // what the program said
 	number  uint64
 	dialect dialect

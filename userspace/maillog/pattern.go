@@ -26,6 +26,9 @@ const (
 	openSMTPDLogin
 	openSMTPDMessage
 	openSMTPDReject
+	nginxConnect
+	nginxLogin
+	nginxLoginFailure
 
 	patternCount
 )
@@ -53,5 +56,8 @@ func (k pattern) String() string {
 		openSMTPDLogin:   "opensmtpd-login",
 		openSMTPDMessage: "opensmtpd-message",
 		openSMTPDReject:  "opensmtpd-reject",
+		nginxConnect:      "nginx-connect",
+		nginxLogin:        "nginx-login",
+		nginxLoginFailure: "nginx-login-failure",
 	}[k]
 }

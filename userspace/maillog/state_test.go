@@ -29,8 +29,11 @@ func TestRestartAnywhere(t *testing.T) {
 	for _, line := range append(mustAllLines(t), mustMixedLines(2)...) {
 		var r record
 		if splitHeader([]byte(line), &r) && !r.own {
-			if r.mainlog {
+			switch {
+			case r.mainlog:
 				r.program = []byte("exim")
+			case r.form == nginxDialect:
+				r.program = []byte("nginx")
 			}
 			r.time, r.stamp = reference.Add(time.Duration(len(records))*time.Second), nil
 			records = append(records, r)
