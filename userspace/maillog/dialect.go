@@ -28,8 +28,8 @@ func dialectOf(r *record) dialect {
 		return dovecotDialect
 	case r.mainlog:
 		return eximDialect
-	case r.form != otherDialect:
-		return r.form
+	case r.dialect != otherDialect:
+		return r.dialect
 	}
 	program := r.program
 	if i := bytes.LastIndexByte(program, '/'); i > 0 {

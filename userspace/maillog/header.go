@@ -64,7 +64,7 @@ func splitOwn(line []byte, r *record) bool {
 	if nginxStampLen(line) == 0 {
 		return false
 	}
-	r.stamp, r.form, r.text = line[:nginxStampSize], nginxDialect, line
+	r.stamp, r.dialect, r.text = line[:nginxStampSize], nginxDialect, line
 	return true
 }
 

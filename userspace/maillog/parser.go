@@ -80,10 +80,9 @@ type record struct {
 	pid     uint32    // 0 if unknown
 	own     bool      // from Dovecot's own log: text begins with the process
 	mainlog bool      // from a log that may be Exim's own: text begins behind the stamp
-	form    dialect   // known by the form of the line; otherDialect if by the program
 	text    []byte    // what the program said
 	number  uint64
-	dialect dialect
+	dialect dialect // as header or program tell it
 }
 
 // Line reads a line of a log file, with its header, and appends the events

@@ -26,6 +26,7 @@ const (
 	openSMTPDLogin
 	openSMTPDMessage
 	openSMTPDReject
+
 	nginxConnect
 	nginxLogin
 	nginxLoginFailure
@@ -56,6 +57,7 @@ func (k pattern) String() string {
 		openSMTPDLogin:   "opensmtpd-login",
 		openSMTPDMessage: "opensmtpd-message",
 		openSMTPDReject:  "opensmtpd-reject",
+
 		nginxConnect:      "nginx-connect",
 		nginxLogin:        "nginx-login",
 		nginxLoginFailure: "nginx-login-failure",

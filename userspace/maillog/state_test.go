@@ -32,7 +32,7 @@ func TestRestartAnywhere(t *testing.T) {
 			switch {
 			case r.mainlog:
 				r.program = []byte("exim")
-			case r.form == nginxDialect:
+			case r.dialect == nginxDialect:
 				r.program = []byte("nginx")
 			}
 			r.time, r.stamp = reference.Add(time.Duration(len(records))*time.Second), nil
