@@ -63,6 +63,7 @@ func (p *Parser) dovecotSession(r *record, service string, text []byte, out []po
 		return out
 	}
 	p.found(o.pattern)
+	r.session = lastElementID(elements)
 	e := policy.Event{Kind: o.kind, Source: source, User: p.users.name(user), Service: service, Server: dovecotServer}
 	switch o.kind {
 	case policy.AuthFailure:
@@ -185,6 +186,20 @@ func (p *Parser) loginElements(b []byte) (addr netip.Addr, user []byte, ok bool)
 		p.extraElements = !areDefaultElements(tail)
 	}
 	return addr, user, true
+}
+
+// lastElementID reads ", session=<ID>" at the end, where Dovecot puts it.
+func lastElementID(b []byte) []byte {
+	const key = ", session=<"
+	i := bytes.LastIndexByte(b, '<') + 1
+	if i < len(key) || string(b[i-len(key):i]) != key {
+		return nil
+	}
+	id := b[i:]
+	if rest, ok := skipID(id); !ok || len(rest) > 0 {
+		return nil
+	}
+	return id[:len(id)-1]
 }
 
 func endsElement(b []byte) bool { return len(b) == 0 || b[0] == ',' }

@@ -74,6 +74,7 @@ func (p *Parser) dovecotAuth(r *record, text []byte, out []policy.Event) []polic
 	if !ok {
 		return out
 	}
+	r.session = identity.session
 	if string(identity.user) == "?" {
 		identity.user = nil
 	}
@@ -81,12 +82,12 @@ func (p *Parser) dovecotAuth(r *record, text []byte, out []policy.Event) []polic
 		Kind: policy.AuthFailure, Source: identity.addr, User: p.users.name(identity.user), Server: dovecotServer,
 	}
 	if broken {
-		p.told.excuse(policy.SourceOf(e.Source), e.User, t)
+		p.told.excuse(callerOf(r, e.Source), e.User, t)
 		return out
 	}
 	p.found(dovecotAuthFailure)
 	host := hostKey(r)
-	news, chained := p.told.backend(policy.SourceOf(e.Source), refusal{
+	news, chained := p.told.backend(callerOf(r, e.Source), refusal{
 		user: e.User, place: uint64(newHash.bytes(database)),
 		unknown: hasPrefix(said, "unknown user"), heard: p.several.get(host) != nil,
 	}, t)
@@ -147,6 +148,7 @@ func authUser(text []byte) (database, user []byte, broken bool) {
 type authIdentity struct {
 	user, text []byte
 	addr       netip.Addr
+	session    []byte // nil where the line names none, as for Postfix
 }
 
 // authAddress reads ",ADDRESS[,sasl:METHOD][,master][,<SESSION>])[<ID>…]: "
@@ -169,6 +171,7 @@ func authAddress(b []byte) (id authIdentity, ok bool) {
 		if b, ok = skipID(rest); !ok {
 			return id, false
 		}
+		id.session = rest[:len(rest)-len(b)-1]
 	}
 	if b, ok = skipWord(b, ")"); !ok {
 		return id, false
@@ -180,6 +183,9 @@ func authAddress(b []byte) (id authIdentity, ok bool) {
 		}
 		if b, ok = skipID(rest); !ok {
 			return id, false
+		}
+		if name := rest[:len(rest)-len(b)-1]; !isNumber(name) { // a worker's process ID
+			id.session = name
 		}
 	}
 	if b, ok = skipWord(b, ": "); !ok {
@@ -193,7 +199,13 @@ func authAddress(b []byte) (id authIdentity, ok bool) {
 		}
 	}
 	b, _ = skipWord(b, "Info: ")
-	return authIdentity{text: b, addr: addr}, true
+	id.text, id.addr = b, addr
+	return id, true
+}
+
+func isNumber(b []byte) bool {
+	_, ok := digits(b)
+	return ok
 }
 
 // skipID skips a session or process ID and its bracket.

@@ -1,10 +1,9 @@
 package maillog
 
 import (
+	"net/netip"
 	"strings"
 	"time"
-
-	"weir/policy"
 )
 
 // ledger lets one login attempt count once, although up to three lines tell
@@ -32,21 +31,36 @@ type ledger struct {
 	horizon int64 // Unix; older notes are of no use
 }
 
-// party is one side's tellings of a source.
+// party is one side's tellings of an address.
 type party struct {
-	source  policy.Source
+	addr    netip.Addr
 	backend bool
+}
+
+// caller is an address as one session of one host sees it. Sources often try
+// several hosts of a log server at once, and open several sessions.
+type caller struct {
+	addr    netip.Addr
+	host    uint64 // 0 where the log does not say
+	session uint64 // Dovecot's, hashed; likewise
+}
+
+// isOf reports whether the note's line may be of the caller's session.
+func (n *note) isOf(c caller) bool {
+	return (n.Host == c.host || n.Host == 0 || c.host == 0) && (n.Session == c.session || n.Session == 0 || c.session == 0)
 }
 
 // note is an attempt that one side has told of, or several of a frontend.
 type note struct {
-	party   party  // written to the state as an address
+	party   party  // written to the state beside it
 	Earlier uint64 // number of the party's note before this one, 0: none
 	Unix    int64  // when it was told
 	Reach   int64  // seconds that a frontend's telling looks back
 	User    string // empty: unknown
 	Place   uint64 // backend: the database that told, hashed
 	Left    int32  // attempts that the other side has not told of yet
+	Host    uint64 // as caller's
+	Session uint64 // likewise
 	Unknown bool   // backend: it did not know the user
 	Heard   bool   // backend: not believed, so no event has come of it
 	Excused bool   // backend: it was in trouble, so none shall come of it
@@ -108,14 +122,14 @@ type refusal struct {
 
 // backend notes that a database refused an attempt. It reports whether that
 // is news, and whether another database had refused the attempt before.
-func (l *ledger) backend(s policy.Source, r refusal, t time.Time) (news, chained bool) {
+func (l *ledger) backend(c caller, r refusal, t time.Time) (news, chained bool) {
 	now := t.Unix()
-	if before := l.chain(s, r, now); before != nil {
+	if before := l.chain(c, r, now); before != nil {
 		before.Unknown = before.Unknown && r.unknown
 		return false, before.Place != r.place
 	}
-	n := note{party: party{s, true}, Unix: now, User: r.user, Place: r.place, Left: 1, Unknown: r.unknown, Heard: r.heard}
-	if l.takeFrontend(s, r.user, now) {
+	n := note{party: party{c.addr, true}, Host: c.host, Session: c.session, Unix: now, User: r.user, Place: r.place, Left: 1, Unknown: r.unknown, Heard: r.heard}
+	if l.takeFrontend(c, r.user, now) {
 		n.Left = 0
 	}
 	l.write(n)
@@ -124,27 +138,28 @@ func (l *ledger) backend(s policy.Source, r refusal, t time.Time) (news, chained
 
 // excuse notes that a database could not judge an attempt: what a frontend
 // tells of it is nobody's offence.
-func (l *ledger) excuse(s policy.Source, user string, t time.Time) {
+func (l *ledger) excuse(c caller, user string, t time.Time) {
 	now := t.Unix()
-	n := l.newest[party{s, true}]
-	if e := l.live(n); e != nil && e.Left > 0 && e.Heard && sameUser(e.User, user) && distance(now, e.Unix) <= roundTime {
+	n := l.newest[party{c.addr, true}]
+	if e := l.live(n); e != nil && e.Left > 0 && e.Heard && e.isOf(c) && sameUser(e.User, user) && distance(now, e.Unix) <= roundTime {
 		e.Excused = true
 		return
 	}
-	l.write(note{party: party{s, true}, Unix: now, User: user, Left: 1, Excused: true})
+	l.write(note{party: party{c.addr, true}, Host: c.host, Session: c.session, Unix: now, User: user, Left: 1, Excused: true})
 }
 
 // success notes that a user logged in, and reports whether a database had
-// refused that same attempt.
-func (l *ledger) success(s policy.Source, user string, t time.Time) bool {
+// refused that same attempt. Another device of the user's may be refused at
+// the same time: so where sessions are named, it must be the same one.
+func (l *ledger) success(c caller, user string, t time.Time) bool {
 	now := t.Unix()
-	n := l.newest[party{s, true}]
+	n := l.newest[party{c.addr, true}]
 	for range maxWalk {
 		e := l.live(n)
 		if e == nil || e.Unix < now-roundTime {
 			return false
 		}
-		if e.Left > 0 && sameUser(e.User, user) {
+		if e.Left > 0 && e.Session == c.session && e.isOf(c) && sameUser(e.User, user) {
 			e.Left = 0
 			return true
 		}
@@ -157,14 +172,14 @@ func (l *ledger) success(s policy.Source, user string, t time.Time) bool {
 // or nil. A user is looked for in one database after the other, and the first
 // stands for the attempt; when it speaks again, that is a new one, unless two
 // of one kind are asked: their lines look alike.
-func (l *ledger) chain(s policy.Source, r refusal, now int64) *note {
-	n := l.newest[party{s, true}]
+func (l *ledger) chain(c caller, r refusal, now int64) *note {
+	n := l.newest[party{c.addr, true}]
 	for range maxWalk {
 		e := l.live(n)
 		if e == nil || e.Unix < now-chainReach-skew {
 			return nil
 		}
-		if sameUser(e.User, r.user) {
+		if e.isOf(c) && sameUser(e.User, r.user) {
 			reach := int64(chainReach)
 			if e.Place == r.place {
 				reach = roundTime
@@ -181,14 +196,14 @@ func (l *ledger) chain(s policy.Source, r refusal, now int64) *note {
 
 // takeFrontend takes an attempt away that a frontend told of before the
 // backend's line was read, and reports whether there was one.
-func (l *ledger) takeFrontend(s policy.Source, user string, now int64) bool {
-	n := l.newest[party{s, false}]
+func (l *ledger) takeFrontend(c caller, user string, now int64) bool {
+	n := l.newest[party{c.addr, false}]
 	for range maxWalk {
 		e := l.live(n)
 		if e == nil {
 			return false
 		}
-		if e.Left > 0 && now <= e.Unix+skew && now >= e.Unix-e.Reach && (e.AnyUser || sameUser(e.User, user)) {
+		if e.Left > 0 && e.isOf(c) && now <= e.Unix+skew && now >= e.Unix-e.Reach && (e.AnyUser || sameUser(e.User, user)) {
 			e.Left--
 			return true
 		}
@@ -200,16 +215,16 @@ func (l *ledger) takeFrontend(s policy.Source, user string, now int64) bool {
 // frontend notes that a server process refused attempts within the last reach
 // seconds, of which the last was for user. It appends the users of those that
 // are news to users, the last one first.
-func (l *ledger) frontend(s policy.Source, user string, t time.Time, reach int64, attempts int, users []string) []string {
+func (l *ledger) frontend(c caller, user string, t time.Time, reach int64, attempts int, users []string) []string {
 	now := t.Unix()
-	told, users := l.takeBackend(s, user, now, reach, 1, false, users)
+	told, users := l.takeBackend(c, user, now, reach, 1, false, users)
 	if attempts > 1 { // the others may have been for other users
 		var more int
-		more, users = l.takeBackend(s, user, now, reach, attempts-told, true, users)
+		more, users = l.takeBackend(c, user, now, reach, attempts-told, true, users)
 		told += more
 	}
 	if left := attempts - told; left > 0 {
-		l.write(note{party: party{s, false}, Unix: now, Reach: reach, User: user, Left: int32(left), AnyUser: attempts > 1})
+		l.write(note{party: party{c.addr, false}, Host: c.host, Session: c.session, Unix: now, Reach: reach, User: user, Left: int32(left), AnyUser: attempts > 1})
 		for range left {
 			users = append(users, user)
 		}
@@ -220,14 +235,14 @@ func (l *ledger) frontend(s policy.Source, user string, t time.Time, reach int64
 // takeBackend takes up to most attempts away that databases told of, the
 // newest first. It returns how many, and appends the users of those that were
 // only heard of.
-func (l *ledger) takeBackend(s policy.Source, user string, now, reach int64, most int, anyUser bool, users []string) (taken int, _ []string) {
-	n := l.newest[party{s, true}]
+func (l *ledger) takeBackend(c caller, user string, now, reach int64, most int, anyUser bool, users []string) (taken int, _ []string) {
+	n := l.newest[party{c.addr, true}]
 	for range maxWalk {
 		e := l.live(n)
 		if e == nil || taken == most {
 			break
 		}
-		if e.Left > 0 && e.Unix <= now+skew && e.Unix >= now-reach && (anyUser || sameUser(e.User, user)) {
+		if e.Left > 0 && e.isOf(c) && e.Unix <= now+skew && e.Unix >= now-reach && (anyUser || sameUser(e.User, user)) {
 			e.Left = 0
 			taken++
 			switch {

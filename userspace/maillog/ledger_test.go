@@ -12,14 +12,23 @@ import (
 // for a stamp N seconds after midnight.
 func TestAttemptsCountOnce(t *testing.T) {
 	const (
-		backend  = "mx dovecot: auth: sql(%s,203.0.113.5): Password mismatch"
-		pam      = "mx dovecot: auth-worker(7): pam(%s,203.0.113.5): unknown user"
-		sql      = "mx dovecot: auth: sql(%s,203.0.113.5): unknown user"
-		trouble  = "mx dovecot: auth: Error: sql(%s,203.0.113.5): Password query failed: Connection refused"
-		postfix  = "mx postfix/smtpd[1]: warning: unknown[203.0.113.5]: SASL LOGIN authentication failed: (reason unavailable), sasl_username=%s"
-		nameless = "mx postfix/smtpd[1]: warning: unknown[203.0.113.5]: SASL LOGIN authentication failed: UGFzc3dvcmQ6"
-		imap     = "mx dovecot: imap-login: Disconnected (auth failed, 1 attempts in 2 secs): user=<%s>, method=PLAIN, rip=203.0.113.5, lip=10.0.0.1, TLS, session=<A>"
-		imap3    = "mx dovecot: imap-login: Disconnected (auth failed, 3 attempts in 12 secs): user=<%s>, method=PLAIN, rip=203.0.113.5, lip=10.0.0.1, TLS, session=<A>"
+		backend    = "mx dovecot: auth: sql(%s,203.0.113.5): Password mismatch"
+		pam        = "mx dovecot: auth-worker(7): pam(%s,203.0.113.5): unknown user"
+		sql        = "mx dovecot: auth: sql(%s,203.0.113.5): unknown user"
+		trouble    = "mx dovecot: auth: Error: sql(%s,203.0.113.5): Password query failed: Connection refused"
+		postfix    = "mx postfix/smtpd[1]: warning: unknown[203.0.113.5]: SASL LOGIN authentication failed: (reason unavailable), sasl_username=%s"
+		elsewhere  = "mx2 postfix/smtpd[1]: warning: unknown[203.0.113.5]: SASL LOGIN authentication failed: (reason unavailable), sasl_username=%s"
+		session1   = "mx dovecot: auth: sql(%s,203.0.113.5,<A>): unknown user"
+		session2   = "mx dovecot: auth-worker(%s,203.0.113.5,sasl:plain)<99><B>: request [7]: sql: unknown user"
+		imap2      = "mx dovecot: imap-login: Disconnected (auth failed, 1 attempts in 2 secs): user=<%s>, method=PLAIN, rip=203.0.113.5, lip=10.0.0.1, TLS, session=<B>"
+		login2     = "mx dovecot: imap-login: Login: user=<%s>, method=PLAIN, rip=203.0.113.5, lip=10.0.0.1, mpid=7, TLS, session=<C>"
+		neighbour5 = "mx dovecot: auth: sql(%s,2001:db8::5): unknown user"
+		neighbour6 = "mx dovecot: auth: sql(%s,2001:db8::6): unknown user"
+		imap6      = "mx dovecot: imap-login: Disconnected (auth failed, 1 attempts in 2 secs): user=<%s>, method=PLAIN, rip=2001:db8::6, lip=2001:db8::1, TLS, session=<A>"
+		hostless   = "auth: Info: sql(%s,203.0.113.5): Password mismatch"
+		nameless   = "mx postfix/smtpd[1]: warning: unknown[203.0.113.5]: SASL LOGIN authentication failed: UGFzc3dvcmQ6"
+		imap       = "mx dovecot: imap-login: Disconnected (auth failed, 1 attempts in 2 secs): user=<%s>, method=PLAIN, rip=203.0.113.5, lip=10.0.0.1, TLS, session=<A>"
+		imap3      = "mx dovecot: imap-login: Disconnected (auth failed, 3 attempts in 12 secs): user=<%s>, method=PLAIN, rip=203.0.113.5, lip=10.0.0.1, TLS, session=<A>"
 	)
 	say := func(second int, format string, user ...any) string {
 		return fmt.Sprintf("Nov 22 00:%02d:%02d ", second/60, second%60) + fmt.Sprintf(format, user...)
@@ -69,6 +78,11 @@ func TestAttemptsCountOnce(t *testing.T) {
 		}, "1 1 1"},
 		{"an earlier session's attempt is another one", []string{say(1, backend, "bob"), say(120, imap, "bob")}, "1 2"},
 		{"a later attempt is another one", []string{say(1, postfix, "bob"), say(20, backend, "bob")}, "1 2"},
+		{"another host", []string{say(1, backend, "bob"), say(3, elsewhere, "bob"), say(4, postfix, "bob")}, "1 2"},
+		{"neighbours in one network", []string{say(1, neighbour5, "bob"), say(1, neighbour6, "bob"), say(3, imap6, "bob")}, "1 2"},
+		{"two sessions at once", []string{say(1, session1, "bob"), say(1, session2, "bob"), say(3, imap, "bob"), say(3, imap2, "bob")}, "1 2"},
+		{"another device logs in", []string{say(1, session1, "bob"), say(1, login2, "bob"), say(3, imap, "bob"), say(9, session2, "bob")}, "1 4"},
+		{"Postfix of a log without hosts", []string{say(1, hostless, "bob"), say(3, postfix, "bob")}, "1"},
 		{"a repeated line of Postfix", []string{
 			say(1, backend, "bob"), say(3, postfix, "bob"), say(5, backend, "bob"), say(7, backend, "bob"),
 			say(9, "mx postfix/smtpd[1]: message repeated 2 times: [ warning: unknown[203.0.113.5]: SASL LOGIN authentication failed: (reason unavailable), sasl_username=bob]"),
@@ -79,6 +93,9 @@ func TestAttemptsCountOnce(t *testing.T) {
 			s := sample{lines: test.lines}
 			var got []string
 			for _, e := range s.read(newTestParser()) {
+				if e.Kind == policy.AuthSuccess {
+					continue
+				}
 				if e.Kind != policy.AuthFailure {
 					t.Errorf("unexpected %v", e.Kind)
 				}
@@ -94,11 +111,11 @@ func TestAttemptsCountOnce(t *testing.T) {
 // A host whose good users' logins begin with a refusal is known from the
 // first that is seen to succeed.
 func TestLoginTeachesThatDatabasesAreSeveral(t *testing.T) {
-	for _, success := range []string{
-		"mx dovecot: imap-login: Login: user=<bob>, method=PLAIN, rip=203.0.113.5, lip=10.0.0.1, mpid=7, session=<A>",
-		"mx postfix/smtpd[1]: 3A9F2C0D1E: client=unknown[203.0.113.5], sasl_method=PLAIN, sasl_username=bob",
+	for session, success := range map[string]string{
+		",<A>": "mx dovecot: imap-login: Login: user=<bob>, method=PLAIN, rip=203.0.113.5, lip=10.0.0.1, mpid=7, session=<A>",
+		"":     "mx postfix/smtpd[1]: 3A9F2C0D1E: client=unknown[203.0.113.5], sasl_method=PLAIN, sasl_username=bob",
 	} {
-		const refusal = "mx dovecot: auth: passwd-file(%s,203.0.113.5): unknown user"
+		refusal := "mx dovecot: auth: passwd-file(%s,203.0.113.5" + session + "): unknown user"
 		p := newTestParser()
 		s := sample{lines: []string{
 			"Nov 22 00:00:01 " + fmt.Sprintf(refusal, "bob"), "Nov 22 00:00:01 " + success, "Nov 22 00:00:09 " + fmt.Sprintf(refusal, "alice"),
@@ -125,7 +142,7 @@ func TestLedgerIsBounded(t *testing.T) {
 	l := newLedger(8)
 	for i := range 1000 {
 		addr := fmt.Sprintf("203.0.113.%d", i%250)
-		l.backend(policy.SourceOf(mustAddr(addr)), refusal{user: "bob", place: 1}, reference.AddDate(0, 0, i))
+		l.backend(caller{addr: mustAddr(addr)}, refusal{user: "bob", place: 1}, reference.AddDate(0, 0, i))
 	}
 	if len(l.notes) != 8 || len(l.newest) != 8 {
 		t.Errorf("%d notes of %d sources, want 8 of 8", len(l.notes), len(l.newest))

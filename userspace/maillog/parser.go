@@ -2,6 +2,7 @@ package maillog
 
 import (
 	"bytes"
+	"net/netip"
 	"time"
 
 	"weir/policy"
@@ -81,6 +82,7 @@ type record struct {
 	own     bool      // from Dovecot's own log: text begins with the process
 	mainlog bool      // from a log that may be Exim's own: text begins behind the stamp
 	text    []byte    // what the program said
+	session []byte    // Dovecot's ID, once its reader has found one
 	number  uint64
 	dialect dialect // as header or program tell it
 }
@@ -151,7 +153,7 @@ func (p *Parser) emitFailures(r *record, e policy.Event, reach int64, attempts i
 	if !ok {
 		return out
 	}
-	p.names = p.told.frontend(policy.SourceOf(e.Source), e.User, t, reach, attempts, p.names[:0])
+	p.names = p.told.frontend(callerOf(r, e.Source), e.User, t, reach, attempts, p.names[:0])
 	for i := len(p.names) - 1; i >= 0; i-- {
 		e.User = p.names[i]
 		out = p.emit(r, e, out)
@@ -163,10 +165,22 @@ func (p *Parser) emitFailures(r *record, e policy.Event, reach int64, attempts i
 // others are asked after it, and what one says decides nothing.
 func (p *Parser) emitSuccess(r *record, e policy.Event, out []policy.Event) []policy.Event {
 	t, ok := p.when(r)
-	if ok && p.told.success(policy.SourceOf(e.Source), e.User, t) {
+	if ok && p.told.success(callerOf(r, e.Source), e.User, t) {
 		p.several.put(hostKey(r), true)
 	}
 	return p.emit(r, e, out)
+}
+
+// callerOf returns addr as the record's session sees it.
+func callerOf(r *record, addr netip.Addr) caller {
+	c := caller{addr: addr}
+	if len(r.host) > 0 {
+		c.host = hostKey(r)
+	}
+	if len(r.session) > 0 {
+		c.session = uint64(newHash.bytes(r.session))
+	}
+	return c
 }
 
 func hostKey(r *record) uint64 { return uint64(newHash.bytes(r.host)) }

@@ -6,8 +6,6 @@ import (
 	"errors"
 	"fmt"
 	"net/netip"
-
-	"weir/policy"
 )
 
 // ErrState says that saved state was written by another version, or is
@@ -47,10 +45,10 @@ type slotState[V any] struct {
 	Value V
 }
 
-// noteState is a note with its number, and its source as an address.
+// noteState is a note with its number and its party.
 type noteState struct {
 	Number  uint64
-	Source  netip.Addr
+	Addr    netip.Addr
 	Backend bool
 	Note    note
 }
@@ -131,7 +129,7 @@ func (l *ledger) state() (notes []noteState) {
 	first := l.count - uint64(len(l.notes)) + 1
 	for number := first; number <= l.count; number++ {
 		if n := l.live(number); n != nil {
-			notes = append(notes, noteState{number, n.party.source.Prefix().Addr(), n.party.backend, *n})
+			notes = append(notes, noteState{number, n.party.addr, n.party.backend, *n})
 		}
 	}
 	return notes
@@ -149,7 +147,7 @@ func (s *state) ledger(size uint64) (ledger, bool) {
 			return l, false
 		}
 		last = n.Number
-		n.Note.party = party{policy.SourceOf(n.Source), n.Backend}
+		n.Note.party = party{n.Addr, n.Backend}
 		*l.at(n.Number) = n.Note
 		l.newest[n.Note.party] = n.Number
 	}
