@@ -154,15 +154,18 @@ func (g *Generator) authRefusal(h *host, at int64, v *visit, user string, sessio
 		return false
 	}
 	r := &g.random
-	why := "Password mismatch"
-	if r.chance(70) {
-		why = "unknown user"
+	why := "unknown user"
+	if g.people.has(user) {
+		why = "Password mismatch"
 	}
 	l := g.line(at, h, "dovecot", 0)
 	switch {
 	case h.dovecot24 && h.authWorker:
-		l.str("auth-worker(").str(user).str(",").str(v.who.text).str(",sasl:plain)<").num(h.own.anvil).str("><").opaque(session, 16).
-			str(">: request [").num(r.between(1, 900)).str("]: sql: ").str(why)
+		l.str("auth-worker(").str(user).str(",").str(v.who.text).str(",sasl:plain)<").num(h.own.anvil).str(">")
+		if session != 0 {
+			l.str("<").opaque(session, 16).str(">")
+		}
+		l.str(": request [").num(r.between(1, 900)).str("]: sql: ").str(why)
 	case h.authWorker:
 		l.str("auth-worker(").num(h.own.anvil).str("): conn unix:auth-worker (pid=").num(h.own.qmgr).str(",uid=112): auth-worker<").num(r.between(1, 900)).
 			str(">: sql(").str(user).str(",").str(v.who.text)

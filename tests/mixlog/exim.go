@@ -59,6 +59,12 @@ func (exim) visit(g *Generator, h *host, at int64, v *visit) int64 {
 	if v.who.name == "unknown" && r.chance(50) {
 		g.exim(at, h, pid).str("no host name found for IP address ").str(v.who.text)
 	}
+	if v.rude && (r.chance(5) || !h.heloRefused) {
+		// Exim is strict about HELO names, and once it has shown that, no name
+		// of a user can be taken for one.
+		h.heloRefused = true
+		g.exim(at, h, pid).str("rejected EHLO from ").eximAddress(h, v, port, lport).str(": syntactically invalid argument(s): x_y")
+	}
 	for i, user := range v.failed {
 		if i > 0 {
 			at += g.think(2*second, 6*second)

@@ -32,7 +32,8 @@ type host struct {
 	dovecot24   bool
 	recipients  bool // log_selector = +received_recipients
 
-	authDown int64 // until when the authentication server is down
+	heloRefused bool  // a name that is none
+	authDown    int64 // until when the authentication server is down
 
 	nextPID   int
 	processes map[string][]process

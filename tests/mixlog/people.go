@@ -22,10 +22,11 @@ type account struct {
 // people are all who take part.
 type people struct {
 	accounts []account
-	mailers  []peer   // other sites' servers
-	bots     []peer   // hosts of botnets
-	guesses  []string // names that guessers try, most of which do not exist
-	strange  []string // recipients elsewhere
+	names    map[string]bool // of accounts
+	mailers  []peer          // other sites' servers
+	bots     []peer          // hosts of botnets
+	guesses  []string        // names that guessers try, most of which do not exist
+	strange  []string        // recipients elsewhere
 }
 
 // Addresses are from the ranges for benchmarks: 198.18.0.0/15 (RFC 2544
@@ -113,6 +114,10 @@ func newPeople(r *random, o Options) (p people) {
 			},
 		}
 	}
+	p.names = make(map[string]bool, len(p.accounts))
+	for i := range p.accounts {
+		p.names[p.accounts[i].name] = true
+	}
 	p.mailers = make([]peer, 1500)
 	for i := range p.mailers {
 		name := "mail" + strconv.Itoa(i) + "." + pick(r, otherDomains)
@@ -141,3 +146,6 @@ func newPeople(r *random, o Options) (p people) {
 	}
 	return p
 }
+
+// has reports whether there is an account of that name.
+func (p *people) has(name string) bool { return p.names[name] }
