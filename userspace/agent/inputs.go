@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"log/slog"
+	"reflect"
 	"slices"
 
 	"weir/userspace/config"
@@ -32,7 +33,7 @@ func newInput(c config.Intake, fromStart bool, log *slog.Logger) (intake.Input, 
 		return intake.NewJournal(o)
 	case intake.TypeSyslog:
 		o := intake.DefaultSyslogOptions()
-		o.Path, o.Logger = c.Path, log
+		o.Network, o.Path, o.Address, o.From, o.Logger = c.Network, c.Path, c.Address, c.From, log
 		return intake.NewSyslog(o)
 	}
 	return nil, fmt.Errorf("unknown type of intake %q", c.Type)
@@ -49,7 +50,8 @@ func (a *Agent) sayUnread(c *config.Config) {
 // not in it any more stop, new ones start where they were left before.
 func (a *Agent) follow(wanted []config.Intake) {
 	same := func(x, y config.Intake) bool {
-		return x.Type == y.Type && x.Path == y.Path && slices.Equal(x.Units, y.Units)
+		x.Line, y.Line = 0, 0
+		return reflect.DeepEqual(x, y)
 	}
 	var kept []*follower
 	for _, f := range a.followers() {
@@ -100,7 +102,8 @@ func (a *Agent) start(c config.Intake) (*follower, error) {
 	go func() {
 		defer close(f.done)
 		f.err = input.Run(ctx, from, func(batch []intake.Record, after intake.Position) error {
-			return a.core.do(ctx, func() { a.core.consume(name, batch, after) })
+			// Not ctx: what a stopped input had received is still taken.
+			return a.core.do(context.Background(), func() { a.core.consume(name, batch, after) })
 		})
 		if f.err != nil && ctx.Err() == nil {
 			a.log.Error("input cannot be read any more: mend it and reload the configuration", "input", name, "error", f.err)

@@ -31,14 +31,6 @@ const (
 	Enforce Mode = "enforce" // decide and act
 )
 
-// Intake is one input to read.
-type Intake struct {
-	Type  string   // "file", "journal" or "syslog"
-	Path  string   // file: the log; syslog: the socket to listen on; journal: a journal directory, or empty for the system's
-	Units []string // journal: units to read; empty for all
-	Line  int      // where the file says it, for messages
-}
-
 // Config is a checked configuration file.
 type Config struct {
 	Path          string // the file it was read from
@@ -49,6 +41,7 @@ type Config struct {
 	ControlSocket string
 	BPFFS         string         // folder on a bpffs for the pins
 	Allow         []netip.Prefix // judged form, sorted, without duplicates
+	Auto          bool           // read besides what the installed servers write
 	Intakes       []Intake
 	Rules         []policy.Rule // policy.DefaultRules if the file has none
 	Limits        policy.Limits

@@ -4,6 +4,7 @@ import (
 	"errors"
 	"flag"
 	"io/fs"
+	"net/netip"
 	"os"
 	"path/filepath"
 	"reflect"
@@ -41,6 +42,15 @@ units = ["postfix@-.service", "dovecot.service"]
 [[intake]]
 type = "syslog"
 path = "/run/weir/syslog.sock"
+
+[[intake]]
+type = "syslog"
+listen = "tcp:[::]:601"
+from = ["192.0.2.7", "2001:db8::1", "2001:db8:1::9/64", "192.0.2.7/32"]
+
+[[intake]]
+type = "syslog"
+listen = "unix:/run/weir//other.sock"
 
 [[rule]]
 name = "failures"
@@ -84,7 +94,11 @@ func TestParseFull(t *testing.T) {
 		Intakes: []Intake{
 			{Type: "file", Path: "/var/log/mail.log", Line: 15},
 			{Type: "journal", Units: []string{"postfix@-.service", "dovecot.service"}, Line: 19},
-			{Type: "syslog", Path: "/run/weir/syslog.sock", Line: 23},
+			{Type: "syslog", Network: "unix", Path: "/run/weir/syslog.sock", Line: 23},
+			{Type: "syslog", Network: "tcp", Address: netip.MustParseAddrPort("[::]:601"), Line: 27, From: []netip.Prefix{
+				netip.MustParsePrefix("192.0.2.7/32"), netip.MustParsePrefix("2001:db8::1/128"), netip.MustParsePrefix("2001:db8:1::/64"),
+			}},
+			{Type: "syslog", Network: "unix", Path: "/run/weir/other.sock", Line: 32},
 		},
 		Rules: []policy.Rule{
 			{
@@ -130,6 +144,16 @@ func TestParseInlineTables(t *testing.T) {
 	  { type = "file", path = "/b" } ]
 limits = { users = 99 }`)
 	if len(c.Intakes) != 2 || c.Intakes[1].Path != "/b" || c.Limits.Users != 99 {
+		t.Errorf("got %+v", c)
+	}
+}
+
+func TestParseAuto(t *testing.T) {
+	if c := mustParse(t, `intake = "auto"`); !c.Auto || c.Intakes != nil {
+		t.Errorf("got %+v", c)
+	}
+	c := mustParse(t, "[[intake]]\ntype = \"auto\"\n[[intake]]\ntype = \"file\"\npath = \"/a\"\n")
+	if !c.Auto || len(c.Intakes) != 1 || c.Intakes[0].Path != "/a" {
 		t.Errorf("got %+v", c)
 	}
 }

@@ -77,37 +77,3 @@ func (c *Config) allow(top *section) {
 	slices.SortFunc(c.Allow, netip.Prefix.Compare)
 	c.Allow = slices.Compact(c.Allow)
 }
-
-func (c *Config) intakes(top *section) {
-	taken := make(map[string]int)
-	for _, s := range top.sections("intake") {
-		in := Intake{Line: s.line("")}
-		switch in.Type = s.text("type", "file"); in.Type {
-		case "file", "syslog":
-			if _, given := s.get("path"); !given {
-				s.fail("path", "is missing", `write which, such as path = "/var/log/mail.log"`)
-			}
-			s.absolute("path", &in.Path)
-		case "journal":
-			s.absolute("path", &in.Path)
-			in.Units = s.texts("units", "postfix@-.service")
-		case "":
-			if !s.broken["type"] {
-				s.fail("type", "is missing", `write "file", "journal" or "syslog"`)
-			}
-		default:
-			s.fail("type", fmt.Sprintf("is %q", in.Type), `write "file", "journal" or "syslog"`)
-		}
-		if s.broken["type"] {
-			s.get("path")
-			s.get("units")
-		}
-		s.finish()
-		key := in.Type + " " + in.Path
-		if line, found := taken[key]; found && !s.broken["path"] && !s.broken["type"] {
-			s.fail("path", fmt.Sprintf("is read by the intake of line %d already", line), "remove one of the two")
-		}
-		taken[key] = in.Line
-		c.Intakes = append(c.Intakes, in)
-	}
-}

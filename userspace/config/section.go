@@ -6,6 +6,7 @@ import (
 	"math"
 	"slices"
 	"strconv"
+	"strings"
 	"time"
 
 	"weir/policy"
@@ -220,7 +221,7 @@ func shown(v any) string {
 
 func enumerate(words []string) string {
 	if len(words) < 2 {
-		return fmt.Sprint(words)
+		return strings.Join(words, "")
 	}
 	out := words[0]
 	for _, w := range words[1 : len(words)-1] {

@@ -14,6 +14,7 @@ import (
 	"context"
 	"errors"
 	"log/slog"
+	"net/netip"
 	"slices"
 	"sync"
 	"time"
@@ -42,7 +43,7 @@ var (
 type Record struct {
 	Line    []byte    // file: the line without its newline; journal, syslog: the message alone
 	Time    time.Time // journal, syslog: the record's own time; file: zero, the line carries it
-	Host    string    // syslog: the host that the message names; empty where all are of one host
+	Host    string    // syslog: the host that the message names, else who sent it; empty where all are of one host
 	Program string    // journal, syslog: identifier such as "postfix/smtpd"; file: empty
 	Unit    string    // journal: the systemd unit, vouched for by journald; else empty
 	PID     int       // journal, syslog: process id, 0 when unknown
@@ -111,6 +112,7 @@ type Stats struct {
 	Lost        uint64        // records lost; 1 for each occasion whose extent cannot be known
 	Losses      []Loss        // the same, by reason
 	Ignored     uint64        // journal: entries that a user's session or another host wrote
+	Refused     uint64        // syslog: messages or connections of senders that may not send
 	Truncations uint64        // file: times it was truncated; what came between a copy and that is in no file
 	Behind      int64         // file: bytes written and not yet read
 	Lag         time.Duration // between the last write and its reading, best known
@@ -127,9 +129,10 @@ type Loss struct {
 
 // meter keeps Stats. It is shared between the input's goroutines and readers.
 type meter struct {
-	mu  sync.Mutex
-	s   Stats
-	log *slog.Logger
+	mu      sync.Mutex
+	s       Stats
+	log     *slog.Logger
+	refusal time.Time // when the last was logged
 }
 
 func newMeter(name, kind string, log *slog.Logger) *meter {
@@ -174,6 +177,21 @@ func (m *meter) ignored() {
 	m.mu.Lock()
 	m.s.Ignored++
 	m.mu.Unlock()
+}
+
+// refused counts what somebody sent who may not, and logs all but floods of it.
+func (m *meter) refused(sender netip.Addr, at time.Time) {
+	m.mu.Lock()
+	m.s.Refused++
+	total := m.s.Refused
+	quiet := at.Sub(m.refusal) < time.Minute
+	if !quiet {
+		m.refusal = at
+	}
+	m.mu.Unlock()
+	if !quiet {
+		m.log.Warn("refused what somebody sent who may not; add it to from if it is to be read", "sender", sender, "total", total)
+	}
 }
 
 func (m *meter) lag(d time.Duration, behind int64) {

@@ -24,6 +24,12 @@ type live struct {
 
 func run(t testing.TB, in Input, from Position) *live {
 	t.Helper()
+	return runAs(t, in, from, func(r Record) string { return string(r.Line) })
+}
+
+// runAs gives what show makes of each record.
+func runAs(t testing.TB, in Input, from Position, show func(Record) string) *live {
+	t.Helper()
 	ctx, cancel := context.WithCancel(t.Context())
 	l := &live{t: t, records: make(chan string, 1000), done: make(chan error, 1), stop: cancel}
 	began := make(chan struct{}, 1)
@@ -34,7 +40,7 @@ func run(t testing.TB, in Input, from Position) *live {
 			default:
 			}
 			for _, r := range batch {
-				l.records <- string(r.Line)
+				l.records <- show(r)
 			}
 			return nil
 		})

@@ -6,40 +6,51 @@ import (
 	"fmt"
 	"io/fs"
 	"log/slog"
-	"net"
-	"os"
+	"net/netip"
 	"path/filepath"
-	"syscall"
+	"slices"
 	"time"
 )
 
-// SyslogOptions say where to receive syslog messages.
+// Transports of syslog messages, in [SyslogOptions.Network].
+const (
+	NetworkUnix = "unix" // datagrams on a local socket, as syslog(3) sends them
+	NetworkUDP  = "udp"  // RFC 5426
+	NetworkTCP  = "tcp"  // RFC 6587
+)
+
+// SyslogOptions say where to receive syslog messages, and from whom.
 type SyslogOptions struct {
-	Path     string         // absolute; of the unix datagram socket that is made there
-	Mode     fs.FileMode    // permissions of the socket: who can write to it can accuse anybody
+	Network string // NetworkUnix, NetworkUDP or NetworkTCP
+
+	Path string      // unix: absolute; of the socket that is made there
+	Mode fs.FileMode // unix: permissions of the socket: who can write to it can accuse anybody
+
+	Address netip.AddrPort // udp, tcp: where to listen
+	From    []netip.Prefix // udp, tcp: who may send, as he can accuse anybody; none: this host alone
+
 	Queue    int            // bytes held for a sink that is slow; what exceeds it is lost and counted
 	Location *time.Location // of RFC 3164 stamps, which name no zone; nil: the host's
-	MaxLine  int            // bytes; see DefaultMaxLine
+	MaxLine  int            // bytes; see DefaultMaxLine. No more than 64 KiB over a network
 	Logger   *slog.Logger   // nil: silent
 }
 
 // DefaultSyslogOptions are good for a socket fed by the host's own syslog
 // daemon; only Path is to be filled in.
 func DefaultSyslogOptions() SyslogOptions {
-	return SyslogOptions{Mode: 0o660, Queue: 8 << 20, MaxLine: DefaultMaxLine}
+	return SyslogOptions{Network: NetworkUnix, Mode: 0o660, Queue: 8 << 20, MaxLine: DefaultMaxLine}
 }
 
 // Validate says what is wrong with the options and how to put it right.
 func (o SyslogOptions) Validate() error {
 	var errs []error
-	switch {
-	case !filepath.IsAbs(o.Path):
-		errs = append(errs, fmt.Errorf("syslog socket %q: is not an absolute path; write it from the root, as in /run/weir/syslog", o.Path))
-	case len(o.Path) > maxSocketPath:
-		errs = append(errs, fmt.Errorf("syslog socket %q: path is longer than %d bytes, which unix(7) does not allow; choose a shorter one", o.Path, maxSocketPath))
-	}
-	if o.Mode&^fs.ModePerm != 0 {
-		errs = append(errs, fmt.Errorf("syslog socket mode %v: only permission bits can be set", o.Mode))
+	switch o.Network {
+	case NetworkUnix:
+		errs = append(errs, o.validateUnix())
+	case NetworkUDP, NetworkTCP:
+		errs = append(errs, o.validateAddress())
+	default:
+		errs = append(errs, fmt.Errorf("syslog transport %q: is not known; unix, udp and tcp are", o.Network))
 	}
 	if o.Queue < 64<<10 {
 		errs = append(errs, fmt.Errorf("syslog queue of %d bytes: must be at least 65536", o.Queue))
@@ -50,10 +61,45 @@ func (o SyslogOptions) Validate() error {
 	return errors.Join(errs...)
 }
 
-// maxSocketPath is what fits into sockaddr_un with its final NUL, unix(7).
-const maxSocketPath = 107
+func (o SyslogOptions) validateUnix() error {
+	var errs []error
+	switch {
+	case !filepath.IsAbs(o.Path):
+		errs = append(errs, fmt.Errorf("syslog socket %q: is not an absolute path; write it from the root, as in /run/weir/syslog", o.Path))
+	case len(o.Path) > maxSocketPath:
+		errs = append(errs, fmt.Errorf("syslog socket %q: path is longer than %d bytes, which unix(7) does not allow; choose a shorter one", o.Path, maxSocketPath))
+	}
+	if o.Mode&^fs.ModePerm != 0 {
+		errs = append(errs, fmt.Errorf("syslog socket mode %v: only permission bits can be set", o.Mode))
+	}
+	return errors.Join(errs...)
+}
 
-// Syslog receives messages on a unix datagram socket.
+func (o SyslogOptions) validateAddress() error {
+	switch {
+	case !o.Address.IsValid() || o.Address.Port() == 0:
+		return fmt.Errorf("syslog address %v: needs an address and a port, as in 127.0.0.1:514", o.Address)
+	case len(o.From) == 0 && !o.Address.Addr().Unmap().IsLoopback():
+		return fmt.Errorf("syslog address %v: others can reach it, and who may send is not said; name the senders, or listen on 127.0.0.1 or ::1", o.Address)
+	}
+	return nil
+}
+
+// listener is the receiving end of one transport.
+type listener interface {
+	// receive puts messages into the queue until close is called, which is
+	// no error.
+	receive(q *queue) error
+	// close has receive end when it has read what had arrived by then, or
+	// lastCall later.
+	close()
+}
+
+// lastCall is how long a receiver that is told to end goes on reading what
+// has arrived already.
+const lastCall = 50 * time.Millisecond
+
+// Syslog receives syslog messages.
 type Syslog struct {
 	o SyslogOptions
 	m *meter
@@ -64,60 +110,79 @@ func NewSyslog(o SyslogOptions) (*Syslog, error) {
 	if err := o.Validate(); err != nil {
 		return nil, err
 	}
-	o.Path = filepath.Clean(o.Path)
+	if o.Network == NetworkUnix {
+		o.Path = filepath.Clean(o.Path)
+	} else {
+		o.MaxLine = min(o.MaxLine, maxNetworkMessage)
+	}
 	if o.Location == nil {
 		o.Location = time.Local
 	}
-	return &Syslog{o: o, m: newMeter(TypeSyslog+":"+o.Path, TypeSyslog, o.Logger)}, nil
+	s := &Syslog{o: o}
+	s.m = newMeter(s.Name(), TypeSyslog, o.Logger)
+	return s, nil
 }
 
-// Name is "syslog:" and the path of the socket.
-func (s *Syslog) Name() string { return TypeSyslog + ":" + s.o.Path }
+// Name is "syslog:" and the path of the socket, or transport and address.
+func (s *Syslog) Name() string {
+	if s.o.Network == NetworkUnix {
+		return TypeSyslog + ":" + s.o.Path
+	}
+	return TypeSyslog + ":" + s.o.Network + ":" + s.o.Address.String()
+}
 
 // Stats may be called at any time.
 func (s *Syslog) Stats() Stats { return s.m.stats() }
 
 // Run receives messages; see [Input]. The positions it gives are empty:
-// datagrams cannot be read again. It returns an error wrapping [ErrInUse] if
+// messages cannot be read again. It returns an error wrapping [ErrInUse] if
 // another process serves the socket, and an error if it cannot be made.
 func (s *Syslog) Run(ctx context.Context, _ Position, sink Sink) error {
 	defer s.m.state(StateStopped)
-	conn, err := listen(s.o.Path, s.o.Mode)
+	l, err := s.listen()
 	if err != nil {
 		return err
 	}
 	q := newQueue(s.o.Queue)
 	done := make(chan error, 1)
-	go func() { done <- q.receive(conn, s.m) }()
+	go func() {
+		defer close(q.wake)
+		done <- l.receive(q)
+	}()
 	s.m.state(StateFollowing)
-	err = s.deliver(ctx, q, sink)
-	os.Remove(s.o.Path)
-	conn.Close() // ends receive
+	stop := context.AfterFunc(ctx, l.close)
+	err = s.deliver(q, sink)
+	if stop() {
+		l.close()
+	}
 	if received := <-done; err == nil {
 		err = received
 	}
 	return err
 }
 
-// deliver hands what the queue holds to the sink until ctx or the queue ends.
-func (s *Syslog) deliver(ctx context.Context, q *queue, sink Sink) error {
+func (s *Syslog) listen() (listener, error) {
+	switch s.o.Network {
+	case NetworkUDP:
+		return listenUDP(s.o, s.m)
+	case NetworkTCP:
+		return listenTCP(s.o, s.m)
+	}
+	return listenUnix(s.o, s.m)
+}
+
+// deliver hands what the queue holds to the sink until the queue ends.
+func (s *Syslog) deliver(q *queue, sink Sink) error {
 	var lines uint64
 	var batch []Record
 	names := newNames()
-	for {
-		select {
-		case <-ctx.Done():
-			return nil
-		case _, open := <-q.wake:
-			if !open {
-				return nil
-			}
-		}
+	for open := true; open; {
+		_, open = <-q.wake
 		now := time.Now()
 		first := q.swap()
 		batch = batch[:0]
 		var size uint64
-		for b := range q.taken() {
+		for b, sender := range q.taken() {
 			size += uint64(len(b))
 			f := parseFrame(b, now, s.o.Location)
 			if len(f.message) > s.o.MaxLine {
@@ -127,9 +192,13 @@ func (s *Syslog) deliver(ctx context.Context, q *queue, sink Sink) error {
 			if f.time.IsZero() {
 				f.time = now
 			}
+			host := sender
+			if len(f.host) > 0 {
+				host = names.get(f.host)
+			}
 			lines++
 			batch = append(batch, Record{
-				Line: f.message, Time: f.time, Program: names.get(f.program), PID: f.pid, Number: lines,
+				Line: f.message, Time: f.time, Host: host, Program: names.get(f.program), PID: f.pid, Number: lines,
 			})
 		}
 		if len(batch) == 0 {
@@ -141,45 +210,14 @@ func (s *Syslog) deliver(ctx context.Context, q *queue, sink Sink) error {
 		s.m.delivered(len(batch), size, now)
 		s.m.lag(now.Sub(first), 0)
 	}
+	return nil
 }
 
-// listen makes the socket, in place of one that nobody serves any more.
-func listen(path string, mode fs.FileMode) (*net.UnixConn, error) {
-	info, err := os.Lstat(path)
-	switch {
-	case errors.Is(err, fs.ErrNotExist):
-	case err != nil:
-		return nil, fmt.Errorf("syslog socket: %w", err)
-	case info.Mode().Type() != fs.ModeSocket:
-		return nil, fmt.Errorf("syslog socket %s: something else has that name; remove it or choose another path", path)
-	default:
-		c, err := net.Dial("unixgram", path)
-		if err == nil {
-			c.Close()
-		}
-		if !errors.Is(err, syscall.ECONNREFUSED) {
-			return nil, fmt.Errorf("syslog socket %s: %w; stop that or choose another path", path, ErrInUse)
-		}
-		if err := os.Remove(path); err != nil {
-			return nil, fmt.Errorf("syslog socket: replace one that nobody serves: %w", err)
-		}
+// admits says whether addr may send. A zone only says which link it is on.
+func (o *SyslogOptions) admits(addr netip.Addr) bool {
+	addr = addr.Unmap().WithZone("")
+	if len(o.From) == 0 {
+		return addr.IsLoopback()
 	}
-	conn, err := net.ListenUnixgram("unixgram", &net.UnixAddr{Name: path, Net: "unixgram"})
-	if errors.Is(err, fs.ErrNotExist) {
-		return nil, fmt.Errorf("syslog socket: folder %s does not exist; make it", filepath.Dir(path))
-	} else if err != nil {
-		return nil, fmt.Errorf("syslog socket: %w", err)
-	}
-	if err := os.Chmod(path, mode); err != nil {
-		conn.Close()
-		os.Remove(path)
-		return nil, fmt.Errorf("syslog socket: %w", err)
-	}
-	// A burst waits in the kernel while this process is not scheduled; more
-	// than net.core.rmem_max is not granted, which is no error.
-	_ = conn.SetReadBuffer(receiveBuffer)
-	return conn, nil
+	return slices.ContainsFunc(o.From, func(p netip.Prefix) bool { return p.Contains(addr) })
 }
-
-// receiveBuffer is what is asked of the kernel for the socket, in bytes.
-const receiveBuffer = 1 << 20

@@ -22,37 +22,48 @@ func TestFrame(t *testing.T) {
 	tests := map[string]struct {
 		in      string
 		time    time.Time
+		host    string
 		program string
 		pid     int
 		message string
 	}{
-		"syslog(3)":           {"<22>Nov 22 10:11:12 postfix/smtpd[123]: connect from unknown[192.0.2.1]", stamp, "postfix/smtpd", 123, "connect from unknown[192.0.2.1]"},
-		"RFC 3164":            {"<22>Nov 22 10:11:12 mail postfix/smtpd[123]: connect", stamp, "postfix/smtpd", 123, "connect"},
-		"no process":          {"<22>Nov 22 10:11:12 dovecot: imap-login: Login", stamp, "dovecot", 0, "imap-login: Login"},
-		"host, no process":    {"<22>Nov 22 10:11:12 mail dovecot: imap-login: Login", stamp, "dovecot", 0, "imap-login: Login"},
-		"day of one digit":    {"<22>Nov  2 10:11:12 mail a: b", time.Date(2026, 11, 2, 10, 11, 12, 0, zone), "a", 0, "b"},
-		"last year":           {"<22>Dec 31 23:59:59 a: b", time.Date(2025, 12, 31, 23, 59, 59, 0, zone), "a", 0, "b"},
-		"RFC 3339 in 3164":    {"<22>2026-11-22T10:11:12.345+01:00 mail postfix/qmgr[9]: x", precise, "postfix/qmgr", 9, "x"},
-		"no priority":         {"Nov 22 10:11:12 mail postfix/smtpd[123]: connect", stamp, "postfix/smtpd", 123, "connect"},
-		"no time":             {"<22>postfix/smtpd[123]: connect", time.Time{}, "postfix/smtpd", 123, "connect"},
-		"final newline":       {"<22>Nov 22 10:11:12 a[1]: b\n\x00", stamp, "a", 1, "b"},
-		"RFC 5424":            {"<22>1 2026-11-22T10:11:12.345+01:00 mail postfix/smtpd 123 - - connect", precise, "postfix/smtpd", 123, "connect"},
-		"RFC 5424, BOM":       {"<22>1 2026-11-22T10:11:12.345+01:00 mail dovecot 7 ID1 - \xef\xbb\xbfLogin", precise, "dovecot", 7, "Login"},
-		"RFC 5424, data":      {`<22>1 2026-11-22T10:11:12.345+01:00 mail a 7 - [x@1 k="\"]\\"][y z="]"] m`, precise, "a", 7, "m"},
-		"RFC 5424, nothing":   {"<22>1 - - - - - -", time.Time{}, "", 0, ""},
-		"RFC 5424, bad data":  {"<22>1 - - a - - [x m", time.Time{}, "", 0, "1 - - a - - [x m"},
-		"not syslog":          {"hello", time.Time{}, "", 0, "hello"},
-		"empty":               {"", time.Time{}, "", 0, ""},
-		"bad priority":        {"<2222>x", time.Time{}, "", 0, "<2222>x"},
-		"process not numeric": {"<22>Nov 22 10:11:12 a[x]: b", stamp, "", 0, "a[x]: b"},
-		"huge process":        {"<22>Nov 22 10:11:12 a[99999999999]: b", stamp, "a", maxPID, "b"},
-		"NUL in message":      {"<22>Nov 22 10:11:12 a[1]: b\x00c", stamp, "a", 1, "b\x00c"},
+		"syslog(3)":           {"<22>Nov 22 10:11:12 postfix/smtpd[123]: connect from unknown[192.0.2.1]", stamp, "", "postfix/smtpd", 123, "connect from unknown[192.0.2.1]"},
+		"RFC 3164":            {"<22>Nov 22 10:11:12 mail postfix/smtpd[123]: connect", stamp, "mail", "postfix/smtpd", 123, "connect"},
+		"no process":          {"<22>Nov 22 10:11:12 dovecot: imap-login: Login", stamp, "", "dovecot", 0, "imap-login: Login"},
+		"host, no process":    {"<22>Nov 22 10:11:12 mail dovecot: imap-login: Login", stamp, "mail", "dovecot", 0, "imap-login: Login"},
+		"day of one digit":    {"<22>Nov  2 10:11:12 mail a: b", time.Date(2026, 11, 2, 10, 11, 12, 0, zone), "mail", "a", 0, "b"},
+		"last year":           {"<22>Dec 31 23:59:59 a: b", time.Date(2025, 12, 31, 23, 59, 59, 0, zone), "", "a", 0, "b"},
+		"RFC 3339 in 3164":    {"<22>2026-11-22T10:11:12.345+01:00 mail postfix/qmgr[9]: x", precise, "mail", "postfix/qmgr", 9, "x"},
+		"no priority":         {"Nov 22 10:11:12 mail postfix/smtpd[123]: connect", stamp, "mail", "postfix/smtpd", 123, "connect"},
+		"no time":             {"<22>postfix/smtpd[123]: connect", time.Time{}, "", "postfix/smtpd", 123, "connect"},
+		"final newline":       {"<22>Nov 22 10:11:12 a[1]: b\n\x00", stamp, "", "a", 1, "b"},
+		"RFC 5424":            {"<22>1 2026-11-22T10:11:12.345+01:00 mail postfix/smtpd 123 - - connect", precise, "mail", "postfix/smtpd", 123, "connect"},
+		"RFC 5424, BOM":       {"<22>1 2026-11-22T10:11:12.345+01:00 mail dovecot 7 ID1 - \xef\xbb\xbfLogin", precise, "mail", "dovecot", 7, "Login"},
+		"RFC 5424, data":      {`<22>1 2026-11-22T10:11:12.345+01:00 mail a 7 - [x@1 k="\"]\\"][y z="]"] m`, precise, "mail", "a", 7, "m"},
+		"RFC 5424, nothing":   {"<22>1 - - - - - -", time.Time{}, "", "", 0, ""},
+		"RFC 5424, bad data":  {"<22>1 - - a - - [x m", time.Time{}, "", "", 0, "1 - - a - - [x m"},
+		"not syslog":          {"hello", time.Time{}, "", "", 0, "hello"},
+		"empty":               {"", time.Time{}, "", "", 0, ""},
+		"bad priority":        {"<2222>x", time.Time{}, "", "", 0, "<2222>x"},
+		"process not numeric": {"<22>Nov 22 10:11:12 a[x]: b", stamp, "", "", 0, "a[x]: b"},
+		"huge process":        {"<22>Nov 22 10:11:12 a[99999999999]: b", stamp, "", "a", maxPID, "b"},
+		"IPv6 host":           {"<22>Nov 22 10:11:12 2001:db8::25 postfix/smtpd[123]: connect", stamp, "2001:db8::25", "postfix/smtpd", 123, "connect"},
+		"IPv6 host, no tag":   {"<22>Nov 22 10:11:12 2001:db8:: connect", stamp, "2001:db8::", "", 0, "connect"},
+		"not quite IPv6":      {"<22>Nov 22 10:11:12 a::b: c", stamp, "", "a", 0, ":b: c"},
+		"long host":           {"<22>Nov 22 10:11:12 " + strings.Repeat("x", 256) + " a: b", stamp, "", "a", 0, "b"},
+		"long program":        {"<22>" + strings.Repeat("x", 256) + ": b", time.Time{}, "", "", 0, strings.Repeat("x", 256) + ": b"},
+		"RFC 5424, no host":   {"<22>1 - - a 7 - - m", time.Time{}, "", "a", 7, "m"},
+		"tag without colon":   {"<22>Nov 22 10:11:12 mail postfix/submissions/smtpd[12345] warning: x", stamp, "mail", "postfix/submissions/smtpd", 12345, "warning: x"},
+		"tag without bracket": {"<22>Nov 22 10:11:12 mail postfix/submissions/smtpd[123456 warning: x", stamp, "mail", "postfix/submissions/smtpd", 0, "warning: x"},
+		"tag, not cut":        {"<22>Nov 22 10:11:12 mail postfix/submission/smtpd[12345] warning: x", stamp, "", "", 0, "mail postfix/submission/smtpd[12345] warning: x"},
+		"tag with host's end": {"<22>Nov 22 10:11:12 mail.example postfix/smtpd[12: x", stamp, "", "", 0, "mail.example postfix/smtpd[12: x"},
+		"NUL in message":      {"<22>Nov 22 10:11:12 a[1]: b\x00c", stamp, "", "a", 1, "b\x00c"},
 	}
 	for name, tt := range tests {
 		t.Run(name, func(t *testing.T) {
 			f := parseFrame([]byte(tt.in), now, zone)
-			if !f.time.Equal(tt.time) || string(f.program) != tt.program || f.pid != tt.pid || string(f.message) != tt.message {
-				t.Errorf("got %v %q %d %q", f.time, f.program, f.pid, f.message)
+			if !f.time.Equal(tt.time) || string(f.host) != tt.host || string(f.program) != tt.program || f.pid != tt.pid || string(f.message) != tt.message {
+				t.Errorf("got %v %q %q %d %q", f.time, f.host, f.program, f.pid, f.message)
 			}
 		})
 	}
@@ -83,8 +94,11 @@ func FuzzFrame(f *testing.F) {
 		if !bytes.Contains(in, got.message) || !bytes.Contains(in, got.program) {
 			t.Fatalf("%q, %q made of %q", got.program, got.message, in)
 		}
-		if bytes.ContainsAny(got.program, " ") || got.pid < 0 || got.pid > maxPID {
+		if bytes.ContainsAny(got.program, " ") || len(got.program) > 255 || got.pid < 0 || got.pid > maxPID {
 			t.Fatalf("program %q, process %d", got.program, got.pid)
+		}
+		if bytes.ContainsAny(got.host, " ") || len(got.host) > 255 || !bytes.Contains(in, got.host) {
+			t.Fatalf("host %q", got.host)
 		}
 	})
 }

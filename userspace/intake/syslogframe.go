@@ -2,12 +2,14 @@ package intake
 
 import (
 	"bytes"
+	"net/netip"
 	"time"
 )
 
 // frame is one syslog message taken apart. Its slices point into the datagram.
 type frame struct {
 	time    time.Time // zero if the message has none
+	host    []byte    // empty if the message names none
 	program []byte
 	pid     int
 	message []byte
@@ -58,15 +60,23 @@ func parse5424(b []byte) (f frame, ok bool) {
 			return frame{}, false
 		}
 	}
-	if string(field[2]) != "-" {
-		f.program = field[2]
-	}
+	f.host, f.program = named(field[1]), named(field[2])
 	f.pid = int(min(number(field[3], 0), maxPID))
 	if b, ok = skipStructured(b); !ok {
 		return frame{}, false
 	}
 	f.message = bytes.TrimPrefix(bytes.TrimPrefix(b, space), []byte("\xef\xbb\xbf"))
 	return f, true
+}
+
+// named returns a name, nil for what is none: RFC 5424 section 6 writes "-"
+// for what is not known, and allows no more than 255 bytes of a host's name
+// and fewer of a program's.
+func named(b []byte) []byte {
+	if string(b) == "-" || len(b) > 255 {
+		return nil
+	}
+	return b
 }
 
 var space = []byte(" ")
@@ -115,22 +125,49 @@ func parse3164(b []byte, now time.Time, location *time.Location) (f frame) {
 			rest = bytes.TrimPrefix(rest, space)
 		}
 	}
+	// The name of a host comes before the tag, unless this is from syslog(3).
+	// An IPv6 address has colons in it and is no tag.
+	host, after, found := bytes.Cut(rest, space)
+	if found && ok && isIPv6(host) {
+		f.host = host
+		if !f.tag(after) {
+			f.message = after
+		}
+		return f
+	}
 	if f.tag(rest) {
 		return f
 	}
-	// The name of a host comes before the tag, unless this is from syslog(3).
-	if _, after, found := bytes.Cut(rest, space); ok && found && f.tag(after) {
+	if ok && found && f.tag(after) {
+		f.host = named(host)
 		return f
 	}
 	f.message = rest
 	return f
 }
 
+// isIPv6 reports whether b is an IPv6 address.
+func isIPv6(b []byte) bool {
+	if len(b) > len("0000:0000:0000:0000:0000:ffff:255.255.255.255") || bytes.Count(b, []byte(":")) < 2 {
+		return false
+	}
+	_, err := netip.ParseAddr(string(b))
+	return err == nil
+}
+
+// maxTag is what RFC 3164 section 4.1.3 allows a tag, and what rsyslogd cuts it
+// to when it forwards in that form: "postfix/submissions/smtpd[12345]:" loses
+// its colon.
+const maxTag = 32
+
 // tag reads "program[pid]: message"; the process id may be missing. A program
 // has no white space or bracket in it.
 func (f *frame) tag(b []byte) bool {
+	if len(b) > maxTag && b[maxTag] == ' ' && f.cutTag(b[:maxTag], b[maxTag+1:]) {
+		return true
+	}
 	i := bytes.IndexAny(b, ": [")
-	if i <= 0 {
+	if i <= 0 || i > 255 {
 		return false
 	}
 	name, rest, pid := b[:i], b[i:], 0
@@ -149,6 +186,25 @@ func (f *frame) tag(b []byte) bool {
 		return false
 	}
 	f.program, f.pid, f.message = name, pid, bytes.TrimPrefix(rest[1:], space)
+	return true
+}
+
+// cutTag reads a tag that lost what was beyond maxTag. A process id that may
+// have lost digits is none.
+func (f *frame) cutTag(tag, message []byte) bool {
+	name, rest, found := bytes.Cut(tag, []byte("["))
+	if !found || len(name) == 0 || bytes.IndexByte(name, ' ') >= 0 || bytes.IndexByte(name, ':') >= 0 {
+		return false
+	}
+	digits, whole := bytes.CutSuffix(rest, []byte("]"))
+	n := number(digits, -1)
+	if n < 0 && len(digits) > 0 {
+		return false
+	}
+	if !whole || n < 0 {
+		n = 0
+	}
+	f.program, f.pid, f.message = name, int(min(n, maxPID)), message
 	return true
 }
 

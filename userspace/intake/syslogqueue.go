@@ -1,24 +1,23 @@
 package intake
 
 import (
-	"errors"
-	"fmt"
 	"iter"
-	"net"
 	"sync"
 	"time"
 )
 
+// Reasons for losses of syslog.
 const (
-	lostQueueFull = "syslog messages came faster than they were processed"
-	lostTooLong   = "syslog message longer than the kernel delivers"
+	lostQueueFull   = "syslog messages came faster than they were processed"
+	lostTooLong     = "syslog message longer than the kernel delivers"
+	lostByKernel    = "syslog datagrams dropped by the kernel, as they came faster than they were read"
+	lostFraming     = "syslog stream that is neither octet-counted nor lines (RFC 6587)"
+	lostSlow        = "syslog message that took too long to come whole"
+	lostUnfinished  = "syslog connection that ended within a message"
+	lostConnections = "syslog connection refused, as there were too many"
 )
 
-// maxDatagram is more than a unix datagram can hold with the usual
-// net.core.wmem_max.
-const maxDatagram = 256 << 10
-
-// queue holds datagrams for a slow sink. It never makes the sender wait,
+// queue holds messages for a slow sink. It never makes the sender wait,
 // because the sender is the mail server: what does not fit is lost and counted.
 type queue struct {
 	limit int
@@ -30,46 +29,36 @@ type queue struct {
 	first time.Time
 }
 
-// arena is datagrams laid end to end.
+// arena is messages laid end to end.
 type arena struct {
-	data []byte
-	ends []int
+	data  []byte
+	items []item
 }
+
+// item is where a message ends, and who sent it; empty: this host.
+type item struct {
+	end    int
+	sender string
+}
+
+// itemSize is what a message costs besides its bytes, or empty ones would be
+// free.
+const itemSize = 24
 
 func newQueue(limit int) *queue { return &queue{limit: limit, wake: make(chan struct{}, 1)} }
 
-// receive reads datagrams until conn is closed, which is no error.
-func (q *queue) receive(conn *net.UnixConn, m *meter) error {
-	defer close(q.wake)
-	buf := make([]byte, maxDatagram)
-	for {
-		n, err := conn.Read(buf)
-		switch {
-		case errors.Is(err, net.ErrClosed):
-			return nil
-		case err != nil:
-			return fmt.Errorf("receive syslog: %w", err)
-		case n == len(buf):
-			m.lost(lostTooLong, 1, time.Now())
-		case !q.put(buf[:n]):
-			m.lost(lostQueueFull, 1, time.Now())
-		}
-	}
-}
-
-// put appends a datagram; false: there is no room.
-func (q *queue) put(b []byte) bool {
+// put appends a message; false: there is no room.
+func (q *queue) put(b []byte, sender string) bool {
 	q.mu.Lock()
 	defer q.mu.Unlock()
-	// A datagram costs its place in the list as well, or empty ones would be free.
-	if len(q.in.data)+len(b)+8*(len(q.in.ends)+1) > q.limit {
+	if len(q.in.data)+len(b)+itemSize*(len(q.in.items)+1) > q.limit {
 		return false
 	}
-	if len(q.in.ends) == 0 {
+	if len(q.in.items) == 0 {
 		q.first = time.Now()
 	}
 	q.in.data = append(q.in.data, b...)
-	q.in.ends = append(q.in.ends, len(q.in.data))
+	q.in.items = append(q.in.items, item{len(q.in.data), sender})
 	select {
 	case q.wake <- struct{}{}:
 	default:
@@ -83,19 +72,20 @@ func (q *queue) swap() time.Time {
 	q.mu.Lock()
 	defer q.mu.Unlock()
 	q.in, q.out = q.out, q.in
-	q.in.data, q.in.ends = q.in.data[:0], q.in.ends[:0]
+	q.in.data, q.in.items = q.in.data[:0], q.in.items[:0]
 	return q.first
 }
 
-// taken gives the datagrams of the last swap, valid until the next.
-func (q *queue) taken() iter.Seq[[]byte] {
-	return func(yield func([]byte) bool) {
+// taken gives the messages of the last swap and their senders, valid until
+// the next.
+func (q *queue) taken() iter.Seq2[[]byte, string] {
+	return func(yield func([]byte, string) bool) {
 		start := 0
-		for _, end := range q.out.ends {
-			if !yield(q.out.data[start:end]) {
+		for _, i := range q.out.items {
+			if !yield(q.out.data[start:i.end], i.sender) {
 				return
 			}
-			start = end
+			start = i.end
 		}
 	}
 }
