@@ -171,6 +171,10 @@ func (s *Syslog) listen() (listener, error) {
 	return listenUnix(s.o, s.m)
 }
 
+// errCutName tells of "postfix/smtpd" that came as "postfix", which leaves
+// nothing to know the process by.
+var errCutName = errors.New(`names of Postfix's processes come cut short: have rsyslogd send them whole, by global(parser.permitSlashInProgramName="on") in its configuration`)
+
 // deliver hands what the queue holds to the sink until the queue ends.
 func (s *Syslog) deliver(q *queue, sink Sink) error {
 	var lines uint64
@@ -195,6 +199,9 @@ func (s *Syslog) deliver(q *queue, sink Sink) error {
 			host := sender
 			if len(f.host) > 0 {
 				host = names.get(f.host)
+			}
+			if f.cutName {
+				s.m.trouble(errCutName)
 			}
 			lines++
 			batch = append(batch, Record{

@@ -13,6 +13,7 @@ type frame struct {
 	program []byte
 	pid     int
 	message []byte
+	cutName bool // rsyslogd has cut the program's name at its slash
 }
 
 // parseFrame takes apart a message in the form of RFC 5424, of RFC 3164 with
@@ -65,7 +66,9 @@ func parse5424(b []byte) (f frame, ok bool) {
 	if b, ok = skipStructured(b); !ok {
 		return frame{}, false
 	}
-	f.message = bytes.TrimPrefix(bytes.TrimPrefix(b, space), []byte("\xef\xbb\xbf"))
+	// rsyslogd leaves the space that stood behind the tag at the beginning.
+	f.message = bytes.TrimLeft(bytes.TrimPrefix(bytes.TrimPrefix(b, space), []byte("\xef\xbb\xbf")), " ")
+	f.cutName = string(f.program) == "postfix"
 	return f, true
 }
 

@@ -2,12 +2,16 @@ package intake
 
 import (
 	"bytes"
+	"flag"
 	"fmt"
 	"math/rand/v2"
+	"os"
+	"path/filepath"
 	"slices"
 	"strconv"
 	"strings"
 	"testing"
+	"time"
 )
 
 // frames feeds a stream in pieces of the given sizes, the last as often as
@@ -82,6 +86,38 @@ func TestStream(t *testing.T) {
 					t.Errorf("got %q, pending %t, %v", out, pending, err)
 				}
 			})
+		}
+	}
+}
+
+var update = flag.Bool("update", false, "write golden files anew")
+
+// What real syslog daemons sent; see testdata/syslog/README.md.
+func TestSyslogStreams(t *testing.T) {
+	streams := must(filepath.Glob("testdata/syslog/*.stream"))(t)
+	if len(streams) != 4 {
+		t.Fatalf("streams: %q", streams)
+	}
+	for _, path := range streams {
+		var got strings.Builder
+		messages, pending, err := frames(t, must(os.ReadFile(path))(t), maxNetworkMessage, 50)
+		if pending || err != nil {
+			t.Errorf("%s: pending %t, %v", path, pending, err)
+		}
+		for _, m := range messages {
+			f := parseFrame([]byte(m), time.Date(2026, 11, 23, 0, 0, 0, 0, time.UTC), time.UTC)
+			fmt.Fprintf(&got, "%s %s %s %d %q", f.time.Format(time.RFC3339Nano), f.host, f.program, f.pid, f.message)
+			if f.cutName {
+				got.WriteString(" (name cut)")
+			}
+			got.WriteByte('\n')
+		}
+		golden := strings.TrimSuffix(path, ".stream") + ".golden"
+		if *update {
+			mustDo(t, os.WriteFile(golden, []byte(got.String()), 0o644))
+		}
+		if want := string(must(os.ReadFile(golden))(t)); got.String() != want {
+			t.Errorf("%s: got\n%swant\n%s", path, got.String(), want)
 		}
 	}
 }

@@ -44,17 +44,21 @@ func listenTCP(o SyslogOptions, m *meter) (listener, error) {
 
 func (t *tcpListener) receive(q *queue) error {
 	defer t.served.Wait()
+	failed := false
 	for {
 		conn, err := t.l.AcceptTCP()
 		switch {
 		case errors.Is(err, net.ErrClosed):
 			return nil
 		case err != nil: // out of file descriptors, as a rule
+			failed = true
 			t.m.trouble(err)
 			time.Sleep(100 * time.Millisecond)
 			continue
+		case failed:
+			failed = false
+			t.m.trouble(nil)
 		}
-		t.m.trouble(nil)
 		addr := conn.RemoteAddr().(*net.TCPAddr).AddrPort().Addr().Unmap()
 		if !t.admit(conn, addr) {
 			conn.Close()
