@@ -12,11 +12,11 @@ FUZZTIME ?= 5s
 GO = $(eval GO := $(or $(shell tests/setup.sh go),$(error there is no Go to build with, see above)))$(GO)
 export CGO_ENABLED = 0
 
-.PHONY: help build generate verify test bench fuzz lint fmt install demo
+.PHONY: help build generate verify test bench bench-intake fuzz lint fmt install demo
 .DEFAULT_GOAL := help
 
 help: ## show this list
-	@sed -n 's/^\([a-z]*\):.*## \(.*\)/  make \1\t\2/p' Makefile | expand -t 18
+	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/  make \1\t\2/p' Makefile | expand -t 22
 
 build: ## write bin/weir (needs no clang: the BPF objects are in the tree)
 	$(GO) build -trimpath -buildvcs=$(BUILDVCS) -ldflags '-s -w' -o bin/weir ./cmd/weir
@@ -33,8 +33,12 @@ test: ## run everything: verify, lint, fuzz smoke, unit, kernel and end-to-end t
 	$(MAKE) fuzz FUZZTIME=2s
 	$(GO) test -count=1 -timeout 15m ./...
 
-bench: ## run the benchmarks
+bench: ## run the benchmarks of the Go code
 	$(GO) test -run '^$$' -bench . -benchmem ./...
+
+bench-intake: ## read one log with weir and its peers, and compare them (BENCHFLAGS, see docs/benchmarks.md)
+	peers=$$(tests/setup.sh bench) && $(MAKE) build && \
+		$(GO) build -buildvcs=false -o bin/bench ./tests/bench && bin/bench -peers "$$peers" $(BENCHFLAGS)
 
 fuzz: ## fuzz every parser for FUZZTIME (5s)
 	tests/fuzz.sh "$(GO)" $(FUZZTIME)

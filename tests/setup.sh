@@ -6,6 +6,8 @@
 #                            go.mod; fetches one if there is none (root)
 #   tests/setup.sh demo      install what `make demo` needs
 #   tests/setup.sh test      install what `make test` needs
+#   tests/setup.sh bench     unpack the programs that `make bench-intake` compares
+#                            weir with, outside of the tree, and print where
 set -euo pipefail
 cd "$(dirname "$0")/.."
 
@@ -134,9 +136,34 @@ fetch_go() {
 	echo "$dir/bin/go"
 }
 
+# unpack PACKAGE...: puts Debian packages into a folder of their own instead of
+# installing them: they would guard this machine, and one would enrol it with
+# its maker.
+unpack() {
+	local dir=${XDG_CACHE_HOME:-$HOME/.cache}/weir-bench/debian p
+	mkdir -p "$dir"
+	for p in "$@"; do
+		[ ! -e "$dir/.$p" ] || continue
+		say "fetching $p"
+		(
+			cd "$dir"
+			apt-get -q download "$p" >/dev/null 2>&1 ||
+				{ apt-get -q update && apt-get -q download "$p"; } >/dev/null 2>&1 || exit 1
+			dpkg -x "$p"_*.deb .
+			ls "$p"_*.deb | cut -d _ -f 2 >".$p"
+			rm "$p"_*.deb
+		) || say "cannot fetch $p: its row will say that it is missing"
+	done
+	echo "$dir"
+}
+
 case ${1:-} in
 go) find_go || fetch_go ;;
 demo) install $demo_packages ;;
 test) install $test_packages ;;
-*) die "usage: tests/setup.sh go|demo|test" ;;
+bench)
+	install python3
+	unpack sshguard fail2ban crowdsec
+	;;
+*) die "usage: tests/setup.sh go|demo|test|bench" ;;
 esac

@@ -27,7 +27,7 @@ func (g *Generator) system(s start) {
 			str(" DPT=").num(r.between(1, 65535)).str(" WINDOW=1024 RES=0x00 SYN URGP=0")
 	case n < 90:
 		g.line(at, h, "freshclam", h.own.cron).str("ClamAV update process started at Fri Nov 20 07:00:00 2026")
-		g.line(at+second, h, "freshclam", h.own.cron).str("daily.cld database is up-to-date (version: 27000, sigs: 2076000, f-level: 90, builder: x)")
+		g.line(at+second, h, "freshclam", h.own.cron).str("Database updated from database.clamav.example (5 signatures)")
 	default:
 		bot := pick(r, g.people.bots)
 		const program = "postfix/anvil"

@@ -99,15 +99,16 @@ func (o *output) close() error {
 	return err
 }
 
-// event is written as replay writes events.
+// event is written as `weir replay --events --output none` writes it, so that
+// the two can be compared byte by byte.
 type event struct {
 	Time       time.Time   `json:"time"`
 	Kind       policy.Kind `json:"kind"`
 	Source     string      `json:"source"`
-	User       string      `json:"user,omitempty"`
-	Service    string      `json:"service,omitempty"`
-	Server     string      `json:"server,omitempty"`
-	Recipients int         `json:"recipients,omitempty"`
+	User       string      `json:"user"`
+	Service    string      `json:"service"`
+	Server     string      `json:"server"`
+	Recipients int         `json:"recipients"`
 	Line       uint64      `json:"line"`
 }
 
