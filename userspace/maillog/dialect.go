@@ -17,6 +17,10 @@ const (
 	eximDialect
 	openSMTPDDialect
 	nginxDialect
+	cleanupDialect
+	rspamdDialect
+	amavisDialect
+	clamavDialect
 )
 
 // dialectOf finds the reader of a program's lines by its name alone. Postfix
@@ -38,6 +42,8 @@ func dialectOf(r *record) dialect {
 			return smtpdDialect
 		case "qmgr":
 			return qmgrDialect
+		case "cleanup":
+			return cleanupDialect
 		}
 		return otherDialect
 	}
@@ -50,6 +56,12 @@ func dialectOf(r *record) dialect {
 		return openSMTPDDialect
 	case "nginx":
 		return nginxDialect
+	case "rspamd":
+		return rspamdDialect
+	case "amavis", "amavisd", "amavisd-new":
+		return amavisDialect
+	case "clamav-milter":
+		return clamavDialect
 	}
 	return otherDialect
 }
@@ -67,6 +79,14 @@ func (p *Parser) readText(r *record, out []policy.Event) []policy.Event {
 		return p.openSMTPD(r, out)
 	case nginxDialect:
 		return p.nginx(r, out)
+	case cleanupDialect:
+		return p.cleanup(r, out)
+	case rspamdDialect:
+		return p.rspamd(r, out)
+	case amavisDialect:
+		return p.amavis(r, out)
+	case clamavDialect:
+		return p.clamavMilter(r, out)
 	default:
 		return p.dovecot(r, out)
 	}

@@ -63,10 +63,9 @@ func FuzzField(f *testing.F) {
 			return c
 		}, text)
 		for _, template := range templates {
-			p := newTestParser()
-			events := p.Line([]byte("Nov 22 00:20:00 mx postfix/smtpd[1]: 3A9F2C0D1E: client=unknown[203.0.113.5]"), 1, nil)
+			p := newBusyParser()
 			line := fill(template, text)
-			for _, e := range p.Line([]byte(line), 2, events) {
+			for _, e := range p.Line([]byte(line), 3, nil) {
 				if e.Source != real {
 					t.Fatalf("source %v instead of %v:\n%s", e.Source, real, line)
 				}

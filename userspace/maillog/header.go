@@ -11,6 +11,7 @@ import "bytes"
 //	2026-11-22 00:20:01 dovecot: imap-login: text
 //	2026-11-22 00:20:01 text                 (Exim's main log)
 //	2026/11/22 00:20:01 [info] text          (nginx's error log)
+//	2026-11-22 00:20:01 #PID(WORKER) text    (rspamd's own log)
 //
 // An RFC 3164 priority "<22>" may stand before. It only looks at the stamp's
 // shape; clock reads it if there is need.
@@ -40,6 +41,10 @@ func splitHeader(line []byte, r *record) bool {
 	space := bytes.IndexByte(line, ' ')
 	if space <= 0 {
 		return false
+	}
+	if isRspamdHead(line) {
+		r.dialect, r.text = rspamdDialect, line
+		return true
 	}
 	if line[space-1] == ':' || !isHostWord(line[:space]) {
 		return splitProgram(line, r) || splitMainlog(whole, r)
@@ -101,6 +106,20 @@ func splitProgram(line []byte, r *record) bool {
 		}
 	}
 	return false
+}
+
+// isRspamdHead reports whether b begins as rspamd's own log does behind the
+// stamp: "#PID(WORKER) ", or with log_severity "[SEVERITY] #PID(WORKER) ".
+func isRspamdHead(b []byte) bool {
+	if b[0] == '[' {
+		n := bytes.IndexByte(b, ' ')
+		b = b[n+1:]
+	}
+	if len(b) == 0 || b[0] != '#' {
+		return false
+	}
+	_, digits := leadingUint(b[1:])
+	return digits > 0 && len(b) > digits+1 && b[digits+1] == '('
 }
 
 // isDovecotProcess reports whether name is a process of Dovecot that tells of

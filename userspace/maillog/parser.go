@@ -34,6 +34,8 @@ type Parser struct {
 	several  table[bool]    // hosts whose Dovecot asks several databases
 	names    []string       // users of one line's events
 	eximLog  eximState
+	judged   table[bool]       // messages judged bad, by queue ID
+	heads    table[amavisHead] // entries that go on in the next line, by task
 
 	// Dovecot writes elements behind rip= that its default format lacks.
 	extraElements bool
@@ -69,6 +71,8 @@ func NewParser(o Options) *Parser {
 		told:     newLedger(maxTold),
 		several:  newTable[bool](maxHosts),
 		eximLog:  newEximState(),
+		judged:   newTable[bool](maxJudged),
+		heads:    newTable[amavisHead](maxHeads),
 	}
 }
 

@@ -30,6 +30,10 @@ const (
 	nginxConnect
 	nginxLogin
 	nginxLoginFailure
+	postfixMilterReject
+	rspamdVerdict
+	amavisVerdict
+	clamavInfected
 
 	patternCount
 )
@@ -58,8 +62,12 @@ func (k pattern) String() string {
 		openSMTPDMessage: "opensmtpd-message",
 		openSMTPDReject:  "opensmtpd-reject",
 
-		nginxConnect:      "nginx-connect",
-		nginxLogin:        "nginx-login",
-		nginxLoginFailure: "nginx-login-failure",
+		nginxConnect:        "nginx-connect",
+		nginxLogin:          "nginx-login",
+		nginxLoginFailure:   "nginx-login-failure",
+		postfixMilterReject: "postfix-milter-reject",
+		rspamdVerdict:       "rspamd-verdict",
+		amavisVerdict:       "amavis-verdict",
+		clamavInfected:      "clamav-infected",
 	}[k]
 }

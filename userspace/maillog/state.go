@@ -27,6 +27,8 @@ type state struct {
 	Sessions      tableState[session]
 	Several       tableState[bool]
 	Exim          eximSaved
+	Judged        tableState[bool]
+	Heads         tableState[amavisHead]
 	Notes         []noteState
 	NoteCount     uint64
 	Horizon       int64
@@ -63,6 +65,8 @@ func (p *Parser) MarshalBinary() ([]byte, error) {
 		Sessions:      p.sessions.state(),
 		Several:       p.several.state(),
 		Exim:          p.eximLog.save(),
+		Judged:        p.judged.state(),
+		Heads:         p.heads.state(),
 		Notes:         p.told.state(), NoteCount: p.told.count, Horizon: p.told.horizon,
 	}
 	var b bytes.Buffer
@@ -88,12 +92,15 @@ func (p *Parser) UnmarshalBinary(data []byte) error {
 	several, ok3 := s.Several.table(maxHosts)
 	told, ok4 := s.ledger(maxTold)
 	exim, ok5 := s.Exim.restore()
-	if !ok1 || !ok2 || !ok3 || !ok4 || !ok5 {
+	judged, ok6 := s.Judged.table(maxJudged)
+	heads, ok7 := s.Heads.table(maxHeads)
+	if !ok1 || !ok2 || !ok3 || !ok4 || !ok5 || !ok6 || !ok7 {
 		return fmt.Errorf("%w: its parts do not fit together", ErrState)
 	}
 	p.clock.day, p.clock.noon, p.clock.year = s.Day, s.Noon, s.Year
 	p.extraElements = s.ExtraElements
 	p.queue, p.sessions, p.several, p.told, p.eximLog = queue, sessions, several, told, exim
+	p.judged, p.heads = judged, heads
 	return nil
 }
 
