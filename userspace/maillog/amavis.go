@@ -105,7 +105,7 @@ func (p *Parser) amavisEntry(r *record, key uint64, source netip.Addr, b []byte,
 }
 
 // amavisBad reads the verdict and what was done, and reports whether it was
-// bad. A file name that is not allowed (BANNED) or a strange header says
+// bad. A file name that is not allowed or a strange header says
 // nothing of spam.
 func amavisBad(b []byte) ([]byte, bool) {
 	b, blocked := skipWord(b, "Blocked ")
