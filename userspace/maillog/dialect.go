@@ -21,6 +21,7 @@ const (
 	rspamdDialect
 	amavisDialect
 	clamavDialect
+	sendmailDialect
 )
 
 // dialectOf finds the reader of a program's lines by its name alone. Postfix
@@ -62,6 +63,8 @@ func dialectOf(r *record) dialect {
 		return amavisDialect
 	case "clamav-milter":
 		return clamavDialect
+	case "sm-mta", "sendmail":
+		return sendmailDialect
 	}
 	return otherDialect
 }
@@ -87,6 +90,8 @@ func (p *Parser) readText(r *record, out []policy.Event) []policy.Event {
 		return p.amavis(r, out)
 	case clamavDialect:
 		return p.clamavMilter(r, out)
+	case sendmailDialect:
+		return p.sendmail(r, out)
 	default:
 		return p.dovecot(r, out)
 	}

@@ -4,6 +4,7 @@ import (
 	"net/netip"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"testing"
 )
@@ -33,14 +34,44 @@ func mustTemplates(t testing.TB) (templates []string) {
 
 // fill puts the client's text into a template.
 func fill(template, text string) string {
-	quoted := strings.NewReplacer(`\`, `\\`, `"`, `\"`).Replace(text)
-	printed := strings.Map(func(c rune) rune {
-		if c <= ' ' || c >= 0x7f {
-			return '?'
+	var b strings.Builder
+	for {
+		before, mark, found := strings.Cut(template, "@")
+		b.WriteString(before)
+		if !found {
+			return b.String()
 		}
-		return c
-	}, text)
-	return strings.NewReplacer("@@", "@", "@Q", quoted, "@M", printed, "@80", text[:min(80, len(text))], "@64", text[:min(64, len(text))], "@", text).Replace(template)
+		switch {
+		case strings.HasPrefix(mark, "@"):
+			b.WriteByte('@')
+			mark = mark[1:]
+		case strings.HasPrefix(mark, "Q"):
+			for _, c := range []byte(text) {
+				if c == '\\' || c == '"' {
+					b.WriteByte('\\')
+				}
+				b.WriteByte(c)
+			}
+			mark = mark[1:]
+		case strings.HasPrefix(mark, "80"):
+			b.WriteString(text[:min(80, len(text))])
+			mark = mark[2:]
+		case strings.HasPrefix(mark, "64"):
+			b.WriteString(text[:min(64, len(text))])
+			mark = mark[2:]
+		case strings.HasPrefix(mark, "M"):
+			for _, c := range text {
+				if c <= ' ' || c >= 0x7f {
+					c = '?'
+				}
+				b.WriteRune(c)
+			}
+			mark = mark[1:]
+		default:
+			b.WriteString(text)
+		}
+		template = mark
+	}
 }
 
 // newBusyParser returns a parser that knows of two messages under way: the
@@ -96,5 +127,6 @@ func mustForgeries(t testing.TB) (words []string) {
 			}
 		}
 	}
-	return words
+	slices.Sort(words)
+	return slices.Compact(words)
 }

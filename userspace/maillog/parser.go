@@ -34,8 +34,9 @@ type Parser struct {
 	several  table[bool]    // hosts whose Dovecot asks several databases
 	names    []string       // users of one line's events
 	eximLog  eximState
-	judged   table[bool]       // messages judged bad, by queue ID
-	heads    table[amavisHead] // entries that go on in the next line, by task
+	judged   table[bool]             // messages judged bad, by queue ID
+	heads    table[amavisHead]       // entries that go on in the next line, by task
+	pending  table[sendmailEnvelope] // what Sendmail's sessions fill, by ID
 
 	// Dovecot writes elements behind rip= that its default format lacks.
 	extraElements bool
@@ -73,6 +74,7 @@ func NewParser(o Options) *Parser {
 		eximLog:  newEximState(),
 		judged:   newTable[bool](maxJudged),
 		heads:    newTable[amavisHead](maxHeads),
+		pending:  newTable[sendmailEnvelope](maxEnvelopes),
 	}
 }
 

@@ -35,6 +35,14 @@ const (
 	amavisVerdict
 	clamavInfected
 
+	sendmailConnect
+	sendmailLogin
+	sendmailAuthFailure
+	sendmailMessage
+	sendmailUnknownRecipient
+	sendmailAttack
+	sendmailNothing
+
 	patternCount
 )
 
@@ -69,5 +77,13 @@ func (k pattern) String() string {
 		rspamdVerdict:       "rspamd-verdict",
 		amavisVerdict:       "amavis-verdict",
 		clamavInfected:      "clamav-infected",
+
+		sendmailConnect:          "sendmail-connect",
+		sendmailLogin:            "sendmail-login",
+		sendmailAuthFailure:      "sendmail-auth-failure",
+		sendmailMessage:          "sendmail-message",
+		sendmailUnknownRecipient: "sendmail-unknown-recipient",
+		sendmailAttack:           "sendmail-attack",
+		sendmailNothing:          "sendmail-nothing",
 	}[k]
 }

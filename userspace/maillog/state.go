@@ -29,6 +29,7 @@ type state struct {
 	Exim          eximSaved
 	Judged        tableState[bool]
 	Heads         tableState[amavisHead]
+	Pending       tableState[sendmailEnvelope]
 	Notes         []noteState
 	NoteCount     uint64
 	Horizon       int64
@@ -67,6 +68,7 @@ func (p *Parser) MarshalBinary() ([]byte, error) {
 		Exim:          p.eximLog.save(),
 		Judged:        p.judged.state(),
 		Heads:         p.heads.state(),
+		Pending:       p.pending.state(),
 		Notes:         p.told.state(), NoteCount: p.told.count, Horizon: p.told.horizon,
 	}
 	var b bytes.Buffer
@@ -94,13 +96,14 @@ func (p *Parser) UnmarshalBinary(data []byte) error {
 	exim, ok5 := s.Exim.restore()
 	judged, ok6 := s.Judged.table(maxJudged)
 	heads, ok7 := s.Heads.table(maxHeads)
-	if !ok1 || !ok2 || !ok3 || !ok4 || !ok5 || !ok6 || !ok7 {
+	pending, ok8 := s.Pending.table(maxEnvelopes)
+	if !ok1 || !ok2 || !ok3 || !ok4 || !ok5 || !ok6 || !ok7 || !ok8 {
 		return fmt.Errorf("%w: its parts do not fit together", ErrState)
 	}
 	p.clock.day, p.clock.noon, p.clock.year = s.Day, s.Noon, s.Year
 	p.extraElements = s.ExtraElements
 	p.queue, p.sessions, p.several, p.told, p.eximLog = queue, sessions, several, told, exim
-	p.judged, p.heads = judged, heads
+	p.judged, p.heads, p.pending = judged, heads, pending
 	return nil
 }
 
