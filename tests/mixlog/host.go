@@ -8,6 +8,8 @@ type kind uint8
 const (
 	postfixHost kind = iota
 	eximHost
+	openSMTPDHost
+	nginxHost
 
 	kindCount
 )
@@ -35,6 +37,7 @@ type host struct {
 	heloRefused bool  // a name that is none
 	authDown    int64 // until when the authentication server is down
 
+	count     int // of connections
 	nextPID   int
 	processes map[string][]process
 	busyPIDs  [pidMax]bool
@@ -68,6 +71,8 @@ func newHosts() []*host {
 		{name: "mx3.example.net", kind: postfixHost, mta: postfix{}, mailbox: dovecot{}, postfixUser: true, longIDs: true, screen: true, authVerbose: true, authWorker: true, dovecot24: true},
 		{name: "relay", kind: eximHost, mta: exim{}, mailbox: dovecot{}, authVerbose: true, authWorker: true},
 		{name: "relay2", kind: eximHost, mta: exim{}, mailbox: dovecot{}, recipients: true},
+		{name: "puffy", kind: openSMTPDHost, mta: openSMTPD{}, mailbox: dovecot{}, authVerbose: true},
+		{name: "edge", kind: nginxHost, mta: nginx{}, mailbox: nginx{}},
 	}
 	for i, h := range hosts {
 		h.lip4 = netip.AddrFrom4([4]byte{10, 0, 0, byte(1 + i)})
@@ -164,4 +169,10 @@ func (h *host) queueSlot(at int64) int {
 	}
 	h.slots = append(h.slots, 0)
 	return len(h.slots) - 1
+}
+
+// counted numbers a connection.
+func (h *host) counted() int {
+	h.count++
+	return h.count
 }
