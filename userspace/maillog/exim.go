@@ -102,10 +102,11 @@ func isBeforeReply(b []byte) bool {
 //
 //	H=CLIENT[ X=…][ CV=…][ DN="…"][ SNI=…] F=<SENDER>[ A=…] rejected RCPT ARGUMENT: REASON
 //
-// The reason stands at the end and is the server's. The two that count are
-// those of the routers: Exim's own, and that of its example configuration.
+// The reason stands at the end and is the server's. Those that count are the
+// routers': Exim's own, that of its example configuration, and cPanel's.
 func (p *Parser) eximReject(r *record, rest []byte, out []policy.Event) []policy.Event {
-	if !bytes.HasSuffix(rest, []byte(": Unrouteable address")) && !bytes.HasSuffix(rest, []byte(": Unknown user")) {
+	if !bytes.HasSuffix(rest, []byte(": Unrouteable address")) && !bytes.HasSuffix(rest, []byte(": Unknown user")) &&
+		!bytes.HasSuffix(rest, []byte(": No Such User Here")) {
 		return out
 	}
 	c, ok := p.eximClient(rest, isBeforeSender)
