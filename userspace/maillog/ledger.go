@@ -232,17 +232,24 @@ func (l *ledger) frontend(c caller, user string, t time.Time, reach int64, attem
 	return users
 }
 
-// takeBackend takes up to most attempts away that databases told of, the
-// newest first. It returns how many, and appends the users of those that were
-// only heard of.
+// takeBackend takes up to most attempts away that databases told of, those of
+// the same session and the newest first. It returns how many, and appends the
+// users of those that were only heard of.
 func (l *ledger) takeBackend(c caller, user string, now, reach int64, most int, anyUser bool, users []string) (taken int, _ []string) {
-	n := l.newest[party{c.addr, true}]
-	for range maxWalk {
-		e := l.live(n)
-		if e == nil || taken == most {
-			break
+	for _, same := range [...]bool{true, false} {
+		if same && c.session == 0 {
+			continue
 		}
-		if e.Left > 0 && e.isOf(c) && e.Unix <= now+skew && e.Unix >= now-reach && (anyUser || sameUser(e.User, user)) {
+		n := l.newest[party{c.addr, true}]
+		for range maxWalk {
+			e := l.live(n)
+			if e == nil || taken == most {
+				break
+			}
+			n = e.Earlier
+			if e.Left == 0 || !e.isOf(c) || same && e.Session != c.session || e.Unix > now+skew || e.Unix < now-reach || !anyUser && !sameUser(e.User, user) {
+				continue
+			}
 			e.Left = 0
 			taken++
 			switch {
@@ -253,7 +260,6 @@ func (l *ledger) takeBackend(c caller, user string, now, reach int64, most int, 
 				users = append(users, e.User)
 			}
 		}
-		n = e.Earlier
 	}
 	return taken, users
 }

@@ -21,6 +21,7 @@ func TestAttemptsCountOnce(t *testing.T) {
 		session1   = "mx dovecot: auth: sql(%s,203.0.113.5,<A>): unknown user"
 		session2   = "mx dovecot: auth-worker(%s,203.0.113.5,sasl:plain)<99><B>: request [7]: sql: unknown user"
 		imap2      = "mx dovecot: imap-login: Disconnected (auth failed, 1 attempts in 2 secs): user=<%s>, method=PLAIN, rip=203.0.113.5, lip=10.0.0.1, TLS, session=<B>"
+		imapTwice  = "mx dovecot: imap-login: Disconnected (auth failed, 2 attempts in 5 secs): user=<%s>, method=PLAIN, rip=203.0.113.5, lip=10.0.0.1, TLS, session=<A>"
 		login2     = "mx dovecot: imap-login: Login: user=<%s>, method=PLAIN, rip=203.0.113.5, lip=10.0.0.1, mpid=7, TLS, session=<C>"
 		neighbour5 = "mx dovecot: auth: sql(%s,2001:db8::5): unknown user"
 		neighbour6 = "mx dovecot: auth: sql(%s,2001:db8::6): unknown user"
@@ -81,6 +82,9 @@ func TestAttemptsCountOnce(t *testing.T) {
 		{"another host", []string{say(1, backend, "bob"), say(3, elsewhere, "bob"), say(4, postfix, "bob")}, "1 2"},
 		{"neighbours in one network", []string{say(1, neighbour5, "bob"), say(1, neighbour6, "bob"), say(3, imap6, "bob")}, "1 2"},
 		{"two sessions at once", []string{say(1, session1, "bob"), say(1, session2, "bob"), say(3, imap, "bob"), say(3, imap2, "bob")}, "1 2"},
+		{"attempts in a session, and at Postfix at once", []string{
+			say(1, session1, "alice"), say(3, session1, "bob"), say(4, backend, "carol"), say(5, imapTwice, "bob"), say(6, postfix, "carol"),
+		}, "1 2 3"},
 		{"another device logs in", []string{say(1, session1, "bob"), say(1, login2, "bob"), say(3, imap, "bob"), say(9, session2, "bob")}, "1 4"},
 		{"Postfix of a log without hosts", []string{say(1, hostless, "bob"), say(3, postfix, "bob")}, "1"},
 		{"a repeated line of Postfix", []string{
