@@ -56,7 +56,7 @@ type Event struct {
 	Kind       Kind       //
 	Source     netip.Addr // the address that the server's socket saw; invalid if unknown
 	User       string     // login name; empty if unknown
-	Service    string     // smtp, submission, imap, pop3, sieve, web (a webmail's login page)
+	Service    string     // smtp, submission, imap, pop3, sieve, web (webmail and groupware)
 	Server     string     // postfix, dovecot, exim; of a Content the filter: rspamd, amavis, clamav
 	Recipients int        // recipients of a Message, else 0
 	Line       uint64     // number of the record in its input, from 1

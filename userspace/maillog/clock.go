@@ -77,7 +77,25 @@ func (c *clock) parse(stamp []byte) (time.Time, bool) {
 		}
 		return time.Unix(c.local(civilHour{c.year, month, day, h})+int64(60*m+s), 0).UTC(), true
 	}
+	if stamp[2] == '-' {
+		return c.parseDMY(stamp)
+	}
 	return c.parseISO(stamp)
+}
+
+// parseDMY reads "22-Nov-2026 00:20:01.547326 +0000", PHP's "d-M-Y H:i:s O";
+// the fraction may be missing.
+func (c *clock) parseDMY(stamp []byte) (time.Time, bool) {
+	if len(stamp) < len("22-Nov-2026 00:20:01 +0000") {
+		return time.Time{}, false
+	}
+	day, ok1 := digits(stamp[0:2])
+	month, ok2 := monthNamed(stamp[3:6])
+	year, ok3 := digits(stamp[7:11])
+	if !ok1 || !ok2 || !ok3 {
+		return time.Time{}, false
+	}
+	return c.parseTime(civilHour{year: year, month: month, day: day}, stamp[12:])
 }
 
 // parseISO reads "2026-11-22T00:20:01.547326+01:00" (RFC 3339 section 5.6);
@@ -86,11 +104,20 @@ func (c *clock) parseISO(stamp []byte) (time.Time, bool) {
 	year, ok1 := digits(stamp[0:4])
 	month, ok2 := digits(stamp[5:7])
 	day, ok3 := digits(stamp[8:10])
-	h, m, s, ok4 := timeOfDay(stamp[11:19])
-	if !ok1 || !ok2 || !ok3 || !ok4 || month < 1 || month > 12 || day < 1 || day > 31 {
+	if !ok1 || !ok2 || !ok3 {
 		return time.Time{}, false
 	}
-	rest := stamp[19:]
+	return c.parseTime(civilHour{year: year, month: time.Month(month), day: day}, stamp[11:])
+}
+
+// parseTime reads "00:20:01", a fraction and a zone on the given day.
+func (c *clock) parseTime(at civilHour, b []byte) (time.Time, bool) {
+	h, m, s, ok := timeOfDay(b[:8])
+	if !ok || at.month < 1 || at.month > 12 || at.day < 1 || at.day > 31 {
+		return time.Time{}, false
+	}
+	at.oclock = h
+	rest := b[8:]
 	var nsec int64
 	if len(rest) > 0 && (rest[0] == '.' || rest[0] == ',') {
 		n := 1
@@ -100,7 +127,6 @@ func (c *clock) parseISO(stamp []byte) (time.Time, bool) {
 		}
 		rest = rest[n:]
 	}
-	at := civilHour{year, time.Month(month), day, h}
 	var unix int64
 	switch {
 	case len(rest) == 0:
@@ -147,8 +173,25 @@ func (at civilHour) utc() int64 {
 
 // monthAndDay reads "Nov 22", "Nov  2", "Nov 02" or "Nov 2".
 func monthAndDay(stamp []byte) (time.Month, int, bool) {
-	var month time.Month
-	switch string(stamp[:3]) {
+	month, ok := monthNamed(stamp[:3])
+	if !ok {
+		return 0, 0, false
+	}
+	day := 0
+	for _, c := range stamp[4:6] {
+		switch {
+		case isDigit(c):
+			day = 10*day + int(c-'0')
+		case c != ' ':
+			return 0, 0, false
+		}
+	}
+	return month, day, day >= 1 && day <= 31
+}
+
+// monthNamed reads "Nov".
+func monthNamed(b []byte) (month time.Month, ok bool) {
+	switch string(b) {
 	case "Jan":
 		month = time.January
 	case "Feb":
@@ -173,19 +216,8 @@ func monthAndDay(stamp []byte) (time.Month, int, bool) {
 		month = time.November
 	case "Dec":
 		month = time.December
-	default:
-		return 0, 0, false
 	}
-	day := 0
-	for _, c := range stamp[4:6] {
-		switch {
-		case isDigit(c):
-			day = 10*day + int(c-'0')
-		case c != ' ':
-			return 0, 0, false
-		}
-	}
-	return month, day, day >= 1 && day <= 31
+	return month, month != 0
 }
 
 // timeOfDay reads "00:20:01"; a leap second is allowed.

@@ -22,6 +22,8 @@ const (
 	amavisDialect
 	clamavDialect
 	sendmailDialect
+	roundcubeDialect
+	sogoDialect
 )
 
 // dialectOf finds the reader of a program's lines by its name alone. Postfix
@@ -65,6 +67,10 @@ func dialectOf(r *record) dialect {
 		return clamavDialect
 	case "sm-mta", "sendmail":
 		return sendmailDialect
+	case "roundcube":
+		return roundcubeDialect
+	case "sogod", "sogo":
+		return sogoDialect
 	}
 	return otherDialect
 }
@@ -92,6 +98,10 @@ func (p *Parser) readText(r *record, out []policy.Event) []policy.Event {
 		return p.clamavMilter(r, out)
 	case sendmailDialect:
 		return p.sendmail(r, out)
+	case roundcubeDialect:
+		return p.roundcube(r, out)
+	case sogoDialect:
+		return p.sogo(r, out)
 	default:
 		return p.dovecot(r, out)
 	}

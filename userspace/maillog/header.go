@@ -12,6 +12,8 @@ import "bytes"
 //	2026-11-22 00:20:01 text                 (Exim's main log)
 //	2026/11/22 00:20:01 [info] text          (nginx's error log)
 //	2026-11-22 00:20:01 #PID(WORKER) text    (rspamd's own log)
+//	[22-Nov-2026 00:20:01 +0000]: text       (Roundcube's logs)
+//	Nov 22 00:20:01 sogod [1234]: text       (SOGo's log)
 //
 // An RFC 3164 priority "<22>" may stand before. It only looks at the stamp's
 // shape; clock reads it if there is need.
@@ -49,6 +51,9 @@ func splitHeader(line []byte, r *record) bool {
 	if line[space-1] == ':' || !isHostWord(line[:space]) {
 		return splitProgram(line, r) || splitMainlog(whole, r)
 	}
+	if string(line[:space]) == "sogod" && line[space+1] == '[' {
+		return splitProgram(line, r)
+	}
 	r.host = line[:space]
 	return splitProgram(line[space+1:], r) || splitMainlog(whole, r)
 }
@@ -66,11 +71,15 @@ func splitMainlog(line []byte, r *record) bool {
 
 // splitOwn takes a line whose stamp tells the server that writes it.
 func splitOwn(line []byte, r *record) bool {
-	if nginxStampLen(line) == 0 {
-		return false
+	if nginxStampLen(line) > 0 {
+		r.stamp, r.dialect, r.text = line[:nginxStampSize], nginxDialect, line
+		return true
 	}
-	r.stamp, r.dialect, r.text = line[:nginxStampSize], nginxDialect, line
-	return true
+	if n := roundcubeStampLen(line); n > 0 {
+		r.stamp, r.dialect, r.text = line[1:1+n], roundcubeDialect, line[n+len("[]: "):]
+		return true
+	}
+	return false
 }
 
 // splitProgram reads "prog[pid]: text" or "prog: text". What Dovecot's own
@@ -102,7 +111,11 @@ func splitProgram(line []byte, r *record) bool {
 			}
 			return false
 		case c == ' ':
-			return false
+			if string(line[:i]) != "sogod" || !hasPrefix(line[i:], " [") || !splitProgram(line[i+1:], r) {
+				return false
+			}
+			r.program = line[:i]
+			return true
 		}
 	}
 	return false

@@ -114,7 +114,7 @@ func mustForgeries(t testing.TB) (words []string) {
 			for _, line := range s.lines {
 				line = clients.Replace(line)
 				words = append(words, line, line[min(len(line), 16):])
-				for _, mark := range []string{": ", "user=<", "rip=", "client=", "from ", "warning: ", "(", "[", "<= ", "H=", ") [", "x) [", ", Queue-ID: ", ", user: ", "client: "} {
+				for _, mark := range []string{": ", "user=<", "rip=", "client=", "from ", "warning: ", "(", "[", "<= ", "H=", ") [", "x) [", ", Queue-ID: ", ", user: ", "client: ", "' for user '", ". AUTH"} {
 					for i := 0; ; {
 						n := strings.Index(line[i:], mark)
 						if n < 0 {

@@ -107,7 +107,7 @@ func (p *Parser) nginxFailure(r *record, text []byte, out []policy.Event) []poli
 	}
 	answer, text := text[:i], text[i+len(mark):]
 	c, ok := readNginxClient(text)
-	if !ok || len(c.user) == 0 || isNginxTrouble(answer) {
+	if !ok || len(c.user) == 0 || saysTrouble(answer) {
 		return out // a client of a socket; or a recipient refused; or no fault of the client
 	}
 	if index(text, mark) >= 0 {
@@ -128,16 +128,4 @@ func (p *Parser) nginxSuccess(r *record, text []byte, out []policy.Event) []poli
 	}
 	p.found(nginxLogin)
 	return p.emitSuccess(r, c.event(p, policy.AuthSuccess), out)
-}
-
-// isNginxTrouble reports whether the authentication server's answer says that
-// the password has not been judged. Its words are the administrator's; those
-// of nginx's documentation are "Temporary server problem, try again later".
-func isNginxTrouble(answer []byte) bool {
-	for _, word := range [...]string{"emporar", "try again", "nternal", "navailable", "imeout", "timed out", "STARTTLS", "starttls"} {
-		if index(answer, word) >= 0 {
-			return true
-		}
-	}
-	return false
 }

@@ -37,6 +37,7 @@ type Parser struct {
 	judged   table[bool]             // messages judged bad, by queue ID
 	heads    table[amavisHead]       // entries that go on in the next line, by task
 	pending  table[sendmailEnvelope] // what Sendmail's sessions fill, by ID
+	web      webState
 
 	// Dovecot writes elements behind rip= that its default format lacks.
 	extraElements bool
@@ -75,6 +76,7 @@ func NewParser(o Options) *Parser {
 		judged:   newTable[bool](maxJudged),
 		heads:    newTable[amavisHead](maxHeads),
 		pending:  newTable[sendmailEnvelope](maxEnvelopes),
+		web:      newWebState(),
 	}
 }
 

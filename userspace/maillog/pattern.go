@@ -43,6 +43,13 @@ const (
 	sendmailAttack
 	sendmailNothing
 
+	roundcubeLogin
+	roundcubeFailure
+
+	sogoLogin
+	sogoLoginFailure
+	sogoDAVFailure
+
 	patternCount
 )
 
@@ -85,5 +92,12 @@ func (k pattern) String() string {
 		sendmailUnknownRecipient: "sendmail-unknown-recipient",
 		sendmailAttack:           "sendmail-attack",
 		sendmailNothing:          "sendmail-nothing",
+
+		roundcubeLogin:   "roundcube-login",
+		roundcubeFailure: "roundcube-login-failure",
+
+		sogoLogin:        "sogo-login",
+		sogoLoginFailure: "sogo-login-failure",
+		sogoDAVFailure:   "sogo-dav-failure",
 	}[k]
 }

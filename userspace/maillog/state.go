@@ -14,7 +14,7 @@ var ErrState = errors.New("state of the log parser cannot be read")
 
 // stateVersion stands before the state; it changes with the meaning of any
 // part of it.
-const stateVersion = "weir maillog 3\n"
+const stateVersion = "weir maillog 4\n"
 
 // state is what must survive a restart, so that joined lines whose halves lie
 // on either side of it are neither lost nor told twice.
@@ -30,6 +30,7 @@ type state struct {
 	Judged        tableState[bool]
 	Heads         tableState[amavisHead]
 	Pending       tableState[sendmailEnvelope]
+	Web           webSaved
 	Notes         []noteState
 	NoteCount     uint64
 	Horizon       int64
@@ -69,6 +70,7 @@ func (p *Parser) MarshalBinary() ([]byte, error) {
 		Judged:        p.judged.state(),
 		Heads:         p.heads.state(),
 		Pending:       p.pending.state(),
+		Web:           p.web.save(),
 		Notes:         p.told.state(), NoteCount: p.told.count, Horizon: p.told.horizon,
 	}
 	var b bytes.Buffer
@@ -97,13 +99,15 @@ func (p *Parser) UnmarshalBinary(data []byte) error {
 	judged, ok6 := s.Judged.table(maxJudged)
 	heads, ok7 := s.Heads.table(maxHeads)
 	pending, ok8 := s.Pending.table(maxEnvelopes)
-	if !ok1 || !ok2 || !ok3 || !ok4 || !ok5 || !ok6 || !ok7 || !ok8 {
+	web, ok9 := s.Web.restore()
+	if !ok1 || !ok2 || !ok3 || !ok4 || !ok5 || !ok6 || !ok7 || !ok8 || !ok9 {
 		return fmt.Errorf("%w: its parts do not fit together", ErrState)
 	}
 	p.clock.day, p.clock.noon, p.clock.year = s.Day, s.Noon, s.Year
 	p.extraElements = s.ExtraElements
 	p.queue, p.sessions, p.several, p.told, p.eximLog = queue, sessions, several, told, exim
 	p.judged, p.heads, p.pending = judged, heads, pending
+	p.web = web
 	return nil
 }
 

@@ -34,6 +34,10 @@ func TestRestartAnywhere(t *testing.T) {
 				r.program = []byte("exim")
 			case r.dialect == nginxDialect:
 				r.program = []byte("nginx")
+			case r.dialect == roundcubeDialect:
+				r.program = []byte("roundcube")
+			case r.dialect == sogoDialect:
+				r.program = []byte("sogod")
 			}
 			r.time, r.stamp = reference.Add(time.Duration(len(records))*time.Second), nil
 			records = append(records, r)

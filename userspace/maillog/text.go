@@ -199,3 +199,17 @@ func leadingHex(b []byte) (n uint32, length int) {
 	}
 	return n, length
 }
+
+// saysTrouble reports whether a refusal is put down to the server, or to
+// missing TLS: then the password has not been judged. The words are those of
+// Dovecot ("Temporary authentication failure", "Internal error occurred"), of
+// nginx's manual ("Temporary server problem, try again later") and of RFC 5530
+// (UNAVAILABLE).
+func saysTrouble(b []byte) bool {
+	for _, word := range [...]string{"emporar", "try again", "nternal", "navailable", "imeout", "timed out", "disabled", "STARTTLS", "starttls"} {
+		if index(b, word) >= 0 {
+			return true
+		}
+	}
+	return false
+}
