@@ -18,8 +18,9 @@ func (a *app) statusCommand() *cobra.Command {
 		Use:   "status",
 		Short: "Show how the agent is and what it sees",
 		Long: `Show the agent's mode, the interfaces and how it is attached to each, what the
-kernel does with packets, how far the logs are read and what was lost of them,
-how full the table is, and the last errors.`,
+kernel does with packets, how full the table is, and the last errors. For each
+log: how far it is read, what was lost of it and why, and the lines that name an
+address and were not understood; and which patterns the others fit.`,
 		Example: `  weir status
   weir status -o json | jq '.intakes[].lag_seconds'`,
 		Args:              noArgs,
@@ -62,10 +63,13 @@ func (a *app) tellStatus(st *control.Status) error {
 		b.linef("table\t%s", tableWords(&st.Table))
 		b.linef("store\t%s", storeWords(now, &st.Store))
 		for i := range st.Intakes {
-			tellIntake(b, &st.Intakes[i])
+			tellIntake(b, now, &st.Intakes[i])
 		}
 		if len(st.Intakes) == 0 {
 			b.linef("intake\tNONE: nothing is read, so no rule decides; add an [[intake]] to the configuration")
+		}
+		for _, n := range st.Notes {
+			b.linef("note\t%s", printable(n))
 		}
 	})
 	if len(st.Counters) > 0 {
@@ -74,6 +78,15 @@ func (a *app) tellStatus(st *control.Status) error {
 			b.linef("packets\ttotal\ta second\t")
 			for _, c := range st.Counters {
 				b.linef("%s\t%s\t%s\t", printable(c.Name), count(c.Packets), rate(c.Rate))
+			}
+		})
+	}
+	if len(st.Patterns) > 0 {
+		b.linef("")
+		b.table(tabwriter.AlignRight, func(b *blocks) {
+			b.linef("lines understood as\ttotal\t")
+			for _, p := range st.Patterns {
+				b.linef("%s\t%s\t", printable(p.Name), count(p.Lines))
 			}
 		})
 	}
@@ -141,13 +154,31 @@ func storeWords(now time.Time, s *control.Store) string {
 }
 
 // tellIntake writes how far one input is read.
-func tellIntake(b *blocks, in *control.Intake) {
+func tellIntake(b *blocks, now time.Time, in *control.Intake) {
 	lost := "nothing lost"
 	if in.Lost > 0 {
 		lost = strings.ToUpper(plural(in.Lost, "line")) + " LOST"
 	}
 	b.linef("intake\t%s: %s, %s a second, %s; lag %s, %s", printable(in.Name), plural(in.Lines, "line"), rate(in.Rate),
 		plural(in.Events, "event"), seconds(in.Lag), lost)
+	if in.Found != "" {
+		b.linef("\tfound for %s", printable(in.Found))
+	}
+	for _, l := range in.Losses {
+		b.linef("\tlost %s, last %s: %s", count(l.Count), ago(now, l.Last), printable(l.Reason))
+	}
+	if in.Behind > 0 {
+		b.linef("\t%s written and not read yet", size(in.Behind))
+	}
+	if in.Cut > 0 {
+		b.linef("\t%s cut, being too long", plural(in.Cut, "line"))
+	}
+	if in.Ignored > 0 {
+		b.linef("\t%s ignored: of users' sessions or of other hosts", plural(in.Ignored, "line"))
+	}
+	if in.Refused > 0 {
+		b.linef("\trefused %s by senders that may not send", plural(in.Refused, "attempt"))
+	}
 	if in.NotUnderstood > 0 {
 		b.linef("\t%s with an address not understood, the last:", plural(in.NotUnderstood, "line"))
 		b.linef("\t  %s", printable(in.Sample))

@@ -15,6 +15,7 @@ import (
 	"weir/userspace/control"
 	"weir/userspace/enforce"
 	"weir/userspace/intake"
+	"weir/userspace/intake/detect"
 	"weir/userspace/maillog"
 	"weir/userspace/store"
 )
@@ -28,12 +29,13 @@ type Options struct {
 	Reload     <-chan os.Signal // each one has the configuration read again; nil: never
 
 	fromStart bool                   // read logs that were never read from their start
+	host      func() detect.Host     // that is looked over for logs
 	decided   func(*policy.Decision) // told of everything the engine decides
 }
 
 // DefaultOptions read the default configuration by the system's clock.
 func DefaultOptions() Options {
-	return Options{ConfigPath: config.DefaultPath, Logger: slog.Default(), Now: time.Now}
+	return Options{ConfigPath: config.DefaultPath, Logger: slog.Default(), Now: time.Now, host: detect.ThisHost}
 }
 
 // Validate reports what is missing in o.
@@ -65,6 +67,7 @@ type Agent struct {
 	config *config.Config
 	kernel *kernel // nil in mode observe
 	inputs []*follower
+	found  *detect.Found // nil: the configuration names all that is read
 }
 
 // cleanup undoes one step of starting.
@@ -93,12 +96,16 @@ func Run(ctx context.Context, o Options) error {
 	return a.stop()
 }
 
-// serve waits for the end, and reloads when asked to.
+// serve waits for the end, reloads when asked to, and looks for new servers.
 func (a *Agent) serve(ctx context.Context) {
+	look := time.NewTicker(lookEvery)
+	defer look.Stop()
 	for {
 		select {
 		case <-ctx.Done():
 			return
+		case <-look.C:
+			a.lookAgain()
 		case <-a.o.Reload:
 			a.notifier.reloading()
 			a.reload()
@@ -128,9 +135,8 @@ func start(o Options) (_ *Agent, err error) {
 			return nil, err
 		}
 	}
-	a.cleanups = append(a.cleanups, cleanup{"inputs", func() error { a.follow(nil); return nil }})
-	a.follow(a.config.Intakes)
-	a.sayUnread(a.config)
+	a.cleanups = append(a.cleanups, cleanup{"inputs", func() error { a.leaveAll(); return nil }})
+	a.readAll(a.config)
 	a.serveControl()
 	a.log.Info("weir runs", "version", o.Version, "mode", a.config.Mode, "config", o.ConfigPath)
 	return a, nil

@@ -4,7 +4,6 @@ import (
 	"context"
 	"fmt"
 	"log/slog"
-	"reflect"
 	"slices"
 
 	"weir/userspace/config"
@@ -13,11 +12,11 @@ import (
 
 // follower is one input that is being read.
 type follower struct {
-	input  intake.Input
-	config config.Intake
-	stop   context.CancelFunc
-	done   chan struct{}
-	err    error // why it ended by itself; valid after done
+	wanted
+	input intake.Input
+	stop  context.CancelFunc
+	done  chan struct{}
+	err   error // why it ended by itself; valid after done
 }
 
 // newInput makes the input that the configuration describes.
@@ -39,37 +38,27 @@ func newInput(c config.Intake, fromStart bool, log *slog.Logger) (intake.Input, 
 	return nil, fmt.Errorf("unknown type of intake %q", c.Type)
 }
 
-// sayUnread tells when c has nothing read: only pins hold then.
-func (a *Agent) sayUnread(c *config.Config) {
-	if len(c.Intakes) == 0 {
-		a.log.Warn("nothing is read, so no rule decides: add an [[intake]] to the configuration", "config", a.o.ConfigPath)
-	}
-}
-
-// follow brings the followers in line with the configuration: those that are
-// not in it any more stop, new ones start where they were left before.
-func (a *Agent) follow(wanted []config.Intake) {
-	same := func(x, y config.Intake) bool {
-		x.Line, y.Line = 0, 0
-		return reflect.DeepEqual(x, y)
-	}
+// follow brings the followers in line with what is wanted: those that are not
+// any more stop, new ones start where they were left before.
+func (a *Agent) follow(all []wanted) {
 	var kept []*follower
 	for _, f := range a.followers() {
-		if slices.ContainsFunc(wanted, func(c config.Intake) bool { return same(c, f.config) }) && !f.ended() {
+		if slices.ContainsFunc(all, f.same) && !f.ended() {
 			kept = append(kept, f)
 			continue
 		}
-		f.stop()
-		<-f.done
-		a.log.Info("input is no longer read", "input", f.input.Name())
+		a.leave(f)
+		if f.why != "" && !slices.ContainsFunc(all, f.named) {
+			a.forget(f.input.Name())
+		}
 	}
-	for _, c := range wanted {
-		if slices.ContainsFunc(kept, func(f *follower) bool { return same(c, f.config) }) {
+	for _, w := range all {
+		if slices.ContainsFunc(kept, func(f *follower) bool { return f.same(w) }) {
 			continue
 		}
-		f, err := a.start(c)
+		f, err := a.start(w)
 		if err != nil {
-			a.log.Error("input cannot be read", "file", a.o.ConfigPath, "line", c.Line, "error", err)
+			a.log.Error("input cannot be read", "file", a.o.ConfigPath, "line", w.Line, "error", err)
 			continue
 		}
 		kept = append(kept, f)
@@ -79,6 +68,20 @@ func (a *Agent) follow(wanted []config.Intake) {
 	a.mu.Unlock()
 }
 
+// leave ends the reading of an input.
+func (a *Agent) leave(f *follower) {
+	f.stop()
+	<-f.done
+	a.log.Info("input is no longer read", "input", f.input.Name())
+}
+
+// leaveAll ends all reading.
+func (a *Agent) leaveAll() {
+	for _, f := range a.followers() {
+		a.leave(f)
+	}
+}
+
 func (a *Agent) followers() []*follower {
 	a.mu.Lock()
 	defer a.mu.Unlock()
@@ -86,8 +89,8 @@ func (a *Agent) followers() []*follower {
 }
 
 // start reads one input until it is stopped.
-func (a *Agent) start(c config.Intake) (*follower, error) {
-	input, err := newInput(c, a.o.fromStart, a.log)
+func (a *Agent) start(w wanted) (*follower, error) {
+	input, err := newInput(w.Intake, a.o.fromStart, a.log)
 	if err != nil {
 		return nil, err
 	}
@@ -98,7 +101,7 @@ func (a *Agent) start(c config.Intake) (*follower, error) {
 		stop()
 		return nil, err
 	}
-	f := &follower{input: input, config: c, stop: stop, done: make(chan struct{})}
+	f := &follower{wanted: w, input: input, stop: stop, done: make(chan struct{})}
 	go func() {
 		defer close(f.done)
 		f.err = input.Run(ctx, from, func(batch []intake.Record, after intake.Position) error {

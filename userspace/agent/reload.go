@@ -41,8 +41,7 @@ func (a *Agent) reload() {
 		return
 	}
 	a.reloadKernel(old, c)
-	a.follow(c.Intakes)
-	a.sayUnread(c)
+	a.readAll(c)
 	a.mu.Lock()
 	a.config = c
 	a.mu.Unlock()

@@ -1,9 +1,11 @@
 package agent
 
 import (
+	"cmp"
 	"context"
 	"fmt"
 	"os"
+	"slices"
 	"strings"
 	"time"
 
@@ -98,6 +100,7 @@ func (a *Agent) Status(ctx context.Context) (*control.Status, error) {
 		Uptime:  a.o.Now().Sub(a.started).Seconds(),
 		Ports:   c.Ports,
 		Errors:  a.faults.list(),
+		Notes:   a.notes(),
 	}
 	counters := a.counters()
 	err := a.core.do(ctx, func() {
@@ -105,7 +108,7 @@ func (a *Agent) Status(ctx context.Context) (*control.Status, error) {
 		for _, n := range counters {
 			s.Counters = append(s.Counters, control.Counter{Name: n.Name, Packets: n.Packets, Bytes: n.Bytes, Rate: a.rates.packets[n.Name]})
 		}
-		s.Intakes = a.intakes()
+		s.Intakes, s.Patterns = a.intakes(), a.core.patterns()
 	})
 	if err != nil {
 		return nil, err
@@ -133,17 +136,35 @@ func (a *Agent) intakes() []control.Intake {
 	for _, f := range a.followers() {
 		s := f.input.Stats()
 		in := control.Intake{
-			Name: s.Name, Type: s.Type, Lines: s.Lines, Lost: s.Lost, Lag: s.Lag.Seconds(), Error: s.Error,
-			Rate: a.rates.records[s.Name],
+			Name: s.Name, Type: s.Type, Found: f.why, State: s.State, Lines: s.Lines, Rate: a.rates.records[s.Name],
+			Lost: s.Lost, Cut: s.Cut, Ignored: s.Ignored, Refused: s.Refused,
+			Lag: s.Lag.Seconds(), Behind: s.Behind, Error: s.Error,
+		}
+		for _, l := range s.Losses {
+			in.Losses = append(in.Losses, control.Loss{Reason: l.Reason, Count: l.Count, Last: l.Last})
 		}
 		if u := a.core.inputs[s.Name]; u != nil {
 			in.Events, in.NotUnderstood, in.Sample = u.events, u.notUnderstood, u.sample
+		}
+		if f.ended() && f.err != nil {
+			in.Error = f.err.Error()
 		}
 		if s.State == intake.StateWaiting && in.Error == "" {
 			in.Error = s.State
 		}
 		out = append(out, in)
 	}
+	return out
+}
+
+// patterns must run in the core loop.
+func (c *core) patterns() (out []control.Pattern) {
+	for _, p := range c.parser.Stats().Patterns {
+		if p.Lines > 0 {
+			out = append(out, control.Pattern{Name: p.Name, Lines: p.Lines})
+		}
+	}
+	slices.SortStableFunc(out, func(x, y control.Pattern) int { return cmp.Compare(y.Lines, x.Lines) })
 	return out
 }
 

@@ -14,6 +14,8 @@ type Status struct {
 	Interfaces []Interface `json:"interfaces"`
 	Counters   []Counter   `json:"counters"`
 	Intakes    []Intake    `json:"intakes"`
+	Notes      []string    `json:"notes,omitempty"`    // what auto-detection has to say besides
+	Patterns   []Pattern   `json:"patterns,omitempty"` // those that were found, the most frequent first
 	Table      Table       `json:"table"`
 	Store      Store       `json:"store"`
 	Decisions  Decisions   `json:"decisions"`
@@ -37,16 +39,36 @@ type Counter struct {
 
 // Intake is one source of records.
 type Intake struct {
-	Name          string  `json:"name"` // type and path, such as file:/var/log/mail.log
-	Type          string  `json:"type"` // file, journal, syslog
+	Name          string  `json:"name"`            // type and path, such as file:/var/log/mail.log
+	Type          string  `json:"type"`            // file, journal, syslog
+	Found         string  `json:"found,omitempty"` // by auto-detection: whose lines these are, and why they are read here
+	State         string  `json:"state"`
 	Lines         uint64  `json:"lines"`
 	Events        uint64  `json:"events"`
-	Rate          float64 `json:"rate"` // lines a second
-	Lost          uint64  `json:"lost"` // lines known to be lost
+	Rate          float64 `json:"rate"`              // lines a second
+	Lost          uint64  `json:"lost"`              // lines known to be lost
+	Losses        []Loss  `json:"losses,omitempty"`  // the same, by reason
+	Cut           uint64  `json:"cut,omitempty"`     // lines that were too long and lack their end
+	Ignored       uint64  `json:"ignored,omitempty"` // journal: entries of users' sessions and of other hosts
+	Refused       uint64  `json:"refused,omitempty"` // syslog: messages or connections of senders that may not send
 	Lag           float64 `json:"lag_seconds"`
-	NotUnderstood uint64  `json:"not_understood"`   // lines that named an address and fit no pattern
-	Sample        string  `json:"sample,omitempty"` // the last such line
+	Behind        int64   `json:"behind_bytes,omitempty"` // file: written and not read yet
+	NotUnderstood uint64  `json:"not_understood"`         // lines that named an address and fit no pattern
+	Sample        string  `json:"sample,omitempty"`       // the last such line
 	Error         string  `json:"error,omitempty"`
+}
+
+// Loss counts lines that were lost for one reason.
+type Loss struct {
+	Reason string    `json:"reason"`
+	Count  uint64    `json:"count"`
+	Last   time.Time `json:"last"`
+}
+
+// Pattern counts the lines that were understood in one way.
+type Pattern struct {
+	Name  string `json:"name"`
+	Lines uint64 `json:"lines"`
 }
 
 // Table is the fill of the kernel's verdict table.

@@ -11,7 +11,7 @@ import (
 
 // FileOptions say which log file to follow, and how.
 type FileOptions struct {
-	Path      string        // absolute
+	Path      string        // absolute; of a log with a file for each day, the name without the day
 	FromStart bool          // never read before: start at the beginning, not at the end
 	Polling   bool          // do not use inotify
 	Interval  time.Duration // between looks at the file where inotify cannot be used

@@ -119,7 +119,11 @@ func (f *follower) later(err error) error {
 // once, lest a restart before the first record begin at the end again.
 func (f *follower) begin() error {
 	f.seen, f.fresh = f.now(), true
-	t, err := openTail(f.o.Path, 0, f.o.MaxLine)
+	name := f.o.Path
+	if log, err := statLog(name); err == nil {
+		name = log.path
+	}
+	t, err := openTail(name, 0, f.o.MaxLine)
 	if errors.Is(err, fs.ErrNotExist) {
 		return f.sink(nil, Position{Path: f.o.Path, Time: f.seen})
 	}
@@ -189,7 +193,7 @@ func (f *follower) truncated() (more bool, err error) {
 // advance goes on to the successor of the current file, which was read to its
 // end, if there is one and the writer has moved on to it.
 func (f *follower) advance() (more bool, err error) {
-	log, err := statSibling(f.o.Path)
+	log, err := statLog(f.o.Path)
 	switch {
 	case errors.Is(err, fs.ErrNotExist):
 		f.m.trouble(fmt.Errorf("log file %s does not exist (yet); waiting for it", f.o.Path))

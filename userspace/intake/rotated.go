@@ -27,7 +27,7 @@ type sibling struct {
 	id       identity
 	size     int64
 	modified time.Time
-	current  bool   // it has the log's own name
+	current  bool   // it is the log, by its own name as a rule
 	kind     suffix // of rotation, by its name
 	number   int    // kind numbered: 1 is the youngest
 	date     string // kind dated
@@ -129,8 +129,37 @@ func listFamily(path string) ([]sibling, error) {
 	slices.SortStableFunc(list, olderFirst)
 	if log != nil {
 		list = append(list, *log)
+	} else {
+		markNewest(list)
 	}
 	return list, nil
+}
+
+// markNewest takes the youngest file with a date for the log, where nothing
+// has the log's own name: some programs never write to that, but to a file for
+// each day. It comes last in list.
+func markNewest(list []sibling) {
+	for i, s := range slices.Backward(list) {
+		if s.kind == dated && s.packed == "" {
+			copy(list[i:], list[i+1:])
+			s.current = true
+			list[len(list)-1] = s
+			return
+		}
+	}
+}
+
+// statLog looks at the log itself.
+func statLog(path string) (sibling, error) {
+	log, err := statSibling(path)
+	if !errors.Is(err, fs.ErrNotExist) {
+		return log, err
+	}
+	list, listErr := family(path)
+	if n := len(list); listErr == nil && n > 0 && list[n-1].current {
+		return list[n-1], nil
+	}
+	return log, err
 }
 
 func statSibling(path string) (sibling, error) {
