@@ -2,14 +2,16 @@ package maillog
 
 import (
 	"bytes"
-	"net/netip"
 
 	"weir/policy"
 )
 
 // Dovecot 2.2, 2.3 and 2.4: what its login processes write of a client when
 // it has logged in or gone. Formats are those of src/login-common
-// (client-common.c, login-settings.c); auth.go has the auth processes.
+// (client-common.c, client-common-auth.c). dovecotelements.go reads what they
+// say of the client, dovecotproxy.go what proxies say, and dovecotauth.go has
+// the auth processes. All other processes (imap, pop3, lmtp, doveadm…) tell of
+// what follows a login, and are noise.
 
 const dovecotServer = "dovecot"
 
@@ -42,45 +44,70 @@ func (p *Parser) dovecot(r *record, out []policy.Event) []policy.Event {
 }
 
 // dovecotSession reads "TEXT: ELEMENTS", the end or the success of a session.
-// TEXT is Dovecot's own, and the client's words begin in ELEMENTS.
+// TEXT is Dovecot's own, and the client's words begin in ELEMENTS; lines that
+// begin otherwise quote them, or report errors.
 func (p *Parser) dovecotSession(r *record, service string, text []byte, out []policy.Event) []policy.Event {
 	text, _ = skipWord(text, "Info: ")
-	end := index(text, ": user=<")
-	if first := index(text, ": rip="); first >= 0 && (end < 0 || first < end) {
-		end = first
+	if hasPrefix(text, "proxy(") {
+		return p.dovecotProxy(r, service, text, out)
 	}
+	if !endsSession(text) {
+		return out
+	}
+	end := elementsStart(text)
 	if end < 0 {
 		return out
 	}
-	said, elements := text[:end], text[end+2:]
-	o, known := judgeSession(said)
-	if !known {
-		return out // a proxy's report, "ID sent", an error
+	// A proxy of 2.4 quotes the server behind it, which may quote the client.
+	const quote = ", last failure: "
+	said := text[:end]
+	if i := index(said, quote); i >= 0 {
+		said = said[:i]
+		end = lastElementsStart(text)
 	}
-	source, user, ok := p.loginElements(elements)
+	return p.dovecotOutcome(r, service, judgeSession(said), text[end+2:], out)
+}
+
+// dovecotOutcome tells of a session that ended as o for the client that the
+// elements name.
+func (p *Parser) dovecotOutcome(r *record, service string, o outcome, elements []byte, out []policy.Event) []policy.Event {
+	client, ok := p.loginElements(elements)
 	if !ok {
 		p.puzzled(r)
 		return out
 	}
+	if o.judged && len(client.user) == 0 {
+		o = outcome{kind: policy.Connection, pattern: dovecotDisconnect}
+	}
 	p.found(o.pattern)
-	r.session = lastElementID(elements)
-	e := policy.Event{Kind: o.kind, Source: source, User: p.users.name(user), Service: service, Server: dovecotServer}
-	switch o.kind {
-	case policy.AuthFailure:
-		return p.emitFailures(r, e, o.reach, o.attempts, out)
-	case policy.AuthSuccess:
+	r.session = client.session
+	e := policy.Event{Kind: o.kind, Source: client.addr, Service: service, Server: dovecotServer}
+	if o.kind != policy.Connection && !o.nameless {
+		e.User = p.users.name(client.user)
+	}
+	if o.kind == policy.Connection {
+		return p.emit(r, e, out)
+	}
+	news := p.relayed.news(client.session, o)
+	switch {
+	case news == 0:
+		return out
+	case o.kind == policy.AuthSuccess:
 		return p.emitSuccess(r, e, out)
 	}
-	e.User = ""
-	return p.emit(r, e, out)
+	return p.emitFailures(r, e, o.reach, news, out)
 }
 
 // outcome is what the end of a session means.
 type outcome struct {
 	kind     policy.Kind
 	pattern  pattern
-	attempts int   // for AuthFailure
+	attempts int   // 1 for AuthSuccess, none for Connection
 	reach    int64 // seconds in which they were made
+	judged   bool  // attempts failed only if a user is named: no name, none was judged
+	nameless bool  // they were for other users than the one named
+	proxy    bool  // a server behind told the proxy
+	whole    bool  // attempts are those of the whole session
 }
 
 // loginTime is how many seconds a client may take to log in
@@ -90,165 +117,116 @@ const (
 	loginSlack = 3
 )
 
+// endsSession reports whether text begins as Dovecot's words at a session's
+// success or end do (client_destroy() and its callers).
+func endsSession(text []byte) bool {
+	if len(text) == 0 {
+		return false
+	}
+	switch text[0] {
+	case 'L':
+		return hasPrefix(text, "Login: ") || hasPrefix(text, "Logged in: ") || hasPrefix(text, "Login aborted: ")
+	case 'D':
+		return hasPrefix(text, "Disconnected")
+	case 'A':
+		return hasPrefix(text, "Aborted login") || hasPrefix(text, "Authentication response too large")
+	case 'C':
+		return hasPrefix(text, "Connection closed") || hasPrefix(text, "Client has quit the connection")
+	case 'R':
+		return hasPrefix(text, "Remote closed connection")
+	case 'I':
+		return hasPrefix(text, "Inactivity") || hasPrefix(text, "Internal login failure") || hasPrefix(text, "Input buffer full")
+	case 'T':
+		return hasPrefix(text, "Too many invalid ") || hasPrefix(text, "Too many bad commands")
+	}
+	return false
+}
+
 // judgeSession reads Dovecot's own words. Only refused credentials are a
 // failure: an auth process that is down, a user that is disabled, a client
-// that gave up or may not send passwords in clear has had none refused.
-func judgeSession(said []byte) (o outcome, known bool) {
-	o = outcome{kind: policy.Connection, pattern: dovecotDisconnect}
+// that gave up or may not send passwords in clear has had none refused. But
+// a client that gives up after several attempts does not hide the others.
+//
+// The reason stands in brackets, from 2.4 on with how often and a keyword:
+//
+//	Disconnected (auth failed, 3 attempts in 14 secs)                                         (2.2)
+//	Disconnected: Connection closed (auth failed, 3 attempts in 14 secs)                      (2.3)
+//	Login aborted: Logged out (auth failed, 3 attempts in 14 secs) (auth_failed)              (2.4)
+//	Login aborted: Logged out (login disabled, 1/3 successful auths in 14 secs) (login_disabled)
+func judgeSession(said []byte) outcome {
 	switch string(said) {
 	case "Login", "Logged in":
-		return outcome{kind: policy.AuthSuccess, pattern: dovecotLogin}, true
+		return outcome{kind: policy.AuthSuccess, pattern: dovecotLogin, attempts: 1}
 	}
-	ended := false
-	for _, prefix := range [...]string{
-		"Disconnected", "Aborted login", "Login aborted: ", "Connection closed", "Remote closed connection",
-		"Client has quit the connection", "Inactivity", "Too many invalid ", "Too many bad commands", "Internal login failure",
-	} {
-		ended = ended || hasPrefix(said, prefix)
-	}
-	if !ended {
-		return o, false
-	}
-	const failed = "(auth failed, "
-	if i := index(said, failed); i >= 0 {
-		attempts, length := leadingUint(said[i+len(failed):])
-		rest, ok := skipWord(said[i+len(failed)+length:], " attempts")
-		if !ok || length == 0 {
-			return o, true // "1/2 successful auths": not the password
-		}
-		o = outcome{policy.AuthFailure, dovecotLoginFailure, min(max(attempts, 1), maxRepeat), loginTime}
-		if rest, ok := skipWord(rest, " in "); ok {
-			if secs, length := leadingUint(rest); length > 0 {
-				o.reach = min(int64(secs), maxReach) + loginSlack
-			}
-		}
-		return o, true
-	}
-	// The proxy took the password on trust, and the server behind refused it.
-	if index(said, "(proxy dest auth failed") >= 0 || index(said, "(proxy dest authentication failure") >= 0 {
-		return outcome{policy.AuthFailure, dovecotLoginFailure, 1, loginTime}, true
-	}
-	return o, true
-}
-
-const (
-	maxLoginUser   = 80 // bytes; what client-common.c cuts names to
-	maxLoginMethod = 64 // likewise MAX_MECH_NAME
-)
-
-// loginElements reads login_log_format_elements, by default
-//
-//	user=<USER>, method=METHOD, rip=ADDRESS, lip=ADDRESS, mpid=N, TLS, session=<ID>
-//
-// USER and METHOD are the client's words, and Dovecot escapes nothing in them
-// but control bytes, so that a user "x>, rip=192.0.2.1, lip=192.0.2.2" puts a
-// second address into the line. What stands behind rip= is Dovecot's own, so
-// the last address that a user name of at most 80 bytes can stand before is
-// the right one.
-//
-// Administrators may add elements, also such that the client chooses (the TLS
-// server name), behind rip=. Lines with one address show whether they have
-// done so; if they have, a line with two different ones is not believed.
-func (p *Parser) loginElements(b []byte) (addr netip.Addr, user []byte, ok bool) {
-	if rest, first := skipWord(b, "rip="); first {
-		addr, n := leadingAddr(rest)
-		return addr, elementUser(rest[n:]), n > 0 && endsElement(rest[n:])
-	}
-	b, ok = skipWord(b, "user=<")
-	if !ok {
-		return addr, nil, false
-	}
-	const key = ", rip="
-	var tail []byte
-	two := false
-	for from := 0; ; {
-		i := index(b[from:], key)
+	for rest := said; ; {
+		i := bytes.IndexByte(rest, '(')
 		if i < 0 {
-			break
+			return outcome{kind: policy.Connection, pattern: dovecotDisconnect}
 		}
-		before := b[:from+i]
-		from += i + len(key)
-		a, n := leadingAddr(b[from:])
-		if n == 0 || !endsElement(b[from+n:]) {
-			continue
+		rest = rest[i+1:]
+		if o := judgeReason(rest); o.attempts > 0 {
+			o.kind, o.pattern = policy.AuthFailure, dovecotLoginFailure
+			o.attempts = min(o.attempts, maxRepeat)
+			return o
 		}
-		name, fits := userBefore(before)
-		if !fits {
-			continue
-		}
-		two = two || addr.IsValid() && addr != a
-		addr, user, tail = a, name, b[from+n:]
 	}
-	switch {
-	case !addr.IsValid() || two && p.extraElements:
-		return netip.Addr{}, nil, false
-	case !two && !p.extraElements:
-		p.extraElements = !areDefaultElements(tail)
-	}
-	return addr, user, true
 }
 
-// lastElementID reads ", session=<ID>" at the end, where Dovecot puts it.
-func lastElementID(b []byte) []byte {
-	const key = ", session=<"
-	i := bytes.LastIndexByte(b, '<') + 1
-	if i < len(key) || string(b[i-len(key):i]) != key {
-		return nil
+// judgeReason reads what follows a bracket (client_get_extra_disconnect_reason).
+// No attempts mean no failure.
+func judgeReason(b []byte) (o outcome) {
+	n := bytes.IndexAny(b, ",)")
+	if n < 0 {
+		return o
 	}
-	id := b[i:]
-	if rest, ok := skipID(id); !ok || len(rest) > 0 {
-		return nil
-	}
-	return id[:len(id)-1]
-}
-
-func endsElement(b []byte) bool { return len(b) == 0 || b[0] == ',' }
-
-// userBefore reads "USER>" or "USER>, method=METHOD", what stands before
-// ", rip=", and reports whether Dovecot can have written it.
-func userBefore(b []byte) (user []byte, ok bool) {
-	if i := bytes.LastIndex(b, []byte(">, method=")); i >= 0 && len(b)-i <= len(">, method=")+maxLoginMethod {
-		return b[:i], i <= maxLoginUser
-	}
-	if n := len(b); n > 0 && b[n-1] == '>' {
-		return b[:n-1], n-1 <= maxLoginUser
-	}
-	i := bytes.IndexByte(b, '>') // an element of the administrator's lies between
-	if i < 0 {
-		return nil, false
-	}
-	return b[:i], i <= maxLoginUser
-}
-
-// elementUser reads ", user=<USER>" where it stands behind rip=.
-func elementUser(b []byte) []byte {
-	const key = ", user=<"
-	i := index(b, key)
-	if i < 0 {
-		return nil
-	}
-	b = b[i+len(key):]
-	if end := bytes.IndexByte(b, '>'); end >= 0 {
-		return b[:end]
-	}
-	return nil
-}
-
-// areDefaultElements reports whether b has only elements of the default
-// format that stand behind rip=.
-func areDefaultElements(b []byte) bool {
-	for len(b) > 0 {
-		b = trimStart(b[1:]) // the comma
-		end := bytes.IndexByte(b, ',')
-		if end < 0 {
-			end = len(b)
+	attempts, successes, reach, counted := tally(b[n:])
+	o.reach = reach
+	switch string(b[:n]) {
+	case "auth failed":
+		if counted {
+			o.attempts, o.whole = max(attempts, 1), true
 		}
-		element := b[:end]
-		if !hasPrefix(element, "lip=") && !hasPrefix(element, "mpid=") && !hasPrefix(element, "session=<") &&
-			!hasPrefix(element, "TLS") && string(element) != "secured" && string(element) != "TSL" {
-			return false
+	case "proxy dest auth failed": // 2.2, 2.3: not how often
+		o.attempts, o.proxy, o.whole = 1, true, true
+	case "proxy dest authentication failure":
+		o.attempts, o.proxy, o.whole = max(attempts, 1), true, true
+	case "tried to use unsupported auth mechanism", "sent invalid base64 in response":
+		o.judged = true
+		if o.attempts = attempts - 1; !counted {
+			o.attempts = 1 // 2.3: at least
 		}
-		b = b[end:]
+	case "client didn't finish SASL auth", "auth aborted by client":
+		o.judged, o.attempts = true, attempts-1
+	default:
+		if successes > 0 {
+			o.nameless, o.attempts = true, attempts-successes
+		}
 	}
-	return true
+	return o
+}
+
+// tally reads ", N attempts[ in S secs]" or ", M/N successful auths in S secs".
+func tally(b []byte) (attempts, successes int, reach int64, ok bool) {
+	reach = loginTime
+	if b, ok = skipWord(b, ", "); !ok {
+		return 0, 0, reach, false
+	}
+	attempts, length := leadingUint(b)
+	b = b[length:]
+	if rest, of := skipWord(b, "/"); of {
+		successes = attempts
+		attempts, length = leadingUint(rest)
+		b, ok = skipWord(rest[length:], " successful auths")
+	} else {
+		b, ok = skipWord(b, " attempts")
+	}
+	if !ok || length == 0 {
+		return 0, 0, reach, false
+	}
+	if b, ok := skipWord(b, " in "); ok {
+		if secs, length := leadingUint(b); length > 0 {
+			reach = min(int64(secs), maxReach) + loginSlack
+		}
+	}
+	return attempts, successes, reach, true
 }

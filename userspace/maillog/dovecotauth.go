@@ -9,16 +9,19 @@ import (
 
 // What Dovecot's auth processes write of a refused password if auth_verbose
 // or auth_verbose_passwords is on. Formats are those of src/auth
-// (auth-request.c, auth-worker-server.c, passdb-*.c):
+// (auth-request.c, auth-worker-server.c, passdb-*.c, mech-*.c):
 //
 //	auth: DB(USER,ADDRESS[,master][,<SESSION>]): TEXT                           (2.2, 2.3)
 //	auth-worker(PID): DB(USER,ADDRESS…): TEXT                                   (2.2, 2.3)
 //	auth-worker(PID): conn unix:auth-worker (pid=N,uid=N): auth-worker<N>: DB(…): TEXT  (2.3.11 on)
 //	auth(USER,ADDRESS,sasl:METHOD[,master])<SESSION>: DB: TEXT                   (2.4)
-//	auth-worker(USER,ADDRESS,sasl:METHOD)<PID><SESSION>: request [N]: DB: TEXT   (2.4)
+//	auth-worker(USER,ADDRESS[,sasl:METHOD])<PID><SESSION>: request [N]: DB: TEXT (2.4)
 //
-// "Info: " stands before TEXT in a log of Dovecot's own. DB is a database or
-// a SASL mechanism. These lines do not name the service.
+// "Info: " stands before TEXT or DB in a log of Dovecot's own. DB is a
+// database or a SASL mechanism; from 2.4 on the administrator names databases,
+// and texts of the request have none. None of these lines names the service,
+// and login processes name a session only when it has ended, so the events
+// have no service.
 //
 // "Error: " stands there instead where the database is in trouble. Then the
 // login process says so, but Postfix is told of a refusal like any other.
@@ -26,17 +29,18 @@ import (
 const maxAuthUser = 64 + len("...") // bytes; MAX_LOG_USERNAME_LEN
 
 // dovecotAuth reads such a line. USER is the client's word and may contain
-// what looks like the address behind it; TEXT is Dovecot's own, unless it
-// quotes the password. So the last address counts that a user name can stand
-// before, if TEXT is exactly one that Dovecot writes; a line with different
-// addresses and anything in brackets behind is not believed. (The login
-// process tells of the same attempt.)
+// what looks like the address behind it; TEXT is Dovecot's own, but it may
+// quote the password, and other texts end in what the client says. So the last
+// address counts that a user name can stand before, and where there are two
+// different ones, only if what it says is whole and the first one's database is
+// none that quotes. Else the line is not believed. (The login process tells of
+// the same attempt.)
 func (p *Parser) dovecotAuth(r *record, text []byte, out []policy.Event) []policy.Event {
 	database, user, broken := authUser(text)
 	if user == nil {
 		return out
 	}
-	var identity authIdentity
+	var identity, first authIdentity
 	two := false
 	for from := 0; from <= maxAuthUser; from++ {
 		i := bytes.IndexByte(user[from:], ',')
@@ -45,28 +49,34 @@ func (p *Parser) dovecotAuth(r *record, text []byte, out []policy.Event) []polic
 		}
 		from += i
 		if next, ok := authAddress(user[from:]); ok {
-			two = two || identity.addr.IsValid() && identity.addr != next.addr
+			if !first.addr.IsValid() {
+				first = next
+			}
 			next.user = user[:from]
+			two = two || next.addr != first.addr
 			identity = next
 		}
 	}
 	if !identity.addr.IsValid() {
 		return out
 	}
-	said := identity.text
+	quotes := !isPlainDatabase(database)
 	if database == nil { // 2.4 names it behind
-		if i := index(said, ": "); i >= 0 {
-			database, said = said[:i], said[i+2:]
-		}
+		name, _ := cutDatabase(first.text)
+		quotes = !isPlainDatabase(name)
+	}
+	said := identity.text
+	if database == nil {
+		database, said = cutDatabase(said)
 	}
 	if rest, ok := skipWord(said, "Error: "); ok {
 		said, broken = rest, true
 	}
-	failed, bare := judgeAuth(said)
-	if !failed && !broken {
+	v := judgeAuth(said)
+	if !v.refused && !v.excused && !broken {
 		return out
 	}
-	if two && !bare {
+	if two && (quotes || !v.bare) {
 		p.puzzled(r)
 		return out
 	}
@@ -81,15 +91,15 @@ func (p *Parser) dovecotAuth(r *record, text []byte, out []policy.Event) []polic
 	e := policy.Event{
 		Kind: policy.AuthFailure, Source: identity.addr, User: p.users.name(identity.user), Server: dovecotServer,
 	}
-	if broken {
+	if broken || v.excused {
 		p.told.excuse(callerOf(r, e.Source), e.User, t)
 		return out
 	}
 	p.found(dovecotAuthFailure)
 	host := hostKey(r)
 	news, chained := p.told.backend(callerOf(r, e.Source), refusal{
-		user: e.User, place: uint64(newHash.bytes(database)),
-		unknown: hasPrefix(said, "unknown user"), heard: p.several.get(host) != nil,
+		user: e.User, place: uint64(newHash.bytes(database)), unknown: v.unknown,
+		heard: !v.last && p.several.get(host) != nil, last: v.last,
 	}, t)
 	if chained {
 		p.several.put(host, true)
@@ -98,6 +108,25 @@ func (p *Parser) dovecotAuth(r *record, text []byte, out []policy.Event) []polic
 		return out
 	}
 	return p.emit(r, e, out)
+}
+
+// cutDatabase takes the database off a text of 2.4, if it begins with one.
+func cutDatabase(text []byte) (database, said []byte) {
+	if i := index(text, ": "); i >= 0 {
+		return text[:i], text[i+2:]
+	}
+	return nil, text
+}
+
+// isPlainDatabase reports whether a database or mechanism of that name quotes
+// nothing of the client's but the password.
+func isPlainDatabase(name []byte) bool {
+	switch string(name) {
+	case "passwd-file", "passwd", "shadow", "sql", "pam", "ldap", "static", "bsdauth",
+		"plain", "login", "cram-md5", "digest-md5", "apop", "scram-sha-1", "scram-sha-256":
+		return true
+	}
+	return false
 }
 
 // authUser returns the database, nil if it stands behind the user, and what
@@ -221,34 +250,84 @@ func skipID(b []byte) ([]byte, bool) {
 	return b, false
 }
 
-// judgeAuth reports whether text says that the credentials were refused, and
-// whether it says nothing else. Other texts are a database's troubles, or
-// passwords that another database is yet asked about.
-func judgeAuth(text []byte) (failed, bare bool) {
-	if reason, ok := skipWord(text, "pam_authenticate() failed: "); ok {
-		// What pam_strerror says of PAM_AUTH_ERR, PAM_USER_UNKNOWN,
-		// PAM_MAXTRIES and PAM_PERM_DENIED (Linux-PAM).
-		for _, refused := range [...]string{
-			"Authentication failure", "User not known to the underlying authentication module",
-			"Have exhausted maximum number of retries for service", "Permission denied",
-		} {
-			if hasPrefix(reason, refused) {
-				return true, false
-			}
-		}
-		return false, false
+// authVerdict is what an auth process says of an attempt.
+type authVerdict struct {
+	refused bool // the credentials
+	unknown bool // the database does not know the user
+	excused bool // they were not judged
+	bare    bool // nothing stands behind the words
+	last    bool // no other database is asked
+}
+
+// judgeAuth reads what a database or mechanism says. Texts that are not known
+// are its troubles, or of no consequence.
+//
+// auth_verbose_passwords adds the password, which shows whether the next
+// database is asked.
+func judgeAuth(text []byte) (v authVerdict) {
+	if len(text) == 0 {
+		return v
 	}
-	for _, message := range [...]string{"unknown user", "Password mismatch", "password mismatch", "invalid credentials"} {
-		rest, ok := skipWord(text, message)
-		if !ok {
-			continue
+	words := ""
+	switch text[0] {
+	case 'u':
+		words = "unknown user"
+		v.unknown = true
+	case 'P':
+		words = "Password mismatch"
+	case 'p':
+		if reason, ok := skipWord(text, "pam_authenticate() failed: "); ok {
+			v.refused = isRefusedByPAM(reason)
+			return v
 		}
-		rest, _ = skipWord(rest, " (for LDAP bind)")
-		if len(rest) == 0 {
-			return true, true
-		}
-		quoted := hasPrefix(rest, " (given password: ") || hasPrefix(rest, " (SHA1 of given password: ")
-		return quoted && !bytes.HasSuffix(rest, []byte(" - trying the next passdb")), false
+		words = "password mismatch"
+	case 'i':
+		words = "invalid credentials"
+	case 'o': // passdb-oauth2.c, mech-oauth2.c; its server's troubles are errors
+		v.refused = hasPrefix(text, "oauth2 failed: ")
+		return v
+	case 'n':
+		words = "nopassword given and password is not empty" // Lua
+	case 'L': // LDAP; checkpassword (db-checkpassword.c)
+		v.refused = string(text) == "Login attempt with empty password" || string(text) == "Login failed (status=1)"
+		v.bare = v.refused
+		return v
+	case 'U':
+		words = "User unknown" // checkpassword
+		v.unknown = true
+	case '[': // the IMAP server that passdb-imap.c asks
+		v.refused = hasPrefix(text, "[AUTHENTICATIONFAILED]")
+		return v
+	case 'A': // A policy server, such as weir, knows the user by its volume and the source by its past.
+		v.excused = hasPrefix(text, "Authentication failure due to policy server refusal")
+		return v
 	}
-	return false, false
+	rest, ok := skipWord(text, words)
+	if !ok || words == "" {
+		return authVerdict{}
+	}
+	rest, _ = skipWord(rest, " (for LDAP bind)")
+	if len(rest) == 0 {
+		v.refused, v.bare = true, true
+		return v
+	}
+	if hasPrefix(rest, " (given password: ") || hasPrefix(rest, " (SHA1 of given password: ") {
+		v.refused = rest[len(rest)-1] == ')' // else "- trying the next passdb"
+		v.last = v.refused
+	}
+	return v
+}
+
+// isRefusedByPAM knows what pam_strerror says of PAM_AUTH_ERR, PAM_USER_UNKNOWN,
+// PAM_MAXTRIES and PAM_PERM_DENIED (Linux-PAM).
+func isRefusedByPAM(reason []byte) bool {
+	for _, refused := range [...]string{
+		"Authentication failure", "User not known to the underlying authentication module",
+		"Have exhausted maximum number of retries for service", "Permission denied",
+	} {
+		if hasPrefix(reason, refused) {
+			return true
+		}
+	}
+	return false
 }

@@ -21,7 +21,8 @@ import (
 // tells only that one of them refused: a good user's every login begins with
 // "unknown user" if a list of denied users is asked first. Once a host has
 // shown that it does so, its backends are heard and not believed: they lend a
-// user's name to the attempt that a frontend tells of.
+// user's name to the attempt that a frontend tells of. But the last database
+// may say that it is the last, and then its refusal decides.
 type ledger struct {
 	notes  []note           // a ring
 	count  uint64           // notes ever written; the newest one's number
@@ -45,9 +46,13 @@ type caller struct {
 	session uint64 // Dovecot's, hashed; likewise
 }
 
-// isOf reports whether the note's line may be of the caller's session.
+// isOf reports whether the note's line may be of the caller's session. A proxy
+// and the server behind it are two hosts of one session.
 func (n *note) isOf(c caller) bool {
-	return (n.Host == c.host || n.Host == 0 || c.host == 0) && (n.Session == c.session || n.Session == 0 || c.session == 0)
+	if n.Session != 0 && c.session != 0 {
+		return n.Session == c.session
+	}
+	return n.Host == c.host || n.Host == 0 || c.host == 0
 }
 
 // note is an attempt that one side has told of, or several of a frontend.
@@ -63,6 +68,7 @@ type note struct {
 	Session uint64 // likewise
 	Unknown bool   // backend: it did not know the user
 	Heard   bool   // backend: not believed, so no event has come of it
+	Last    bool   // backend: no other database was asked after it
 	Excused bool   // backend: it was in trouble, so none shall come of it
 	AnyUser bool   // several attempts, of which only the last one's user is known
 }
@@ -118,6 +124,7 @@ type refusal struct {
 	place   uint64 // the database, hashed
 	unknown bool   // it does not know the user
 	heard   bool   // other databases may be asked yet
+	last    bool   // none will be
 }
 
 // backend notes that a database refused an attempt. It reports whether that
@@ -126,9 +133,15 @@ func (l *ledger) backend(c caller, r refusal, t time.Time) (news, chained bool) 
 	now := t.Unix()
 	if before := l.chain(c, r, now); before != nil {
 		before.Unknown = before.Unknown && r.unknown
-		return false, before.Place != r.place
+		news = r.last && before.Heard && before.Left > 0 && !before.Excused
+		before.Heard = before.Heard && !news
+		before.Last = before.Last || r.last
+		return news, before.Place != r.place
 	}
-	n := note{party: party{c.addr, true}, Host: c.host, Session: c.session, Unix: now, User: r.user, Place: r.place, Left: 1, Unknown: r.unknown, Heard: r.heard}
+	n := note{
+		party: party{c.addr, true}, Host: c.host, Session: c.session, Unix: now, User: r.user, Place: r.place, Left: 1,
+		Unknown: r.unknown, Heard: r.heard, Last: r.last,
+	}
 	if l.takeFrontend(c, r.user, now) {
 		n.Left = 0
 	}
@@ -159,7 +172,7 @@ func (l *ledger) success(c caller, user string, t time.Time) bool {
 		if e == nil || e.Unix < now-roundTime {
 			return false
 		}
-		if e.Left > 0 && e.Session == c.session && e.isOf(c) && sameUser(e.User, user) {
+		if e.Left > 0 && !e.Last && e.Session == c.session && e.isOf(c) && sameUser(e.User, user) {
 			e.Left = 0
 			return true
 		}
@@ -171,7 +184,7 @@ func (l *ledger) success(c caller, user string, t time.Time) bool {
 // chain returns the note of the database that has just refused the attempt,
 // or nil. A user is looked for in one database after the other, and the first
 // stands for the attempt; when it speaks again, that is a new one, unless two
-// of one kind are asked: their lines look alike.
+// of one kind are asked: their lines look alike. Behind the last, none is.
 func (l *ledger) chain(c caller, r refusal, now int64) *note {
 	n := l.newest[party{c.addr, true}]
 	for range maxWalk {
@@ -184,7 +197,7 @@ func (l *ledger) chain(c caller, r refusal, now int64) *note {
 			if e.Place == r.place {
 				reach = roundTime
 			}
-			if e.Place == r.place && !e.Unknown || distance(now, e.Unix) > reach {
+			if e.Last || e.Place == r.place && !e.Unknown || distance(now, e.Unix) > reach {
 				return nil
 			}
 			return e

@@ -32,6 +32,7 @@ type Parser struct {
 	sessions table[session] // SMTP sessions, by process
 	told     ledger         // login failures already told, for each source
 	several  table[bool]    // hosts whose Dovecot asks several databases
+	relayed  relays         // sessions that Dovecot proxies and the servers behind tell of
 	names    []string       // users of one line's events
 	eximLog  eximState
 	judged   table[bool]             // messages judged bad, by queue ID

@@ -15,6 +15,8 @@ const (
 	dovecotLoginFailure
 	dovecotDisconnect
 	dovecotAuthFailure
+	dovecotProxyLogin
+	dovecotProxyFailure
 
 	eximConnect
 	eximAuthFailure
@@ -65,6 +67,8 @@ func (k pattern) String() string {
 		dovecotLoginFailure: "dovecot-login-failure",
 		dovecotDisconnect:   "dovecot-disconnect",
 		dovecotAuthFailure:  "dovecot-auth-failure",
+		dovecotProxyLogin:   "dovecot-proxy-login",
+		dovecotProxyFailure: "dovecot-proxy-failure",
 
 		eximConnect:          "exim-connect",
 		eximAuthFailure:      "exim-auth-failure",

@@ -14,7 +14,7 @@ var ErrState = errors.New("state of the log parser cannot be read")
 
 // stateVersion stands before the state; it changes with the meaning of any
 // part of it.
-const stateVersion = "weir maillog 4\n"
+const stateVersion = "weir maillog 5\n"
 
 // state is what must survive a restart, so that joined lines whose halves lie
 // on either side of it are neither lost nor told twice.
@@ -26,6 +26,7 @@ type state struct {
 	Queue         tableState[queued]
 	Sessions      tableState[session]
 	Several       tableState[bool]
+	Relayed       []relay
 	Exim          eximSaved
 	Judged        tableState[bool]
 	Heads         tableState[amavisHead]
@@ -66,6 +67,7 @@ func (p *Parser) MarshalBinary() ([]byte, error) {
 		Queue:         p.queue.state(),
 		Sessions:      p.sessions.state(),
 		Several:       p.several.state(),
+		Relayed:       p.relayed.save(),
 		Exim:          p.eximLog.save(),
 		Judged:        p.judged.state(),
 		Heads:         p.heads.state(),
@@ -100,14 +102,15 @@ func (p *Parser) UnmarshalBinary(data []byte) error {
 	heads, ok7 := s.Heads.table(maxHeads)
 	pending, ok8 := s.Pending.table(maxEnvelopes)
 	web, ok9 := s.Web.restore()
-	if !ok1 || !ok2 || !ok3 || !ok4 || !ok5 || !ok6 || !ok7 || !ok8 || !ok9 {
+	relayed, ok10 := restoreRelays(s.Relayed)
+	if !ok1 || !ok2 || !ok3 || !ok4 || !ok5 || !ok6 || !ok7 || !ok8 || !ok9 || !ok10 {
 		return fmt.Errorf("%w: its parts do not fit together", ErrState)
 	}
 	p.clock.day, p.clock.noon, p.clock.year = s.Day, s.Noon, s.Year
 	p.extraElements = s.ExtraElements
 	p.queue, p.sessions, p.several, p.told, p.eximLog = queue, sessions, several, told, exim
 	p.judged, p.heads, p.pending = judged, heads, pending
-	p.web = web
+	p.web, p.relayed = web, relayed
 	return nil
 }
 
