@@ -61,7 +61,7 @@ func (g *Generator) stolen(s start) {
 	v := visit{who: pick(r, g.people.bots), service: "submission", tls: r.chance(80), user: name}
 	g.mails = g.mails[:0]
 	for range r.between(1, 3) {
-		g.mails = append(g.mails, mail{from: name, recipients: r.between(20, 100)})
+		g.mails = append(g.mails, mail{from: name, recipients: r.between(20, 100), bad: r.chance(40)})
 	}
 	v.mails = g.mails
 	s.host.mta.visit(g, s.host, s.at, &v)

@@ -10,6 +10,7 @@ const (
 	eximHost
 	openSMTPDHost
 	nginxHost
+	sendmailHost
 
 	kindCount
 )
@@ -72,6 +73,7 @@ func newHosts() []*host {
 		{name: "relay", kind: eximHost, mta: exim{}, mailbox: dovecot{}, authVerbose: true, authWorker: true},
 		{name: "relay2", kind: eximHost, mta: exim{}, mailbox: dovecot{}, recipients: true},
 		{name: "puffy", kind: openSMTPDHost, mta: openSMTPD{}, mailbox: dovecot{}, authVerbose: true},
+		{name: "classic", kind: sendmailHost, mta: sendmail{}, mailbox: dovecot{}},
 		{name: "edge", kind: nginxHost, mta: nginx{}, mailbox: nginx{}},
 	}
 	for i, h := range hosts {

@@ -52,6 +52,7 @@ type Servers struct {
 	Postfix   float64 // with Dovecot: three hosts of different versions
 	Exim      float64 // with Dovecot: two
 	OpenSMTPD float64 // with Dovecot
+	Sendmail  float64 // with Dovecot
 	Nginx     float64 // as a proxy for all protocols
 }
 
@@ -67,7 +68,7 @@ func DefaultOptions() Options {
 			Brute: 0.04, Botnet: 2.5, Rotating: 0.01, Stolen: 0.002, Harvest: 0.15, Probe: 6,
 			Injection: 0.1, Outage: 0.003, System: 14,
 		},
-		Servers: Servers{Postfix: 80, Exim: 12, OpenSMTPD: 4, Nginx: 4},
+		Servers: Servers{Postfix: 77, Exim: 12, OpenSMTPD: 4, Sendmail: 3, Nginx: 4},
 	}
 }
 
@@ -109,5 +110,5 @@ func (w Weights) list() [scenarioCount]float64 {
 
 // list has one weight for each kind of host, in their order.
 func (s Servers) list() [kindCount]float64 {
-	return [...]float64{postfixHost: s.Postfix, eximHost: s.Exim, openSMTPDHost: s.OpenSMTPD, nginxHost: s.Nginx}
+	return [...]float64{postfixHost: s.Postfix, eximHost: s.Exim, openSMTPDHost: s.OpenSMTPD, nginxHost: s.Nginx, sendmailHost: s.Sendmail}
 }

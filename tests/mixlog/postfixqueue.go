@@ -10,6 +10,9 @@ type queueID struct {
 	long  bool
 }
 
+// firstInode is that of the first queue file.
+const firstInode = 0x2481a0
+
 // queue writes a queue ID.
 func (l *line) queue(q queueID) *line {
 	if q.long {
@@ -45,7 +48,7 @@ func (g *Generator) postfixMail(h *host, at int64, program string, pid int, serv
 	r := &g.random
 	at += g.think(20*millisecond, 300*millisecond)
 	slot := h.queueSlot(at)
-	id := queueID{at, 0x2481a0 + slot, h.longIDs}
+	id := queueID{at, firstInode + slot, h.longIDs}
 	l := g.line(at, h, program, pid).queue(id).str(": client=").client(&v.who)
 	if v.user != "" {
 		l.str(", sasl_method=PLAIN, sasl_username=").str(v.user)
@@ -55,12 +58,16 @@ func (g *Generator) postfixMail(h *host, at int64, program string, pid int, serv
 	}
 	at += g.think(10*millisecond, 200*millisecond)
 	g.line(at, h, "postfix/cleanup", g.helper(h, "postfix/cleanup", at)).queue(id).str(": message-id=<").hex(r.next(), 16).str("@").str(v.who.name).str(">")
-	at = g.milters(h, at, v, id)
+	at, pass := g.milters(h, at, v, service, id, m)
+	if !pass {
+		h.slots[slot] = at
+		return at
+	}
 	g.postfixActive(h, at, id, m).event(policy.Event{
 		Kind: policy.Message, Source: v.who.addr, User: v.user, Service: service, Server: "postfix", Recipients: m.recipients,
 	})
 	if h.filter {
-		h.slots[slot] = g.amavis(h, at, id, v, m)
+		h.slots[slot] = g.amavis(h, at, id, v, service, m)
 	} else {
 		h.slots[slot] = g.postfixDeliveries(h, at, id, m)
 	}
@@ -77,21 +84,6 @@ func (g *Generator) helper(h *host, program string, at int64) int {
 func (g *Generator) postfixActive(h *host, at int64, id queueID, m mail) *line {
 	return g.line(at, h, "postfix/qmgr", h.own.qmgr).queue(id).str(": from=<").str(m.from).str(">, size=").num(1000 + g.random.skewed(200000)).
 		str(", nrcpt=").num(m.recipients).str(" (queue active)")
-}
-
-// milters are what opendkim and rspamd say of a message.
-func (g *Generator) milters(h *host, at int64, v *visit, id queueID) int64 {
-	at += g.think(5*millisecond, 100*millisecond)
-	if h.filter {
-		return at
-	}
-	g.line(at, h, "opendkim", h.own.opendkim).queue(id).str(": ").str(v.who.name).str(" [").str(v.who.text).str("] not internal")
-	at += g.think(20*millisecond, 800*millisecond)
-	g.line(at, h, "rspamd", h.own.rspamd).str("<").hex(uint64(id.at)<<20, 6).str(">; task; rspamd_task_write_log: id: <").hex(uint64(id.at)<<16, 12).str("@x>, qid: <").
-		queue(id).str(">, ip: ").str(v.who.text).str(", from: <x@example.edu>, (default: F (no action): [0.").num(g.random.below(100)).
-		str("/15.00] [BAYES_HAM(-2.40){97.30%;},R_SPF_ALLOW(-0.20){+ip4:198.18.0.0/15;},MIME_GOOD(-0.10){text/plain;},ASN(0.00){asn:64500, ipnet:198.18.0.0/15, country:ZZ;}]), len: ").
-		num(1000+g.random.skewed(90000)).str(", time: ").num(g.random.between(20, 900)).str(".123ms, dns req: ").num(g.random.below(60)).str(", digest: <").hex(g.random.next(), 16).str(">")
-	return at
 }
 
 // postfixDeliveries are all tries to deliver a message; they end with its
@@ -155,31 +147,4 @@ func (g *Generator) postfixLocal(h *host, at int64, id queueID, m mail) int64 {
 		at += g.think(millisecond, 20*millisecond)
 	}
 	return at
-}
-
-// amavis takes a message over SMTP and gives it back, under a new queue ID,
-// with that of the old one: it is one message.
-func (g *Generator) amavis(h *host, at int64, id queueID, v *visit, m mail) int64 {
-	r := &g.random
-	back := at + g.think(300*millisecond, 3*second)
-	const program = "postfix/smtpd"
-	pid := h.serve(program, back)
-	g.line(back, h, program, pid).str("connect from localhost[127.0.0.1]").event(policy.Event{
-		Kind: policy.Connection, Source: loopback, Service: "smtp", Server: "postfix",
-	})
-	slot := h.queueSlot(back)
-	again := queueID{back, 0x2481a0 + slot, h.longIDs}
-	g.line(back+millisecond, h, program, pid).queue(again).str(": client=localhost[127.0.0.1], orig_queue_id=").queue(id).str(", orig_client=").client(&v.who)
-	g.line(back+2*millisecond, h, "postfix/cleanup", g.helper(h, "postfix/cleanup", back+2*millisecond)).queue(again).str(": message-id=<").hex(r.next(), 16).str("@").str(v.who.name).str(">")
-	g.line(back+4*millisecond, h, program, pid).str("disconnect from localhost[127.0.0.1] ehlo=1 xforward=1 mail=1 rcpt=1 data=1 quit=1 commands=6")
-	h.done(program, pid, back+4*millisecond)
-	g.postfixActive(h, back+5*millisecond, again, m)
-	g.line(back+6*millisecond, h, "amavis", h.own.rspamd).str("(").num(h.own.rspamd).str("-01) Passed CLEAN {RelayedInbound}, [").str(v.who.text).str("]:").num(r.between(1024, 65535)).
-		str(" <").str(m.from).str("> -> <x@example.org>, Queue-ID: ").queue(id).str(", mail_id: ").opaque(r.next(), 12).str(", Hits: -0.").num(r.below(100)).
-		str(", size: ").num(r.skewed(90000)).str(", queued_as: ").queue(again).str(", ").num(r.between(200, 3000)).str(" ms")
-	at = back + 7*millisecond
-	g.line(at, h, "postfix/smtp", g.helper(h, "postfix/smtp", at)).queue(id).str(": to=<x@example.org>, relay=127.0.0.1[127.0.0.1]:10024, delay=0.5, delays=0.1/0.01/0.01/0.4, dsn=2.0.0, status=sent (250 2.0.0 from MTA(smtp:[127.0.0.1]:10025): 250 2.0.0 Ok: queued as ").queue(again).str(")")
-	g.line(at+millisecond, h, "postfix/qmgr", h.own.qmgr).queue(id).str(": removed")
-	h.slots[slot] = g.postfixDeliveries(h, at, again, m)
-	return at + 2*millisecond
 }

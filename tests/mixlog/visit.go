@@ -17,6 +17,7 @@ type mail struct {
 	from       string
 	recipients int
 	local      bool // to mailboxes of ours
+	bad        bool // spam, or a virus
 }
 
 // server logs visits as a server's programs do.
@@ -59,7 +60,7 @@ func (g *Generator) repeat(name string, n int) []string {
 func (g *Generator) mail(from string, n, most int, local bool) []mail {
 	g.mails = g.mails[:0]
 	for range n {
-		g.mails = append(g.mails, mail{from, 1 + g.random.skewed(g.random.skewed(most)+1), local})
+		g.mails = append(g.mails, mail{from, 1 + g.random.skewed(g.random.skewed(most)+1), local, g.random.chance(2) && (local || g.random.chance(10))})
 	}
 	return g.mails
 }
