@@ -101,6 +101,10 @@ func BenchmarkLine(b *testing.B) {
 		"exim-noise":         "2026-11-22 02:13:45 1xUx5N-0003UO-0l => bob <bob@example.org> R=local T=null",
 		"exim-failure":       "2026-11-22 02:07:23 plain_server authenticator failed for (client.example.net) [203.0.113.5]: 535 Incorrect authentication data (set_id=bob)",
 		"exim-arrival":       "2026-11-22 02:07:25 1xUwzF-0007U6-0F <= bob@example.org H=(laptop.example.net) [203.0.113.5] P=esmtpa A=plain_server:bob S=226 id=0@laptop for bob@example.org carol@example.org",
+		"rspamd-verdict":     "Nov 22 00:20:01 mx rspamd[152]: <544c9a>; proxy; rspamd_task_write_log: id: <10@laptop.example.net>, qid: <814F81989E6>, ip: 203.0.113.10, user: bob, from: <bob@example.net>, (default: T (reject): [15.00/15.00] [GTUBE(0.00){}]), len: 224, time: 1.1ms, dns req: 0",
+		"rspamd-noise":       "Nov 22 00:20:01 mx rspamd[152]: <544c9a>; proxy; rspamd_message_parse: loaded message; id: <10@laptop.example.net>; queue-id: <814F81989E6>; size: 224",
+		"cleanup-noise":      "Nov 22 00:20:01 mx postfix/cleanup[123]: 3A9F2C0D1E: message-id=<10@laptop.example.net>",
+		"amavis-verdict":     "Nov 22 00:20:01 mx amavis[375]: (00375-01) Blocked SPAM {DiscardedInternal,Quarantined}, ORIG LOCAL [203.0.113.10]:43955 [203.0.113.10] <bob@example.net> -> <carol@example.com>, quarantine: 8/spam-8qdSTo6BzxOV.gz, Queue-ID: 354301989FF, Message-ID: <10@laptop.example.net>, mail_id: 8qdSTo6BzxOV, Hits: 1001.4, size: 406, 407 ms",
 		"other-mainlog":      "2026-11-22 00:20:01 [error] 7#7: *1 connect() failed while connecting to upstream, client: 203.0.113.5, server: x",
 		"dovecot-failure-v6": "2026-11-22T00:20:01.547326+01:00 mx dovecot: imap-login: Disconnected (auth failed, 1 attempts in 2 secs): user=<bob>, method=PLAIN, rip=2001:db8::5, lip=2001:db8::1, TLS, session=<3650VvK5bdIaW+iK>",
 	} {

@@ -38,6 +38,8 @@ func TestRestartAnywhere(t *testing.T) {
 				r.program = []byte("roundcube")
 			case r.dialect == sogoDialect:
 				r.program = []byte("sogod")
+			case r.dialect == rspamdDialect:
+				r.program = []byte("rspamd")
 			}
 			r.time, r.stamp = reference.Add(time.Duration(len(records))*time.Second), nil
 			records = append(records, r)
