@@ -12,6 +12,7 @@ type dialect uint8
 const (
 	otherDialect dialect = iota
 	smtpdDialect
+	postscreenDialect
 	qmgrDialect
 	dovecotDialect
 	eximDialect
@@ -43,7 +44,9 @@ func dialectOf(r *record) dialect {
 		switch string(program[i+1:]) {
 		case "smtpd":
 			return smtpdDialect
-		case "qmgr":
+		case "postscreen":
+			return postscreenDialect
+		case "qmgr", "oqmgr": // the former queue manager
 			return qmgrDialect
 		case "cleanup":
 			return cleanupDialect
@@ -80,6 +83,8 @@ func (p *Parser) readText(r *record, out []policy.Event) []policy.Event {
 	switch r.dialect {
 	case smtpdDialect:
 		return p.smtpd(r, out)
+	case postscreenDialect:
+		return p.postscreen(r, out)
 	case qmgrDialect:
 		return p.qmgr(r, out)
 	case eximDialect:

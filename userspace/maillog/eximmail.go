@@ -94,7 +94,7 @@ func (p *Parser) eximArrival(r *record, id, rest []byte, out []policy.Event) []p
 	p.found(eximArrival)
 	m := eximMessage{Source: c.addr, User: p.users.name(name), Service: c.service, Told: max(eximRecipients(rest), 1), Unix: t.Unix()}
 	p.eximLog.mail.put(eximMailKey(r, id), m)
-	if m.User != "" && p.isNewLogin(r, session{m.Source, m.User}) {
+	if m.User != "" && p.isNewLogin(r, session{Source: m.Source, User: m.User}) {
 		out = p.emitSuccess(r, policy.Event{
 			Kind: policy.AuthSuccess, Source: m.Source, User: m.User, Service: m.Service, Server: eximServer,
 		}, out)

@@ -89,9 +89,9 @@ func TestInjection(t *testing.T) {
 	words := mustForgeries(t)
 	tried := 0
 	for _, template := range mustTemplates(t) {
+		p := newBusyParser()
 		for _, word := range words {
 			line := fill(template, word)
-			p := newBusyParser()
 			for _, e := range p.Line([]byte(line), 3, nil) {
 				if e.Source != real {
 					t.Fatalf("source %v instead of %v:\n%s", e.Source, real, line)

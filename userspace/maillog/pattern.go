@@ -6,8 +6,10 @@ type pattern uint8
 
 const (
 	postfixConnect pattern = iota
+	postfixScreened
 	postfixSASLFailure
 	postfixClient
+	postfixProxyAccept
 	postfixQueueActive
 	postfixUnknownRecipient
 
@@ -58,8 +60,10 @@ const (
 func (k pattern) String() string {
 	return [...]string{
 		postfixConnect:          "postfix-connect",
+		postfixScreened:         "postfix-screened",
 		postfixSASLFailure:      "postfix-sasl-failure",
 		postfixClient:           "postfix-client",
+		postfixProxyAccept:      "postfix-proxy-accept",
 		postfixQueueActive:      "postfix-queue-active",
 		postfixUnknownRecipient: "postfix-unknown-recipient",
 

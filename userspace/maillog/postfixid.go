@@ -52,16 +52,29 @@ func queueID(b []byte) (id, rest []byte) {
 	return b[:n], b[n+2:]
 }
 
-// smtpdService tells the service from the syslog name that master.cf gives
+// postfixService tells the service from the syslog name that master.cf gives
 // it: postfix/submission/smtpd, postfix/smtps/smtpd, postfix-587/smtpd.
-func smtpdService(program []byte) string {
-	name := program[:len(program)-len("/smtpd")]
-	for _, word := range [...]string{"submission", "smtps", "587", "465"} {
-		if index(name, word) >= 0 {
-			return submission
-		}
+func postfixService(program []byte) string {
+	name := program[:bytes.LastIndexByte(program, '/')]
+	if index(name, "submission") >= 0 || index(name, "smtps") >= 0 || hasNumber(name, "587") || hasNumber(name, "465") {
+		return submission
 	}
 	return smtp
+}
+
+// hasNumber reports whether a number stands in name with no digit beside it.
+func hasNumber(name []byte, number string) bool {
+	for {
+		i := index(name, number)
+		if i < 0 {
+			return false
+		}
+		behind := name[i+len(number):]
+		if (i == 0 || !isDigit(name[i-1])) && (len(behind) == 0 || !isDigit(behind[0])) {
+			return true
+		}
+		name = behind
+	}
 }
 
 // instanceOf returns the first part of a program's name, by which several
@@ -73,44 +86,4 @@ func instanceOf(program []byte) hash {
 
 func sessionKey(r *record) uint64 {
 	return uint64(newHash.bytes(r.host).bytes(r.program).uint(r.pid))
-}
-
-// Messages are kept by host and queue ID. The instance decides only where two
-// have the same ID at once, because a service may log under a name of its
-// own ("postfix-submission/smtpd") while its queue manager does not.
-
-func (p *Parser) remember(r *record, id []byte, m queued) {
-	plain := newHash.bytes(r.host).bytes(id)
-	if other := p.queue.get(uint64(plain)); other != nil && other.Instance != m.Instance {
-		p.queue.put(uint64(plain.uint(uint32(m.Instance))), m)
-		return
-	}
-	p.queue.put(uint64(plain), m)
-}
-
-// queueKeys returns where a message may be kept: with its instance if two had
-// its ID at once, and else without.
-func queueKeys(r *record, id []byte) [2]uint64 {
-	plain := newHash.bytes(r.host).bytes(id)
-	return [...]uint64{uint64(plain.uint(uint32(instanceOf(r.program)))), uint64(plain)}
-}
-
-// recall returns a message that has not left the queue, or nil.
-func (p *Parser) recall(r *record, id []byte) *queued {
-	for _, key := range queueKeys(r, id) {
-		if m := p.queue.get(key); m != nil {
-			return m
-		}
-	}
-	return nil
-}
-
-// forget takes a message out that has left the queue.
-func (p *Parser) forget(r *record, id []byte) {
-	for _, key := range queueKeys(r, id) {
-		if p.queue.get(key) != nil {
-			p.queue.remove(key)
-			return
-		}
-	}
 }

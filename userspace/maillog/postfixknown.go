@@ -1,0 +1,110 @@
+package maillog
+
+import "bytes"
+
+// postfixOther counts a line of smtpd or postscreen that no pattern knows, if
+// it names an address and is none of those that are known to say nothing.
+func (p *Parser) postfixOther(r *record) {
+	if isPostfixNoise(r.text) {
+		return
+	}
+	for i, c := range r.text {
+		if c != '[' {
+			continue
+		}
+		if _, n := leadingAddr(r.text[i+1:]); n > 0 && i+1+n < len(r.text) && r.text[i+1+n] == ']' {
+			p.puzzled(r)
+			return
+		}
+	}
+}
+
+// isPostfixNoise reports whether text is known to tell of nothing that
+// counts: the end of sessions, limits, TLS, junk in the place of commands,
+// postscreen's tests, and what Postfix says with -v or debug_peer_list.
+func isPostfixNoise(text []byte) bool {
+	rest, warning := skipWord(text, "warning: ")
+	if warning {
+		text = rest
+	}
+	if id, rest := queueID(text); id != nil {
+		return isPostfixAction(rest)
+	}
+	if isFunction(text) {
+		return true
+	}
+	if warning {
+		return hasAnyPrefix(text, "hostname ", "numeric ", "non-SMTP command from ", "Illegal address syntax from ",
+			"Connection ", "Message delivery request rate ", "Recipient address rate ", "New TLS session rate ", "AUTH command rate ",
+			"address not listed for hostname ", "bad ETRN ", "reject: ETRN ", "don't know ", "Refusing ", "Wrapper-mode request dropped ",
+			"SASL ", "TLS library problem", "haproxy read: ", "milter ", "malformed ", "write [", "dnsblog reply timeout ")
+	}
+	switch text[0] {
+	case '<', '>':
+		return len(text) > 1 && text[1] == ' '
+	case 'A', 'T', 'U', 'V':
+		if hasAnyPrefix(text, "Anonymous TLS ", "Trusted TLS ", "Untrusted TLS ", "Verified TLS ") {
+			return true
+		}
+	}
+	if hasAnyPrefix(text,
+		"improper command pipelining after ", "timeout after ", "too many errors after ", // 3.10 has QUEUEID before
+		"proxy-accept: ", "proxy-reject: ", "using backwards-compatible default setting ",
+		"SSL_accept error from ", "SSL_set_fd error ", "SSL3 alert ", "setting up TLS connection from ", "certificate verification failed for ",
+		"CONNECT from [", "PASS OLD [", "PASS NEW [", "HANGUP after ", "PREGREET ", "DNSBL rank ", "BARE NEWLINE from [",
+		"COMMAND ", "NON-SMTP COMMAND from [", "DATA without valid RCPT from [", "BDAT without valid RCPT from [", "reject: connect from [",
+	) {
+		return true
+	}
+	// postscreen_access_list, whose two lists have had other names until 3.6
+	if list, rest, found := bytes.Cut(text, []byte("LIST")); found && len(list) <= len("ALLOW") && hasAnyPrefix(rest, "ED [", " VETO [") {
+		return true
+	}
+	// CLIENT: what tls_server.c and tls_verify.c say with smtpd_tls_loglevel =
+	// 2, or that smtpd_command_filter was at work
+	if text[0] == '[' {
+		return index(text, "]: discarding EHLO keywords: ") > 0 || index(text, ": replacing command ") > 0
+	}
+	if _, rest, ok := client(text); ok {
+		return hasAnyPrefix(rest, ": TLS ", ": Reusing ", ": looking up ", ": save ", ": remove ", ": subject_CN=", ": Issuing ",
+			": depth=", ": verify=", ": Matched ", ": certificate ", ": raw public key ", ": replacing command ", ": re-using ")
+	}
+	return false
+}
+
+// isPostfixAction reports whether rest is what smtpd or postscreen do to a
+// message or an attempt at one, as log_whatsup() and check_milter_reply()
+// write it. Those that count have been read before.
+func isPostfixAction(rest []byte) bool {
+	return hasAnyPrefix(rest, "reject: ", "reject_warning: ", "milter-reject: ", "lost connection after ", "timeout after ", "too many errors after ",
+		"permit: ", "warn: ", "info: ", "hold: ", "filter: ", "redirect: ", "bcc: ", "discard: ", "hangup: ", "milter-hold: ", "milter-discard: ",
+		"abort: TLS from ", "malformed BDAT ", "null BDAT ", "BDAT request from ", "too much BDAT ", "queue file size limit ")
+}
+
+// isFunction reports whether text begins with the name of one of Postfix's
+// functions, as it does with -v: "smtpd_check_rewrite: trying: …". Two such
+// lines speak without: "warning: valid_hostname: …" of a name that a client's
+// reverse zone has, and "generic_checks: …".
+func isFunction(text []byte) bool {
+	underscores := 0
+	for _, c := range text {
+		switch {
+		case c == '_':
+			underscores++
+		case c == ':':
+			return underscores > 0
+		case !isDigit(c) && (c < 'a' || c > 'z'):
+			return false
+		}
+	}
+	return false
+}
+
+func hasAnyPrefix(b []byte, prefixes ...string) bool {
+	for _, s := range prefixes {
+		if hasPrefix(b, s) {
+			return true
+		}
+	}
+	return false
+}
