@@ -25,6 +25,7 @@ const (
 	sendmailDialect
 	roundcubeDialect
 	sogoDialect
+	stalwartDialect
 )
 
 // dialectOf finds the reader of a program's lines by its name alone. Postfix
@@ -74,6 +75,8 @@ func dialectOf(r *record) dialect {
 		return roundcubeDialect
 	case "sogod", "sogo":
 		return sogoDialect
+	case "stalwart", "stalwart-mail":
+		return stalwartDialect
 	}
 	return otherDialect
 }
@@ -107,6 +110,8 @@ func (p *Parser) readText(r *record, out []policy.Event) []policy.Event {
 		return p.roundcube(r, out)
 	case sogoDialect:
 		return p.sogo(r, out)
+	case stalwartDialect:
+		return p.stalwart(r, out)
 	default:
 		return p.dovecot(r, out)
 	}

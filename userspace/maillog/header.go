@@ -14,6 +14,7 @@ import "bytes"
 //	2026-11-22 00:20:01 #PID(WORKER) text    (rspamd's own log)
 //	[22-Nov-2026 00:20:01 +0000]: text       (Roundcube's logs)
 //	Nov 22 00:20:01 sogod [1234]: text       (SOGo's log)
+//	2026-11-22T00:20:01Z INFO text           (Stalwart's log)
 //
 // An RFC 3164 priority "<22>" may stand before. It only looks at the stamp's
 // shape; clock reads it if there is need.
@@ -36,6 +37,12 @@ func splitHeader(line []byte, r *record) bool {
 	r.stamp = line[:n]
 	whole := line
 	line = line[n+1:]
+	if whole[n-1] == 'Z' {
+		if text := stalwartText(line); text != nil {
+			r.dialect, r.text = stalwartDialect, text
+			return true
+		}
+	}
 
 	// A word that ends in a colon is a program, and no host stands before it.
 	// Nor does one where the word has bytes that no host name has: Dovecot's

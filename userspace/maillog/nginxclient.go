@@ -54,8 +54,11 @@ func readNginxClient(b []byte) (c nginxClient, ok bool) {
 // with, and nothing if it is none that is known for mail (RFC 6409, RFC 8314,
 // RFC 5804).
 func mailService(addr []byte) string {
-	i := bytes.LastIndexByte(addr, ':')
-	switch string(addr[i+1:]) {
+	return portService(addr[bytes.LastIndexByte(addr, ':')+1:])
+}
+
+func portService(port []byte) string {
+	switch string(port) {
 	case "25":
 		return smtp
 	case "465", "587":

@@ -54,6 +54,12 @@ const (
 	sogoLoginFailure
 	sogoDAVFailure
 
+	stalwartConnect
+	stalwartLoginSuccess
+	stalwartLoginFailure
+	stalwartMessageQueued
+	stalwartUnknownRecipient
+
 	patternCount
 )
 
@@ -107,5 +113,11 @@ func (k pattern) String() string {
 		sogoLogin:        "sogo-login",
 		sogoLoginFailure: "sogo-login-failure",
 		sogoDAVFailure:   "sogo-dav-failure",
+
+		stalwartConnect:          "stalwart-connect",
+		stalwartLoginSuccess:     "stalwart-login",
+		stalwartLoginFailure:     "stalwart-login-failure",
+		stalwartMessageQueued:    "stalwart-message",
+		stalwartUnknownRecipient: "stalwart-unknown-recipient",
 	}[k]
 }

@@ -20,7 +20,10 @@ import (
 // client or a proxy wrote into X-Real-IP and X-Forwarded-For: that is never
 // believed, so behind a proxy the web server must set the address itself
 // (mod_remoteip, realip). USER and the brackets are the client's words as
-// they came, in a file line feeds included; see nginx.go.
+// they came, but for tags. So USER may hold line feeds, and what follows one
+// begins a line of its own, in files and by PHP's syslog alike, but cannot have
+// a session in front: where one line has had it (log_session_id, on by default
+// since 1.3), no line without it is believed.
 //
 // The IMAP server logs the same attempt as one of the webmail's host. From
 // the loopback interface it is judged by nobody; a host of its own must be
@@ -52,10 +55,13 @@ func (p *Parser) roundcube(r *record, out []policy.Event) []policy.Event {
 	} else if rest, ok := skipWord(text, "userlogins: "); ok {
 		text = rest
 	}
-	if rest, ok := skipWord(text, "<"); ok {
-		if i := index(rest, "> "); i >= 0 {
-			text = rest[i+2:]
+	if rest := skipRoundcubeSession(text); rest != nil {
+		text = rest
+		if p.web.sessions.get(hostKey(r)) == nil {
+			p.web.sessions.put(hostKey(r), true)
 		}
+	} else if p.web.sessions.get(hostKey(r)) != nil {
+		return out
 	}
 	if rest, ok := skipWord(text, "Failed login for "); ok {
 		return p.roundcubeFailure(r, rest, out)
@@ -131,6 +137,27 @@ func (p *Parser) roundcubeSuccess(r *record, text []byte, out []policy.Event) []
 	}, out)
 }
 
+// skipRoundcubeSession returns b behind "<SESSION> ", nil if it does not begin
+// with that.
+func skipRoundcubeSession(b []byte) []byte {
+	rest, ok := skipWord(b, "<")
+	if !ok {
+		return nil
+	}
+	n := 0
+	for n < len(rest) && isSessionID(rest[n]) {
+		n++
+	}
+	if rest, ok = skipWord(rest[n:], "> "); !ok || n == 0 {
+		return nil
+	}
+	return rest
+}
+
+// isSessionID reports whether c may be part of PHP's session ID
+// (session.sid_bits_per_character).
+func isSessionID(c byte) bool { return isAlnum(c) || c == '-' || c == ',' }
+
 // cutRoundcubeSession takes " in session SESSION" off the end.
 func cutRoundcubeSession(b []byte) ([]byte, bool) {
 	const mark = " in session "
@@ -139,7 +166,7 @@ func cutRoundcubeSession(b []byte) ([]byte, bool) {
 		return nil, false
 	}
 	for _, c := range b[i+len(mark):] {
-		if !isAlnum(c) && c != '-' && c != ',' {
+		if !isSessionID(c) {
 			return nil, false
 		}
 	}

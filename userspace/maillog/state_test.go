@@ -40,6 +40,8 @@ func TestRestartAnywhere(t *testing.T) {
 				r.program = []byte("sogod")
 			case r.dialect == rspamdDialect:
 				r.program = []byte("rspamd")
+			case r.dialect == stalwartDialect:
+				r.program = []byte("stalwart")
 			}
 			r.time, r.stamp = reference.Add(time.Duration(len(records))*time.Second), nil
 			records = append(records, r)
