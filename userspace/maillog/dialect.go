@@ -54,11 +54,12 @@ func dialectOf(r *record) dialect {
 		}
 		return otherDialect
 	}
+	if hasPrefix(program, "exim") { // exim, exim4; syslog_processname: exim-out
+		return eximDialect
+	}
 	switch string(program) {
 	case "dovecot":
 		return dovecotDialect
-	case "exim", "exim4":
-		return eximDialect
 	case "smtpd": // Postfix's has a slash
 		return openSMTPDDialect
 	case "nginx":

@@ -38,6 +38,10 @@ func (p *Parser) exim(r *record, out []policy.Event) []policy.Event {
 		if rest, ok := skipWord(r.text, "Connection from ["); ok {
 			return p.eximConnection(r, rest, " refused: ", out)
 		}
+	case 'n':
+		if rest, ok := skipWord(r.text, "no MAIL in "); ok {
+			return p.eximNoMail(r, rest, out)
+		}
 	case 'r':
 		if hasPrefix(r.text, "rejected EHLO from ") || hasPrefix(r.text, "rejected HELO from ") {
 			p.eximBadHELO(r.text)
@@ -102,11 +106,9 @@ func isBeforeReply(b []byte) bool {
 //
 //	H=CLIENT[ X=…][ CV=…][ DN="…"][ SNI=…] F=<SENDER>[ A=…] rejected RCPT ARGUMENT: REASON
 //
-// The reason stands at the end and is the server's. Those that count are the
-// routers': Exim's own, that of its example configuration, and cPanel's.
+// The reason stands at the end and is the server's, or its administrator's.
 func (p *Parser) eximReject(r *record, rest []byte, out []policy.Event) []policy.Event {
-	if !bytes.HasSuffix(rest, []byte(": Unrouteable address")) && !bytes.HasSuffix(rest, []byte(": Unknown user")) &&
-		!bytes.HasSuffix(rest, []byte(": No Such User Here")) {
+	if index(rest, " rejected RCPT ") < 0 || !isEximUnknown(rest) {
 		return out
 	}
 	c, ok := p.eximClient(rest, isBeforeSender)
@@ -189,6 +191,7 @@ func (p *Parser) eximOther(r *record) {
 type eximPeer struct {
 	addr    netip.Addr
 	service string
+	port    uint32 // 0: unknown (log_selector = +incoming_port)
 	ident   bool   // a name that the client's host gave stands behind (RFC 1413)
 	rest    []byte // what stands behind the client
 }

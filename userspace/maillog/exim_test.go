@@ -82,9 +82,10 @@ func FuzzEximParts(f *testing.F) {
 	})
 }
 
-// Reading Exim's lines allocates nothing once names and tables are warm.
-func TestEximNoAllocations(t *testing.T) {
-	for _, log := range []string{"exim-mainlog-all.log", "exim-mainlog.log", "exim-syslog.log"} {
+// Reading the lines of Exim, OpenSMTPD and Sendmail allocates nothing once
+// names and tables are warm.
+func TestMTANoAllocations(t *testing.T) {
+	for _, log := range []string{"exim-mainlog-all.log", "exim-mainlog.log", "exim-syslog.log", "exim-4.98.log", "opensmtpd-7.6.log", "sendmail-8.17.log", "sendmail-8.18.log"} {
 		text, err := os.ReadFile(filepath.Join("testdata", "running", log))
 		if err != nil {
 			t.Fatal(err)

@@ -103,7 +103,11 @@ func eximAddress(b []byte) (c eximPeer, ok bool) {
 	if n == 0 || n == len(b) || b[n] != ']' {
 		return c, false
 	}
-	c.addr, b = addr, skipPort(b[n+1:])
+	c.addr, b = addr, b[n+1:]
+	if rest := skipPort(b); len(rest) < len(b) {
+		port, _ := leadingUint(b[1:])
+		c.port, b = uint32(port), rest
+	}
 	if rest, ok := skipWord(b, " I=["); ok {
 		_, n := leadingAddr(rest)
 		rest, ok = skipWord(rest[n:], "]")

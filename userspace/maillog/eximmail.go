@@ -94,6 +94,9 @@ func (p *Parser) eximArrival(r *record, id, rest []byte, out []policy.Event) []p
 	p.found(eximArrival)
 	m := eximMessage{Source: c.addr, User: p.users.name(name), Service: c.service, Told: max(eximRecipients(rest), 1), Unix: t.Unix()}
 	p.eximLog.mail.put(eximMailKey(r, id), m)
+	if r.pid == 0 {
+		r.pid = c.port // tells sessions apart as well
+	}
 	if m.User != "" && p.isNewLogin(r, session{Source: m.Source, User: m.User}) {
 		out = p.emitSuccess(r, policy.Event{
 			Kind: policy.AuthSuccess, Source: m.Source, User: m.User, Service: m.Service, Server: eximServer,

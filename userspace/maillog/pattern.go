@@ -25,6 +25,7 @@ const (
 	eximArrival
 	eximDelivery
 	eximUnknownRecipient
+	eximNoMail
 
 	openSMTPDConnect
 	openSMTPDLogin
@@ -85,6 +86,7 @@ func (k pattern) String() string {
 		eximArrival:          "exim-arrival",
 		eximDelivery:         "exim-delivery",
 		eximUnknownRecipient: "exim-unknown-recipient",
+		eximNoMail:           "exim-no-mail",
 
 		openSMTPDConnect: "opensmtpd-connect",
 		openSMTPDLogin:   "opensmtpd-login",
