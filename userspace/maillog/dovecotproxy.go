@@ -27,7 +27,7 @@ func (p *Parser) dovecotProxy(r *record, service string, text []byte, out []poli
 		p.puzzled(r)
 		return out
 	}
-	said, ok := skipWord(text[:end], "proxy(")
+	said, _ := skipWord(text[:end], "proxy(")
 	if len(said) < len(client.user) || string(said[:len(client.user)]) != string(client.user) {
 		return out
 	}

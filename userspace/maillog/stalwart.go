@@ -50,8 +50,11 @@ func (p *Parser) stalwart(r *record, out []policy.Event) []policy.Event {
 		return out
 	}
 	name, keys := text[:i], text[i+2:]
+	if hasPrefix(name, "security.authentication-") {
+		return p.stalwartFailure(r, keys, out) // Stalwart's own measure
+	}
 	switch string(name) {
-	case "auth.failed", "security.authentication-ban":
+	case "auth.failed":
 		return p.stalwartFailure(r, keys, out)
 	case "auth.too-many-attempts":
 		// SMTP has told of the failure itself before. The others tell here.
@@ -81,8 +84,8 @@ func (p *Parser) stalwartTell(r *record, keys []byte, found pattern, k policy.Ki
 	return p.emit(r, policy.Event{Kind: k, Source: c.addr, Service: c.service, Server: stalwartServer}, out)
 }
 
-// stalwartFailure reads a failure, or the ban that takes its place. Without an
-// account no credentials were sent.
+// stalwartFailure reads a failure, or the measure that takes its place. Without
+// an account no credentials were sent.
 func (p *Parser) stalwartFailure(r *record, keys []byte, out []policy.Event) []policy.Event {
 	c := readStalwartClient(keys)
 	user := stalwartUser(c.rest)
