@@ -26,6 +26,12 @@ const (
 	roundcubeDialect
 	sogoDialect
 	stalwartDialect
+	cyrusDialect
+	mailboxDialect // of Cyrus or Courier
+	courierSMTPDialect
+	courierQueueDialect
+	saslauthdDialect
+	saslPAMDialect
 )
 
 // dialectOf finds the reader of a program's lines by its name alone. Postfix
@@ -51,6 +57,9 @@ func dialectOf(r *record) dialect {
 			return qmgrDialect
 		case "cleanup":
 			return cleanupDialect
+		}
+		if hasPrefix(program, "cyrus") && cyrusService(program[i+1:]) != "" {
+			return cyrusDialect
 		}
 		return otherDialect
 	}
@@ -78,6 +87,18 @@ func dialectOf(r *record) dialect {
 		return sogoDialect
 	case "stalwart", "stalwart-mail":
 		return stalwartDialect
+	case "imap", "imaps", "pop3", "pop3s", "sieve", "timsieved", "managesieve", "http", "https", "httpd":
+		return cyrusDialect
+	case "imapd", "pop3d", "imapd-ssl", "pop3d-ssl":
+		return mailboxDialect
+	case "courieresmtpd", "esmtpd", "esmtpd-msa", "esmtpd-ssl":
+		return courierSMTPDialect
+	case "courierd":
+		return courierQueueDialect
+	case "saslauthd":
+		return saslauthdDialect
+	case "authdaemond":
+		return saslPAMDialect
 	}
 	return otherDialect
 }
@@ -113,6 +134,19 @@ func (p *Parser) readText(r *record, out []policy.Event) []policy.Event {
 		return p.sogo(r, out)
 	case stalwartDialect:
 		return p.stalwart(r, out)
+	case cyrusDialect:
+		return p.cyrus(r, out)
+	case mailboxDialect:
+		return p.mailbox(r, out)
+	case courierSMTPDialect:
+		return p.courierSMTP(r, out)
+	case courierQueueDialect:
+		return p.courierQueue(r, out)
+	case saslauthdDialect:
+		return p.saslauthd(r, out)
+	case saslPAMDialect:
+		p.saslPAM(r)
+		return out
 	default:
 		return p.dovecot(r, out)
 	}

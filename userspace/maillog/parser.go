@@ -39,6 +39,8 @@ type Parser struct {
 	heads    table[amavisHead]       // entries that go on in the next line, by task
 	pending  table[sendmailEnvelope] // what Sendmail's sessions fill, by ID
 	web      webState
+	sasl     table[saslNote] // refusals of saslauthd, by host
+	courier  courierState
 
 	// Dovecot writes elements behind rip= that its default format lacks.
 	extraElements bool
@@ -78,6 +80,8 @@ func NewParser(o Options) *Parser {
 		heads:    newTable[amavisHead](maxHeads),
 		pending:  newTable[sendmailEnvelope](maxEnvelopes),
 		web:      newWebState(),
+		sasl:     newTable[saslNote](maxHosts),
+		courier:  newCourierState(),
 	}
 }
 

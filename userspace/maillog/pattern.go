@@ -61,6 +61,18 @@ const (
 	stalwartMessageQueued
 	stalwartUnknownRecipient
 
+	cyrusLogin
+	cyrusLoginFailure
+	saslauthdFailure
+	saslauthdPAM
+
+	courierConnect
+	courierLogin
+	courierLoginFailure
+	courierUnknownRecipient
+	courierArrival
+	courierDelivery
+
 	patternCount
 )
 
@@ -121,5 +133,17 @@ func (k pattern) String() string {
 		stalwartLoginFailure:     "stalwart-login-failure",
 		stalwartMessageQueued:    "stalwart-message",
 		stalwartUnknownRecipient: "stalwart-unknown-recipient",
+
+		cyrusLogin:        "cyrus-login",
+		cyrusLoginFailure: "cyrus-login-failure",
+		saslauthdFailure:  "saslauthd-failure",
+		saslauthdPAM:      "saslauthd-pam",
+
+		courierConnect:          "courier-connect",
+		courierLogin:            "courier-login",
+		courierLoginFailure:     "courier-login-failure",
+		courierUnknownRecipient: "courier-unknown-recipient",
+		courierArrival:          "courier-arrival",
+		courierDelivery:         "courier-delivery",
 	}[k]
 }

@@ -41,13 +41,18 @@ func (p *Parser) smtpdWarning(r *record, rest []byte, out []policy.Event) []poli
 	// METHOD is what the client sent. Real ones are letters, digits, "-" and
 	// "_" (RFC 4422 section 3.1); to others there are but two answers.
 	n := mechanismLen(rest)
-	user, judged := []byte(nil), false
+	user, judged, cyrus := []byte(nil), false, false
 	if reason, ok := skipWord(rest[n:], " authentication failed:"); ok {
 		reason, user = cutUser(trimStart(reason))
 		judged = isJudged(reason) && !p.wasUnreachable(r)
+		cyrus = string(reason) == "authentication failure" && isPlainMechanism(rest[:n])
 	} else {
 		judged = index(rest, " authentication failed: Invalid authentication mechanism") >= 0 ||
 			bytes.HasSuffix(bytes.TrimSuffix(rest, []byte(noUser)), []byte(" authentication failed: no mechanism available"))
+	}
+	name := p.users.name(user)
+	if judged && cyrus {
+		name, judged = p.saslLends(r, name)
 	}
 	if !judged {
 		return out
@@ -57,7 +62,7 @@ func (p *Parser) smtpdWarning(r *record, rest []byte, out []policy.Event) []poli
 		return out
 	}
 	return p.emitFailures(r, policy.Event{
-		Kind: policy.AuthFailure, Source: source, User: p.users.name(user),
+		Kind: policy.AuthFailure, Source: source, User: name,
 		Service: postfixService(r.program), Server: postfixServer,
 	}, postfixReach, 1, out)
 }

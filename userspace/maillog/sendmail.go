@@ -151,6 +151,13 @@ func (p *Parser) sendmailRefusal(r *record, key uint64, part int, rest []byte, o
 	if user := index(reason[:i], ", user="); user >= 0 && part == 0 {
 		e.User = p.users.name(sendmailUser(mechanism, reason[user+len(", user="):i]))
 	}
+	if isPlainMechanism(mechanism) {
+		lent, judged := p.saslLends(r, e.User)
+		if !judged {
+			return out
+		}
+		e.User = lent
+	}
 	e.Refused++
 	if i == len(reason) {
 		return out

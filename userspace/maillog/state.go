@@ -32,6 +32,8 @@ type state struct {
 	Heads         tableState[amavisHead]
 	Pending       tableState[sendmailEnvelope]
 	Web           webSaved
+	SASL          tableState[saslNote]
+	Courier       courierSaved
 	Notes         []noteState
 	NoteCount     uint64
 	Horizon       int64
@@ -73,6 +75,8 @@ func (p *Parser) MarshalBinary() ([]byte, error) {
 		Heads:         p.heads.state(),
 		Pending:       p.pending.state(),
 		Web:           p.web.save(),
+		SASL:          p.sasl.state(),
+		Courier:       p.courier.save(),
 		Notes:         p.told.state(), NoteCount: p.told.count, Horizon: p.told.horizon,
 	}
 	var b bytes.Buffer
@@ -103,14 +107,16 @@ func (p *Parser) UnmarshalBinary(data []byte) error {
 	pending, ok8 := s.Pending.table(maxEnvelopes)
 	web, ok9 := s.Web.restore()
 	relayed, ok10 := restoreRelays(s.Relayed)
-	if !ok1 || !ok2 || !ok3 || !ok4 || !ok5 || !ok6 || !ok7 || !ok8 || !ok9 || !ok10 {
+	sasl, ok11 := s.SASL.table(maxHosts)
+	courier, ok12 := s.Courier.restore()
+	if !ok1 || !ok2 || !ok3 || !ok4 || !ok5 || !ok6 || !ok7 || !ok8 || !ok9 || !ok10 || !ok11 || !ok12 {
 		return fmt.Errorf("%w: its parts do not fit together", ErrState)
 	}
 	p.clock.day, p.clock.noon, p.clock.year = s.Day, s.Noon, s.Year
 	p.extraElements = s.ExtraElements
 	p.queue, p.sessions, p.several, p.told, p.eximLog = queue, sessions, several, told, exim
 	p.judged, p.heads, p.pending = judged, heads, pending
-	p.web, p.relayed = web, relayed
+	p.web, p.relayed, p.sasl, p.courier = web, relayed, sasl, courier
 	return nil
 }
 

@@ -49,6 +49,9 @@ func (t *table[V]) put(key uint64, value V) {
 	t.index[key] = i
 }
 
+// empty reports whether there is no entry.
+func (t *table[V]) empty() bool { return len(t.index) == 0 }
+
 func (t *table[V]) remove(key uint64) {
 	if i, ok := t.index[key]; ok {
 		t.slots[i] = slot[V]{}
