@@ -34,9 +34,10 @@ type Generator struct {
 	shares   []float64 // of kinds of hosts, cumulated
 	weights  []float64 // of scenarios, cumulated
 	ring     [horizon]bucket
-	zone     string // of stamps
-	start    int64  // Unix
-	now      int64  // the second that is being given out, from the start
+	used     []bucket // empty, with memory
+	zone     string   // of stamps
+	start    int64    // Unix
+	now      int64    // the second that is being given out, from the start
 	due      float64
 	order    []uint64 // of the lines of that second: microsecond and index
 	given    int      // of these
@@ -132,13 +133,22 @@ func (g *Generator) Next() bool {
 // Record returns the line that Next went on to.
 func (g *Generator) Record() *Record { return &g.record }
 
-func (g *Generator) bucket(second int64) *bucket { return &g.ring[second%horizon] }
+// bucket returns what belongs to a second. An empty one takes the memory of
+// one that is done, the newest, which caches still hold.
+func (g *Generator) bucket(second int64) *bucket {
+	b := &g.ring[second%horizon]
+	if n := len(g.used); n > 0 && b.text == nil && b.starts == nil {
+		*b, g.used = g.used[n-1], g.used[:n-1]
+	}
+	return b
+}
 
 // advance goes on to the next second.
 func (g *Generator) advance() {
 	if g.now >= 0 {
 		old := g.bucket(g.now)
-		*old = bucket{text: old.text[:0], lines: old.lines[:0], events: old.events[:0], starts: old.starts[:0]}
+		g.used = append(g.used, bucket{text: old.text[:0], lines: old.lines[:0], events: old.events[:0], starts: old.starts[:0]})
+		*old = bucket{}
 	}
 	g.now++
 	b := g.bucket(g.now)
