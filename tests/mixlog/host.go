@@ -11,6 +11,8 @@ const (
 	openSMTPDHost
 	nginxHost
 	sendmailHost
+	stalwartHost
+	webHost
 
 	kindCount
 )
@@ -74,6 +76,9 @@ func newHosts() []*host {
 		{name: "relay2", kind: eximHost, mta: exim{}, mailbox: dovecot{}, recipients: true},
 		{name: "puffy", kind: openSMTPDHost, mta: openSMTPD{}, mailbox: dovecot{}, authVerbose: true},
 		{name: "classic", kind: sendmailHost, mta: sendmail{}, mailbox: dovecot{}},
+		{name: "stal", kind: stalwartHost, mta: stalwart{}, mailbox: stalwart{}},
+		{name: "webmail", kind: webHost, mta: roundcube{}, mailbox: roundcube{}},
+		{name: "groupware", kind: webHost, mta: sogo{}, mailbox: sogo{}},
 		{name: "edge", kind: nginxHost, mta: nginx{}, mailbox: nginx{}},
 	}
 	for i, h := range hosts {

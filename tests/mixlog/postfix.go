@@ -19,7 +19,7 @@ func (postfix) visit(g *Generator, h *host, at int64, v *visit) int64 {
 			program = "postfix/smtps/smtpd"
 		}
 	} else if h.screen {
-		at = g.postscreen(h, at, v, "PASS OLD ")
+		at, _ = g.postscreen(h, at, v, "PASS OLD ")
 	}
 	r := &g.random
 	pid := h.serve(program, at)
@@ -150,17 +150,17 @@ func (g *Generator) postfixGoodbye(h *host, at int64, program string, pid int, v
 	return at
 }
 
-// postscreen is what stands before smtpd. It tells nothing that smtpd does not
-// tell of clients that pass.
-func (g *Generator) postscreen(h *host, at int64, v *visit, verdict string) int64 {
-	port := g.random.between(1024, 65535)
+// postscreen is what stands before smtpd, which tells of clients that pass. Of
+// the others the last line tells.
+func (g *Generator) postscreen(h *host, at int64, v *visit, verdict string) (end int64, port int) {
+	port = g.random.between(1024, 65535)
 	g.line(at, h, "postfix/postscreen", h.own.screen).str("CONNECT from [").str(v.who.text).str("]:").num(port).
 		str(" to [").addr(h.lip(&v.who)).str("]:25")
 	at += g.think(100, 3*millisecond)
 	if verdict != "" {
 		g.line(at, h, "postfix/postscreen", h.own.screen).str(verdict).str("[").str(v.who.text).str("]:").num(port)
 	}
-	return at + g.think(100, 3*millisecond)
+	return at + g.think(100, 3*millisecond), port
 }
 
 // screened is a client that postscreen, or a block list, refuses.
@@ -172,8 +172,7 @@ func (g *Generator) screened(s start) {
 		return
 	}
 	const program = "postfix/postscreen"
-	at := g.postscreen(h, s.at, &v, "")
-	port := r.between(1024, 65535)
+	at, port := g.postscreen(h, s.at, &v, "")
 	if r.chance(40) {
 		g.line(at, h, program, h.own.screen).str("PREGREET 11 after 0.").num(r.between(1, 99)).str(" from [").str(v.who.text).str("]:").num(port).
 			str(": EHLO ").str(v.who.helo).str("\\r\\n")
@@ -186,9 +185,11 @@ func (g *Generator) screened(s start) {
 		g.line(at, h, program, h.own.screen).str("NOQUEUE: reject: RCPT from [").str(v.who.text).str("]:").num(port).
 			str(": 550 5.7.1 Service unavailable; client [").str(v.who.text).str("] blocked using zen.dnsbl.example; from=<").
 			str(pick(r, g.people.strange)).str(">, to=<").str(pick(r, g.people.accounts).name).str(">, proto=ESMTP, helo=<").str(v.who.helo).str(">")
-		g.line(at+millisecond, h, program, h.own.screen).str("DISCONNECT [").str(v.who.text).str("]:").num(port)
-		return
+	} else {
+		at += g.think(second, 6*second)
+		g.line(at, h, program, h.own.screen).str("HANGUP after ").seconds(g.think(millisecond, 6*second)).str(" from [").str(v.who.text).str("]:").num(port).str(" in tests before SMTP handshake")
 	}
-	g.line(at+g.think(second, 6*second), h, program, h.own.screen).str("HANGUP after ").seconds(g.think(millisecond, 6*second)).str(" from [").str(v.who.text).str("]:").num(port).str(" in tests before SMTP handshake")
-	g.line(at+6*second, h, program, h.own.screen).str("DISCONNECT [").str(v.who.text).str("]:").num(port)
+	g.line(at+millisecond, h, program, h.own.screen).str("DISCONNECT [").str(v.who.text).str("]:").num(port).event(policy.Event{
+		Kind: policy.Connection, Source: v.who.addr, Service: "smtp", Server: "postfix",
+	})
 }
