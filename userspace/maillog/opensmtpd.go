@@ -37,12 +37,12 @@ func (p *Parser) openSMTPD(r *record, out []policy.Event) []policy.Event {
 		return out
 	}
 	rest, _ = skipWord(rest, "event=")
+	if len(rest) == 0 || rest[0] == 'e' || rest[0] == 't' { // envelope, tls: half of a log
+		return out
+	}
 	who := openSMTPDWho{key: uint64(newHash.bytes(r.host).bytes(id))}
 	if known := p.sessions.get(who.key); known != nil {
 		who.session = *known
-	}
-	if len(rest) == 0 {
-		return out
 	}
 	switch rest[0] {
 	case 'a':

@@ -51,15 +51,14 @@ func (p *Parser) sendmail(r *record, out []policy.Event) []policy.Event {
 		}
 		return out
 	}
+	if hasPrefix(text, "to=") { // most of a log
+		return out
+	}
 	key := uint64(newHash.bytes(r.host).bytes(id))
 	if part > 1 {
 		return p.sendmailPart(r, key, part, text, out)
 	}
 	switch text[0] {
-	case 't':
-		if hasPrefix(text, "to=") { // most of a log
-			return out
-		}
 	case 'A':
 		if rest, ok := skipWord(text, "AUTH failure ("); ok {
 			return p.sendmailRefusal(r, key, part, rest, out)
