@@ -23,6 +23,9 @@ func (p *Parser) postfixOther(r *record) {
 // counts: the end of sessions, limits, TLS, junk in the place of commands,
 // postscreen's tests, and what Postfix says with -v or debug_peer_list.
 func isPostfixNoise(text []byte) bool {
+	if isPostfixPhrase(text) {
+		return true
+	}
 	rest, warning := skipWord(text, "warning: ")
 	if warning {
 		text = rest
@@ -39,35 +42,60 @@ func isPostfixNoise(text []byte) bool {
 			"address not listed for hostname ", "bad ETRN ", "reject: ETRN ", "don't know ", "Refusing ", "Wrapper-mode request dropped ",
 			"SASL ", "TLS library problem", "haproxy read: ", "milter ", "malformed ", "write [", "dnsblog reply timeout ")
 	}
-	switch text[0] {
-	case '<', '>':
-		return len(text) > 1 && text[1] == ' '
-	case 'A', 'T', 'U', 'V':
-		if hasAnyPrefix(text, "Anonymous TLS ", "Trusted TLS ", "Untrusted TLS ", "Verified TLS ") {
-			return true
-		}
-	}
-	if hasAnyPrefix(text,
-		"improper command pipelining after ", "timeout after ", "too many errors after ", // 3.10 has QUEUEID before
-		"proxy-accept: ", "proxy-reject: ", "using backwards-compatible default setting ",
-		"SSL_accept error from ", "SSL_set_fd error ", "SSL3 alert ", "setting up TLS connection from ", "certificate verification failed for ",
-		"CONNECT from [", "PASS OLD [", "PASS NEW [", "HANGUP after ", "PREGREET ", "DNSBL rank ", "BARE NEWLINE from [",
-		"COMMAND ", "NON-SMTP COMMAND from [", "DATA without valid RCPT from [", "BDAT without valid RCPT from [", "reject: connect from [",
-	) {
-		return true
-	}
 	// postscreen_access_list, whose two lists have had other names until 3.6
 	if list, rest, found := bytes.Cut(text, []byte("LIST")); found && len(list) <= len("ALLOW") && hasAnyPrefix(rest, "ED [", " VETO [") {
 		return true
 	}
 	// CLIENT: what tls_server.c and tls_verify.c say with smtpd_tls_loglevel =
-	// 2, or that smtpd_command_filter was at work
+	// 2, or that a command filter was at work
 	if text[0] == '[' {
 		return index(text, "]: discarding EHLO keywords: ") > 0 || index(text, ": replacing command ") > 0
 	}
 	if _, rest, ok := client(text); ok {
 		return hasAnyPrefix(rest, ": TLS ", ": Reusing ", ": looking up ", ": save ", ": remove ", ": subject_CN=", ": Issuing ",
 			": depth=", ": verify=", ": Matched ", ": certificate ", ": raw public key ", ": replacing command ", ": re-using ")
+	}
+	return false
+}
+
+// isPostfixPhrase reports whether text begins as one of those lines does that
+// stand for themselves.
+func isPostfixPhrase(text []byte) bool {
+	switch text[0] {
+	case '<', '>':
+		return hasAnyPrefix(text, "< ", "> ")
+	case 'A':
+		return hasPrefix(text, "Anonymous TLS ")
+	case 'B':
+		return hasAnyPrefix(text, "BARE NEWLINE from [", "BDAT without valid RCPT from [")
+	case 'C':
+		return hasAnyPrefix(text, "CONNECT from [", "COMMAND ")
+	case 'D':
+		return hasAnyPrefix(text, "DNSBL rank ", "DATA without valid RCPT from [")
+	case 'H':
+		return hasPrefix(text, "HANGUP after ")
+	case 'N':
+		return hasPrefix(text, "NON-SMTP COMMAND from [")
+	case 'P':
+		return hasAnyPrefix(text, "PASS OLD [", "PASS NEW [", "PREGREET ")
+	case 'S':
+		return hasAnyPrefix(text, "SSL_accept error from ", "SSL_set_fd error ", "SSL3 alert ")
+	case 'T', 'U', 'V':
+		return hasAnyPrefix(text, "Trusted TLS ", "Untrusted TLS ", "Verified TLS ")
+	case 'c':
+		return hasPrefix(text, "certificate verification failed for ")
+	case 'i':
+		return hasPrefix(text, "improper command pipelining after ")
+	case 'p':
+		return hasAnyPrefix(text, "proxy-accept: ", "proxy-reject: ")
+	case 'r':
+		return hasPrefix(text, "reject: connect from [")
+	case 's':
+		return hasPrefix(text, "setting up TLS connection from ")
+	case 't':
+		return hasAnyPrefix(text, "timeout after ", "too many errors after ")
+	case 'u':
+		return hasPrefix(text, "using backwards-compatible default setting ")
 	}
 	return false
 }
