@@ -138,10 +138,10 @@ func (p *Parser) read(r *record, out []policy.Event) []policy.Event {
 	}
 	n, length := leadingUint(rest)
 	rest, ok := skipWord(rest[length:], " times: [ ")
-	if !ok || length == 0 {
+	r.text = trimEnd(bytes.TrimSuffix(rest, []byte("]")))
+	if !ok || length == 0 || len(r.text) == 0 {
 		return out
 	}
-	r.text = bytes.TrimSuffix(rest, []byte("]"))
 	for range min(n, maxRepeat) {
 		out = p.readText(r, out)
 	}

@@ -26,9 +26,14 @@ func isPostfixNoise(text []byte) bool {
 	if isPostfixPhrase(text) {
 		return true
 	}
-	rest, warning := skipWord(text, "warning: ")
+	text, warning := skipWord(text, "warning: ")
 	if warning {
-		text = rest
+		if hasAnyPrefix(text, "hostname ", "numeric ", "non-SMTP command from ", "Illegal address syntax from ",
+			"Connection ", "Message delivery request rate ", "Recipient address rate ", "New TLS session rate ", "AUTH command rate ",
+			"address not listed for hostname ", "bad ETRN ", "reject: ETRN ", "don't know ", "Refusing ", "Wrapper-mode request dropped ",
+			"SASL ", "TLS library problem", "haproxy read: ", "milter ", "malformed ", "write [", "dnsblog reply timeout ") {
+			return true
+		}
 	}
 	if id, rest := queueID(text); id != nil {
 		return isPostfixAction(rest)
@@ -36,19 +41,13 @@ func isPostfixNoise(text []byte) bool {
 	if isFunction(text) {
 		return true
 	}
-	if warning {
-		return hasAnyPrefix(text, "hostname ", "numeric ", "non-SMTP command from ", "Illegal address syntax from ",
-			"Connection ", "Message delivery request rate ", "Recipient address rate ", "New TLS session rate ", "AUTH command rate ",
-			"address not listed for hostname ", "bad ETRN ", "reject: ETRN ", "don't know ", "Refusing ", "Wrapper-mode request dropped ",
-			"SASL ", "TLS library problem", "haproxy read: ", "milter ", "malformed ", "write [", "dnsblog reply timeout ")
-	}
 	// postscreen_access_list, whose two lists have had other names until 3.6
 	if list, rest, found := bytes.Cut(text, []byte("LIST")); found && len(list) <= len("ALLOW") && hasAnyPrefix(rest, "ED [", " VETO [") {
 		return true
 	}
 	// CLIENT: what tls_server.c and tls_verify.c say with smtpd_tls_loglevel =
 	// 2, or that a command filter was at work
-	if text[0] == '[' {
+	if hasPrefix(text, "[") {
 		return index(text, "]: discarding EHLO keywords: ") > 0 || index(text, ": replacing command ") > 0
 	}
 	if _, rest, ok := client(text); ok {
