@@ -45,7 +45,7 @@ func TestPostfixNotUnderstood(t *testing.T) {
 		"postscreen[1]: cache btree:/x full cleanup: retained=1 dropped=0 entries":                                                  0,
 		"postscreen[1]: COMMAND LENGTH LIMIT from [203.0.113.5]:1 after EHLO":                                                       0,
 		"postscreen[1]: [203.0.113.5]:1: replacing command \"x[203.0.113.5]\" with \"y\"":                                           0,
-		"postscreen[1]: WHITELIST VETO [203.0.113.5]:1":                                                                             0,
+		"postscreen[1]: ALLOWLIST VETO [203.0.113.5]:1":                                                                             0,
 		"anvil[1]: statistics: max connection rate 30/60s for (smtp:203.0.113.5) at Nov 22 00:20:01":                                0,
 
 		"smtpd[1]: client unknown[203.0.113.5] did something":           1,

@@ -109,6 +109,7 @@ func (p *Parser) isNewLogin(r *record, s session) bool {
 // "queued as QUEUEID". The queue manager may have told of the ID already.
 func (p *Parser) smtpdProxyAccept(r *record, rest []byte, out []policy.Event) []policy.Event {
 	const key = "queued as "
+	rest, _, _ = bytes.Cut(rest, []byte(";"))
 	i := index(rest, key)
 	if i < 0 || !hasPrefix(rest, "250 ") {
 		return out
