@@ -125,20 +125,21 @@ func (p *Parser) loginElements(b []byte) (c loginClient, ok bool) {
 
 func endsElement(b []byte) bool { return len(b) == 0 || b[0] == ',' }
 
-// userBefore reads "USER>" or "USER>, method=METHOD", what stands before
-// ", rip=", and reports whether Dovecot can have written it.
+// userBefore reads "USER>", "USER>, method=METHOD", or with elements of
+// Dovecot's own behind the user, what stands before ", rip=", and reports
+// whether Dovecot can have written it. USER and METHOD may contain any of it,
+// so all ends that a user can have are tried, the last first.
 func userBefore(b []byte) (user []byte, ok bool) {
-	if i := bytes.LastIndex(b, []byte(">, method=")); i >= 0 && len(b)-i <= len(">, method=")+maxLoginMethod {
-		return b[:i], i <= maxLoginUser
+	for n := min(len(b), maxLoginUser+1); ; {
+		n = bytes.LastIndexByte(b[:n], '>')
+		if n < 0 {
+			return nil, false
+		}
+		rest := b[n+1:]
+		if method, ok := skipWord(rest, ", method="); ok && len(method) <= maxLoginMethod || len(skipOwnElements(rest)) == 0 {
+			return b[:n], true
+		}
 	}
-	if n := len(b); n > 0 && b[n-1] == '>' {
-		return b[:n-1], n-1 <= maxLoginUser
-	}
-	i := bytes.IndexByte(b, '>') // an element of the administrator's lies between
-	if i < 0 {
-		return nil, false
-	}
-	return b[:i], i <= maxLoginUser
 }
 
 // elementUser finds "user=<USER>" or "user=USER" where it does not come first.

@@ -1,6 +1,10 @@
 package maillog
 
-import "weir/policy"
+import (
+	"bytes"
+
+	"weir/policy"
+)
 
 // What Dovecot's login processes write as proxies (src/login-common,
 // client-common-auth.c and login-proxy.c; auth_verbose for failures):
@@ -28,7 +32,7 @@ func (p *Parser) dovecotProxy(r *record, service string, text []byte, out []poli
 		return out
 	}
 	said, _ := skipWord(text[:end], "proxy(")
-	if len(said) < len(client.user) || string(said[:len(client.user)]) != string(client.user) {
+	if len(client.user) >= maxLoginUser || !bytes.HasPrefix(said, client.user) {
 		return out
 	}
 	said = said[len(client.user):]
@@ -87,7 +91,7 @@ type relay struct {
 // and how often it has become an event.
 type sides struct{ Proxy, Behind, Told uint32 }
 
-const maxRelays = 1 << 12
+const maxRelays = 1 << 10
 
 // of returns the session with that ID, an empty one if it is new.
 func (s *relays) of(id []byte) *relay {
