@@ -76,7 +76,7 @@ func (p *Parser) dovecotOutcome(r *record, service string, o outcome, elements [
 		p.puzzled(r)
 		return out
 	}
-	if o.judged && len(client.user) == 0 {
+	if o.judged && len(client.user) == 0 || o.instant && client.plain {
 		o = outcome{kind: policy.Connection, pattern: dovecotDisconnect}
 	}
 	p.found(o.pattern)
@@ -104,6 +104,7 @@ type outcome struct {
 	pattern  pattern
 	attempts int   // 1 for AuthSuccess, none for Connection
 	reach    int64 // seconds in which they were made
+	instant  bool  // made in no time
 	judged   bool  // attempts failed only if a user is named: no name, none was judged
 	nameless bool  // they were for other users than the one named
 	proxy    bool  // a server behind told the proxy
@@ -173,7 +174,10 @@ func judgeSession(said []byte) outcome {
 }
 
 // judgeReason reads what follows a bracket (client_get_extra_disconnect_reason).
-// No attempts mean no failure.
+// No attempts mean no failure. A password sent by a LOGIN command without TLS
+// where that is forbidden counts among the attempts and is not looked at; then
+// no time and no method are told (client_check_plaintext_auth,
+// client_check_cleartext_auth).
 func judgeReason(b []byte) (o outcome) {
 	n := bytes.IndexAny(b, ",)")
 	if n < 0 {
@@ -185,6 +189,7 @@ func judgeReason(b []byte) (o outcome) {
 	case "auth failed":
 		if counted {
 			o.attempts, o.whole = max(attempts, 1), true
+			o.instant = reach == loginSlack
 		}
 	case "proxy dest auth failed": // 2.2, 2.3: not how often
 		o.attempts, o.proxy, o.whole = 1, true, true

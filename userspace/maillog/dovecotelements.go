@@ -24,6 +24,7 @@ type loginClient struct {
 	addr    netip.Addr
 	user    []byte
 	session []byte // the session's ID, nil if it does not end the line
+	plain   bool   // no method is told
 }
 
 // elementsStart returns where ": ELEMENTS" begins, and -1 if nowhere. Dovecot's
@@ -107,12 +108,13 @@ func (p *Parser) loginElements(b []byte) (c loginClient, ok bool) {
 		}
 		two = two || c.addr.IsValid() && c.addr != a
 		c.addr, c.user, tail = a, name, rest[from+n:]
+		c.plain = len(name)+1 == len(before)
 	}
 	switch {
 	case !c.addr.IsValid():
 		return c, false
 	case !usual:
-		c.user = elementUser(b)
+		c.user, c.plain = elementUser(b), false
 		return c, !two
 	case two:
 		addr, known := sessionAddr(c.session)
