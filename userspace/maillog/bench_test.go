@@ -105,6 +105,13 @@ func BenchmarkLine(b *testing.B) {
 		"rspamd-noise":       "Nov 22 00:20:01 mx rspamd[152]: <544c9a>; proxy; rspamd_message_parse: loaded message; id: <10@laptop.example.net>; queue-id: <814F81989E6>; size: 224",
 		"cleanup-noise":      "Nov 22 00:20:01 mx postfix/cleanup[123]: 3A9F2C0D1E: message-id=<10@laptop.example.net>",
 		"amavis-verdict":     "Nov 22 00:20:01 mx amavis[375]: (00375-01) Blocked SPAM {DiscardedInternal,Quarantined}, ORIG LOCAL [203.0.113.10]:43955 [203.0.113.10] <bob@example.net> -> <carol@example.com>, quarantine: 8/spam-8qdSTo6BzxOV.gz, Queue-ID: 354301989FF, Message-ID: <10@laptop.example.net>, mail_id: 8qdSTo6BzxOV, Hits: 1001.4, size: 406, 407 ms",
+		"nginx-failure":      `2026/11/22 00:20:01 [info] 7#7: *1 client login failed: "Invalid login or password" while in http auth state, client: 203.0.113.5, server: 10.0.0.1:143, login: "bob"`,
+		"nginx-noise":        `2026/11/22 00:20:01 [error] 7#7: *23638 directory index of "/static/" is forbidden, client: 203.0.113.5, server: , request: "GET / HTTP/1.1", host: "mail.example.com"`,
+		"sogo-failure":       "Nov 22 00:20:01 sogod [7]: SOGoRootPage Login from '203.0.113.5' for user 'bob' might not have worked - password policy: 65535  grace: -1  expire: -1  bound: 0",
+		"sogo-noise":         `Nov 22 00:20:01 sogod [7]: 203.0.113.5 "POST /SOGo/connect HTTP/1.1" 403 54/77 0.004 - - 0 - 14`,
+		"roundcube-failure":  "[22-Nov-2026 00:20:01 +0000]: <scp1ih4b> Failed login for bob from 203.0.113.5 in session scp1ih4buj2a4p1g (error: 0)",
+		"stalwart-failure":   `2026-11-22T00:20:01Z DEBUG Authentication failed (auth.failed) listenerId = "submission", localPort = 587, remoteIp = 203.0.113.5, remotePort = 50544, accountName = "bob", reason = "Authentication failed", remoteIp = 203.0.113.5`,
+		"stalwart-noise":     `2026-11-22T00:20:01Z INFO SMTP EHLO command (smtp.ehlo) listenerId = "smtp", localPort = 25, remoteIp = 203.0.113.5, remotePort = 50544, domain = "x.example.net"`,
 		"other-mainlog":      "2026-11-22 00:20:01 [error] 7#7: *1 connect() failed while connecting to upstream, client: 203.0.113.5, server: x",
 		"dovecot-failure-v6": "2026-11-22T00:20:01.547326+01:00 mx dovecot: imap-login: Disconnected (auth failed, 1 attempts in 2 secs): user=<bob>, method=PLAIN, rip=2001:db8::5, lip=2001:db8::1, TLS, session=<3650VvK5bdIaW+iK>",
 	} {

@@ -38,7 +38,7 @@ const (
 // (log_date_format), a fraction with it, if line begins with it in brackets
 // and a colon follows, and 0 if not. PHP's own log has no colon there.
 func roundcubeStampLen(line []byte) int {
-	if len(line) < 32 || line[0] != '[' || line[3] != '-' || line[7] != '-' || line[12] != ' ' || line[15] != ':' {
+	if len(line) < len("[22-Nov-2026 00:20:01 +0000]: x") || line[0] != '[' || line[3] != '-' || line[7] != '-' || line[12] != ' ' || line[15] != ':' {
 		return 0
 	}
 	n := bytes.IndexByte(line[:min(len(line), 40)], ']') - 1
