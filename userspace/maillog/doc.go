@@ -9,7 +9,9 @@
 // mail addresses, SASL mechanisms, passwords. So every pattern is anchored
 // at text that only the server writes, and the source is always taken from
 // the place where the server puts the address of its own socket. Where a
-// line allows two readings and nothing decides, it gives no event.
+// line allows two readings and nothing decides, it gives no event. One thing
+// no reader can mend: nginx and SOGo write line feeds in a user name as they
+// are, so that in their own files a client can begin a line.
 //
 // Servers tell some things in several lines. The parser joins them by queue
 // ID, process and source, in tables of fixed size whose oldest entries go
