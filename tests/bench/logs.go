@@ -34,7 +34,10 @@ type log struct {
 }
 
 // logs are the whole log and its beginning.
-type logs struct{ whole, sample log }
+type logs struct {
+	whole, sample log
+	load          string // of the machine, before
+}
 
 func (l *logs) of(c *contender) *log {
 	if c.slow {
@@ -51,6 +54,7 @@ func writeLogs(folder string, o options) (*logs, error) {
 		return nil, err
 	}
 	l := &logs{
+		load:   loadAverage(),
 		whole:  log{path: filepath.Join(folder, "mail.log"), truth: refusals{}},
 		sample: log{path: filepath.Join(folder, "sample.log"), truth: refusals{}},
 	}

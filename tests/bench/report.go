@@ -23,15 +23,15 @@ type memoryRow struct {
 
 func table(contenders []*contender, l *logs, o options) *report {
 	r := &report{}
-	fmt.Fprintf(&r.head, "%s; %d cores (%s), %s, %s. The log: %s lines, %s MB, %s failed logins; the slow ones read its first %s lines. Medians of %d runs.\n\n",
+	fmt.Fprintf(&r.head, "%s; %d cores (%s), %s, %s. The log: %s lines, %s MB, %s failed logins; the slow ones read its first %s lines. Medians of %d runs; load average %s before them.\n\n",
 		time.Now().UTC().Format(time.DateOnly), runtime.NumCPU(), cpuName(), kernel(), runtime.Version(),
-		thousands(int64(l.whole.lines)), thousands(l.whole.bytes/1e6), thousands(int64(l.whole.truth.sum())), thousands(int64(l.sample.lines)), o.runs)
-	r.rows.WriteString("| | cores | lines/s | of weir on one core | CPU s a million lines | peak MB | failed logins found | counted besides |\n")
+		thousands(int64(l.whole.lines)), thousands(l.whole.bytes/1e6), thousands(int64(l.whole.truth.sum())), thousands(int64(l.sample.lines)), o.runs, l.load)
+	r.rows.WriteString("| | cores | lines/s | lines a CPU second | of weir's | peak MB | failed logins found | counted besides |\n")
 	r.rows.WriteString("| --- | --- | --- | --- | --- | --- | --- | --- |\n")
 	weir := 0.0
 	for _, c := range contenders {
 		if c.name == "weir replay" && c.cores == 1 && c.missing == "" {
-			weir = float64(l.of(c).lines) / c.median().wall.Seconds()
+			weir = c.perCPU(l)
 		}
 	}
 	for _, c := range contenders {
@@ -44,18 +44,17 @@ func table(contenders []*contender, l *logs, o options) *report {
 			continue
 		}
 		log, u := l.of(c), c.median()
-		rate := float64(log.lines) / u.wall.Seconds()
 		ratio := "–"
 		if weir > 0 {
-			ratio = fmt.Sprintf("%.3g", rate/weir)
+			ratio = fmt.Sprintf("%.3g", c.perCPU(l)/weir)
 		}
 		found, beside := "–", "–"
 		if c.told != nil {
 			found = fmt.Sprintf("%s of %s", thousands(int64(c.found)), thousands(int64(log.truth.sum())))
 			beside = thousands(int64(c.beside))
 		}
-		fmt.Fprintf(&r.rows, "| %s | %d | %s | %s | %.2f | %.1f | %s | %s |\n", name, c.cores, thousands(int64(rate)), ratio,
-			u.cpu.Seconds()/float64(log.lines)*1e6, float64(u.peak)/1e6, found, beside)
+		fmt.Fprintf(&r.rows, "| %s | %d | %s | %s | %s | %.1f | %s | %s |\n", name, c.cores, thousands(int64(float64(log.lines)/u.wall.Seconds())),
+			thousands(int64(c.perCPU(l))), ratio, float64(u.peak)/1e6, found, beside)
 	}
 	return r
 }
@@ -69,6 +68,12 @@ func (r *report) String() string {
 		}
 	}
 	return text
+}
+
+// perCPU is how many lines the contender reads in a second of one CPU's time,
+// whoever else uses the machine.
+func (c *contender) perCPU(l *logs) float64 {
+	return float64(l.of(c).lines) / c.median().cpu.Seconds()
 }
 
 // Marks between which update writes.
@@ -103,6 +108,13 @@ func kernel() string {
 		b.WriteByte(byte(c))
 	}
 	return "Linux " + b.String()
+}
+
+// loadAverage is that of the last minute (proc(5)).
+func loadAverage() string {
+	text, _ := os.ReadFile("/proc/loadavg")
+	first, _, _ := strings.Cut(string(text), " ")
+	return first
 }
 
 func cpuName() string {

@@ -13,6 +13,8 @@ const (
 	sendmailHost
 	stalwartHost
 	webHost
+	cyrusHost
+	courierHost
 
 	kindCount
 )
@@ -35,6 +37,7 @@ type host struct {
 	authVerbose bool // Dovecot's auth process tells of refusals
 	authWorker  bool // its database is asked by a worker
 	dovecot24   bool
+	saslauthd   bool // Postfix asks it for passwords, instead of Dovecot
 	recipients  bool // log_selector = +received_recipients
 
 	heloRefused bool  // a name that is none
@@ -79,6 +82,8 @@ func newHosts() []*host {
 		{name: "stal", kind: stalwartHost, mta: stalwart{}, mailbox: stalwart{}},
 		{name: "webmail", kind: webHost, mta: roundcube{}, mailbox: roundcube{}},
 		{name: "groupware", kind: webHost, mta: sogo{}, mailbox: sogo{}},
+		{name: "cyr", kind: cyrusHost, mta: postfix{}, mailbox: cyrus{}, postfixUser: true, saslauthd: true},
+		{name: "cour", kind: courierHost, mta: postfix{}, mailbox: courier{}, postfixUser: true},
 		{name: "edge", kind: nginxHost, mta: nginx{}, mailbox: nginx{}},
 	}
 	for i, h := range hosts {

@@ -55,6 +55,8 @@ type Servers struct {
 	Sendmail  float64 // with Dovecot
 	Stalwart  float64
 	Web       float64 // with Roundcube, and with SOGo, and nothing else
+	Cyrus     float64 // with Postfix and saslauthd
+	Courier   float64 // with Postfix
 	Nginx     float64 // as a proxy for all protocols
 }
 
@@ -70,7 +72,7 @@ func DefaultOptions() Options {
 			Brute: 0.04, Botnet: 2.5, Rotating: 0.01, Stolen: 0.002, Harvest: 0.15, Probe: 6,
 			Injection: 0.1, Outage: 0.003, System: 14,
 		},
-		Servers: Servers{Postfix: 72, Exim: 12, OpenSMTPD: 3, Sendmail: 3, Stalwart: 3, Web: 3, Nginx: 4},
+		Servers: Servers{Postfix: 68, Exim: 12, OpenSMTPD: 3, Sendmail: 3, Stalwart: 3, Web: 3, Cyrus: 3, Courier: 2, Nginx: 3},
 	}
 }
 
@@ -112,5 +114,5 @@ func (w Weights) list() [scenarioCount]float64 {
 
 // list has one weight for each kind of host, in their order.
 func (s Servers) list() [kindCount]float64 {
-	return [...]float64{postfixHost: s.Postfix, eximHost: s.Exim, openSMTPDHost: s.OpenSMTPD, nginxHost: s.Nginx, sendmailHost: s.Sendmail, stalwartHost: s.Stalwart, webHost: s.Web}
+	return [...]float64{postfixHost: s.Postfix, eximHost: s.Exim, openSMTPDHost: s.OpenSMTPD, nginxHost: s.Nginx, sendmailHost: s.Sendmail, stalwartHost: s.Stalwart, webHost: s.Web, cyrusHost: s.Cyrus, courierHost: s.Courier}
 }

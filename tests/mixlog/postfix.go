@@ -76,16 +76,27 @@ func (postfix) visit(g *Generator, h *host, at int64, v *visit) int64 {
 func (g *Generator) postfixRefusal(h *host, at int64, program string, pid int, service string, v *visit, user string) int64 {
 	r := &g.random
 	if h.authDown > at {
+		if h.saslauthd {
+			g.line(at, h, program, pid).str("warning: ").client(&v.who).str(": SASL LOGIN authentication failed: generic failure")
+			return at
+		}
 		g.line(at, h, program, pid).str("warning: SASL: Connect to private/auth failed: Connection refused")
 		g.line(at, h, program, pid).str("warning: ").client(&v.who).
 			str(": SASL LOGIN authentication failed: Connection lost to authentication server")
 		return at
 	}
 	told := g.authRefusal(h, at, v, user, 0)
-	at += 2*second + g.think(millisecond, 30*millisecond) // auth_failure_delay
+	if h.saslauthd {
+		at = g.saslauthd(h, at, "smtp", user)
+	} else {
+		at += 2*second + g.think(millisecond, 30*millisecond) // auth_failure_delay
+	}
 	l := g.line(at, h, program, pid).str("warning: ").client(&v.who)
 	e := policy.Event{Kind: policy.AuthFailure, Source: v.who.addr, Service: service, Server: "postfix"}
 	switch {
+	case h.saslauthd:
+		l.str(": SASL LOGIN authentication failed: authentication failure, sasl_username=").str(user)
+		e.User = user
 	case h.postfixUser:
 		l.str(": SASL ").str(pick(r, []string{"PLAIN", "LOGIN", "LOGIN"})).str(" authentication failed: ")
 		if r.chance(50) {

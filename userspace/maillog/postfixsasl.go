@@ -44,7 +44,7 @@ func (p *Parser) smtpdWarning(r *record, rest []byte, out []policy.Event) []poli
 	user, judged, cyrus := []byte(nil), false, false
 	if reason, ok := skipWord(rest[n:], " authentication failed:"); ok {
 		reason, user = cutUser(trimStart(reason))
-		judged = isJudged(reason) && !p.wasUnreachable(r)
+		judged = !p.wasUnreachable(r) && isJudged(reason)
 		cyrus = string(reason) == "authentication failure" && isPlainMechanism(rest[:n])
 	} else {
 		judged = index(rest, " authentication failed: Invalid authentication mechanism") >= 0 ||
