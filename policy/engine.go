@@ -52,6 +52,7 @@ type Engine struct {
 	seen     pool[observation]
 	bySource side
 	byUser   side
+	written  int // bytes of the last snapshot
 }
 
 // plan is a rule as the engine runs it.

@@ -24,10 +24,13 @@ const snapshotMagic = "weirpol\x01"
 // MarshalBinary writes the engine's whole state, but not its rules. An
 // engine that continues from it decides exactly as this one would.
 func (e *Engine) MarshalBinary() ([]byte, error) {
-	w := snapshotWriter{engine: e, numbers: make(map[uint32]uint64)}
+	// It is about as long as the last one: growing to it would cost more than
+	// writing it.
+	w := snapshotWriter{engine: e, numbers: make(map[uint32]uint64), out: make([]byte, 0, e.written+e.written/8)}
 	w.sources()
 	w.users()
 	entries := w.out
+	e.written = len(entries)
 
 	w.out = append(make([]byte, 0, len(entries)+len(entries)/4+1024), snapshotMagic...)
 	w.number(uint64(e.now))

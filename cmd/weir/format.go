@@ -113,6 +113,8 @@ func stamp(now, t time.Time) string {
 // seconds writes a duration that came as seconds.
 func seconds(s float64) string {
 	switch {
+	case s > 0 && s < 0.01:
+		return fmt.Sprintf("%.2gms", s*1000)
 	case s < 1:
 		return fmt.Sprintf("%.0fms", s*1000)
 	case s < 10:

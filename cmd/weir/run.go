@@ -30,7 +30,9 @@ is refused and the old one holds.`,
 			defer signal.Stop(reload)
 			o := agent.DefaultOptions()
 			o.ConfigPath, o.Version, o.Now, o.Reload = a.configPath, a.version, a.now, reload
-			o.Logger = newLogger(a.stderr, os.Getenv("JOURNAL_STREAM") != "")
+			log := agent.NewBacklog(a.stderr)
+			defer log.Close()
+			o.Logger = newLogger(log, os.Getenv("JOURNAL_STREAM") != "")
 			return a.run(cmd.Context(), o)
 		},
 	}

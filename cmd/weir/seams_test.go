@@ -118,7 +118,7 @@ func TestWords(t *testing.T) {
 		{plural(1, "line"), "1 line"}, {plural(1000, "line"), "1,000 lines"},
 		{rate(0), "0"}, {rate(0.25), "0.25"}, {rate(99.96), "100"}, {rate(12345.6), "12,346"},
 		{size(0), "0 B"}, {size(1023), "1023 B"}, {size(1536), "1.5 KiB"}, {size(5 << 30), "5.0 GiB"}, {size(5 << 40), "5120.0 GiB"},
-		{seconds(0), "0ms"}, {seconds(0.02), "20ms"}, {seconds(1.25), "1.2s"}, {seconds(75), "1m15s"},
+		{seconds(0), "0ms"}, {seconds(0.000247), "0.25ms"}, {seconds(0.0042), "4.2ms"}, {seconds(0.02), "20ms"}, {seconds(1.25), "1.2s"}, {seconds(75), "1m15s"},
 		{printable("plain \"quoted\" ü"), "plain \"quoted\" ü"}, {printable("a\x1b[2J\n\xffb"), `a\x1b[2J\n\xffb`}, {printable(`back\slash` + "\t"), `back\\slash\t`},
 	} {
 		if c.got != c.want {

@@ -41,8 +41,8 @@ var ErrUnavailable = errors.New("the lab cannot run here")
 
 // Check reports what the machine lacks for a lab, and how to get it.
 func Check() error {
-	if os.Geteuid() != 0 {
-		return fmt.Errorf("%w: it makes network namespaces; run as root", ErrUnavailable)
+	if err := checkRoot(); err != nil {
+		return err
 	}
 	for _, program := range []string{"postfix", "postlog", "dovecot", "doveadm"} {
 		if _, err := exec.LookPath(program); err != nil {
@@ -52,14 +52,22 @@ func Check() error {
 	return nil
 }
 
+func checkRoot() error {
+	if os.Geteuid() != 0 {
+		return fmt.Errorf("%w: it makes network namespaces; run as root", ErrUnavailable)
+	}
+	return nil
+}
+
 // Options of a lab.
 type Options struct {
 	Users []string // mailboxes, without @Domain
+	Bare  bool     // the network and a log alone, without mail servers
 }
 
 // Validate reports what is wrong with o.
 func (o Options) Validate() error {
-	if len(o.Users) == 0 {
+	if len(o.Users) == 0 && !o.Bare {
 		return errors.New("a lab needs at least one user")
 	}
 	return nil
@@ -88,7 +96,11 @@ func New(ctx context.Context, options Options) (_ *Lab, err error) {
 	if err := options.Validate(); err != nil {
 		return nil, err
 	}
-	if err := Check(); err != nil {
+	check := Check
+	if options.Bare {
+		check = checkRoot
+	}
+	if err := check(); err != nil {
 		return nil, err
 	}
 	if err := Sweep(); err != nil {
@@ -109,9 +121,11 @@ func New(ctx context.Context, options Options) (_ *Lab, err error) {
 	if err := os.Chmod(dir, 0o755); err != nil {
 		return nil, fmt.Errorf("open lab directory: %w", err)
 	}
-	for _, step := range []func(context.Context) error{
-		l.makeNetwork, l.mountBPF, l.makeCertificate, l.startServers,
-	} {
+	steps := []func(context.Context) error{l.makeNetwork, l.mountBPF, l.makeCertificate, l.startServers}
+	if options.Bare {
+		steps = []func(context.Context) error{l.makeNetwork, l.mountBPF, l.makeLog}
+	}
+	for _, step := range steps {
 		if err := ctx.Err(); err != nil {
 			return nil, err
 		}

@@ -51,11 +51,14 @@ func alive(pid string) bool {
 	return err == nil && !errors.Is(unix.Kill(n, 0), unix.ESRCH)
 }
 
-// removeDir removes a lab's directory, and unmounts its bpffs before.
+// removeDir removes a lab's directory, and unmounts what is mounted in it
+// before.
 func removeDir(dir string) error {
-	err := unix.Unmount(filepath.Join(dir, "bpf"), unix.MNT_DETACH)
-	if err != nil && !errors.Is(err, unix.EINVAL) && !errors.Is(err, unix.ENOENT) {
-		return fmt.Errorf("unmount bpffs in %s: %w", dir, err)
+	for _, mount := range []string{"bpf", "log"} {
+		err := unix.Unmount(filepath.Join(dir, mount), unix.MNT_DETACH)
+		if err != nil && !errors.Is(err, unix.EINVAL) && !errors.Is(err, unix.ENOENT) {
+			return fmt.Errorf("unmount %s in %s: %w", mount, dir, err)
+		}
 	}
 	return os.RemoveAll(dir)
 }

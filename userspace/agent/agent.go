@@ -213,7 +213,7 @@ func (a *Agent) startCore() error {
 	p.recent, p.latest = newRecent(recentBytes), a.o.Now
 	a.core = &core{
 		pipeline: p, a: a, positions: make(map[string]intake.Position), inputs: make(map[string]*understanding),
-		requests: make(chan func()), stopped: make(chan struct{}), saved: a.o.Now(),
+		requests: make(chan func()), stopped: make(chan struct{}), saved: a.o.Now(), pause: checkpointEvery,
 	}
 	if err := a.restore(); err != nil {
 		return err

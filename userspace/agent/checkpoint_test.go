@@ -52,3 +52,26 @@ func TestCheckpoint(t *testing.T) {
 		}
 	}
 }
+
+// The longer a checkpoint takes, the later the next one.
+func TestCheckpointPace(t *testing.T) {
+	b := newBench(t)
+	a := b.mustStart()
+	taken := func(after time.Duration, pause time.Duration) (yes bool) {
+		b.setClock(b.clock().Add(after))
+		if err := a.core.do(t.Context(), func() {
+			a.core.dirty, a.core.pause = true, pause
+			a.core.tick()
+			yes = !a.core.dirty
+			if a.core.pause < checkpointEvery {
+				t.Errorf("the next one in %v", a.core.pause)
+			}
+		}); err != nil {
+			t.Fatal(err)
+		}
+		return yes
+	}
+	if taken(40*time.Second, 5*time.Minute) || !taken(40*time.Second, checkpointEvery) || taken(10*time.Second, checkpointEvery) || !taken(5*time.Minute, 5*time.Minute) {
+		t.Error("checkpoints are not taken when they are due")
+	}
+}

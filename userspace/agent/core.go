@@ -23,11 +23,13 @@ type core struct {
 	requests  chan func()
 	stopped   chan struct{} // the loop has returned
 
-	changes   []policy.Change // of the batch at hand
-	dirty     bool            // something was read since the last checkpoint
-	saved     time.Time       // when the last checkpoint was taken
-	reconcile time.Time       // when the table is compared next
-	failures  int             // of enforcing, in a row
+	changes   []policy.Change   // of the batch at hand
+	decided   []policy.Decision // of the batch at hand, to be logged
+	dirty     bool              // something was read since the last checkpoint
+	saved     time.Time         // when the last checkpoint was taken
+	pause     time.Duration     // until the next one
+	reconcile time.Time         // when the table is compared next
+	failures  int               // of enforcing, in a row
 	counts    decisionCounts
 	inputs    map[string]*understanding
 	input     *understanding // whose batch is at hand
@@ -51,6 +53,7 @@ type decisionCounts struct {
 const (
 	tickTime        = time.Second
 	checkpointEvery = 30 * time.Second
+	checkpointShare = 500             // of the time, one part goes into taking checkpoints at most
 	auditEvery      = 5 * time.Minute // comparing the kernel's table with the ledger
 	reconcileRetry  = 5 * time.Second // after enforcing failed; doubled each time
 	reconcileMost   = 5 * time.Minute // at most
@@ -105,8 +108,21 @@ func (c *core) consume(input string, batch []intake.Record, after intake.Positio
 		c.input.sample, c.puzzled = s.Sample, s.NotUnderstood
 	}
 	c.apply()
+	c.tell()
 	c.positions[input] = after
 	c.dirty = true
+}
+
+// tell logs what was decided, after it is in force: whoever takes the log may
+// be slow.
+func (c *core) tell() {
+	for i := range c.decided {
+		d := &c.decided[i]
+		c.a.log.Info("decision", "target", d.Target.String(), "action", d.Action.String(), "until", until(d),
+			"rule", d.Rule, "offence", d.Offence, "reason", d.Reason, "allowed", allowed(c.ledger, d))
+	}
+	clear(c.decided)
+	c.decided = c.decided[:0]
 }
 
 // event implements observer.
@@ -130,8 +146,7 @@ func (c *core) decision(d *policy.Decision) {
 	c.changes = append(c.changes, c.ledger.Put(now, *d)...)
 	_, stands := c.ledger.Get(d.Target)
 	c.a.writer.put(stands)
-	c.a.log.Info("decision", "target", d.Target.String(), "action", d.Action.String(), "until", until(d),
-		"rule", d.Rule, "offence", d.Offence, "reason", d.Reason, "allowed", allowed(c.ledger, d))
+	c.decided = append(c.decided, *d)
 }
 
 // known reports whether d, made from a record that is read again, is what
@@ -203,7 +218,7 @@ func (c *core) tick() {
 	if c.enforcer != nil && !now.Before(c.reconcile) {
 		c.compare()
 	}
-	if c.dirty && now.Sub(c.saved).Abs() >= checkpointEvery {
+	if c.dirty && now.Sub(c.saved).Abs() >= c.pause {
 		c.checkpoint()
 	}
 	c.a.rates.tick(c.a, now)
@@ -233,8 +248,11 @@ func (c *core) expire(now time.Time) {
 	c.a.writer.remove(keys...)
 }
 
-// checkpoint hands the writer what reading can be resumed from.
+// checkpoint hands the writer what reading can be resumed from. Nothing is
+// decided meanwhile, so the more there is to save the rarer it is done.
 func (c *core) checkpoint() {
+	begun := time.Now()
+	defer func() { c.pause = max(checkpointEvery, checkpointShare*time.Since(begun)) }()
 	b, err := encodeCheckpoint(c.positions, c.pipeline)
 	if err != nil {
 		c.a.log.Error("no checkpoint can be taken; after a crash more of the logs will be read again", "error", err)

@@ -43,7 +43,7 @@ var (
 type Record struct {
 	Line    []byte    // file: the line without its newline; journal, syslog: the message alone
 	Time    time.Time // journal, syslog: the record's own time; file: zero, the line carries it
-	Host    string    // syslog: the host that the message names, else who sent it; empty where all are of one host
+	Host    string    // syslog: the host that the message names, else who sent it; journal of a folder: its host; empty where all are of one host
 	Program string    // journal, syslog: identifier such as "postfix/smtpd"; file: empty
 	Unit    string    // journal: the systemd unit, vouched for by journald; else empty
 	PID     int       // journal, syslog: process id, 0 when unknown

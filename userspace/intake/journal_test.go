@@ -9,6 +9,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -47,16 +48,35 @@ func newJournalHost(t testing.TB) *journalHost {
 // write puts messages into a journal file of that name.
 func (h *journalHost) write(file string, messages ...string) {
 	h.t.Helper()
-	var b bytes.Buffer
 	for _, m := range messages {
-		h.count++
-		us := 1795300000000000 + int64(h.count)*1000
-		fmt.Fprintf(&b, "__REALTIME_TIMESTAMP=%d\n__MONOTONIC_TIMESTAMP=%d\n_SOURCE_REALTIME_TIMESTAMP=%d\n", us, h.count*1000, us-500)
-		fmt.Fprintf(&b, "_BOOT_ID=%032x\n_MACHINE_ID=%032x\n_PID=%d\n_UID=110\n_COMM=smtpd\n", 0xb000+h.boot, 0xa, h.count)
-		fmt.Fprintf(&b, "SYSLOG_IDENTIFIER=postfix/smtpd\nSYSLOG_PID=%d\n_SYSTEMD_UNIT=postfix@-.service\nMESSAGE\n", h.count)
-		mustDo(h.t, binary.Write(&b, binary.LittleEndian, uint64(len(m))))
-		b.WriteString(m + "\n\n")
+		h.put(file, m)
 	}
+}
+
+// put writes one entry of Postfix's, with more fields or other values of the
+// usual ones.
+func (h *journalHost) put(file, message string, more ...string) {
+	h.t.Helper()
+	h.count++
+	us := 1795300000000000 + int64(h.count)*1000
+	fields := []string{
+		fmt.Sprintf("__REALTIME_TIMESTAMP=%d", us), fmt.Sprintf("__MONOTONIC_TIMESTAMP=%d", h.count*1000),
+		fmt.Sprintf("_SOURCE_REALTIME_TIMESTAMP=%d", us-500),
+		fmt.Sprintf("_BOOT_ID=%032x", 0xb000+h.boot), fmt.Sprintf("_MACHINE_ID=%032x", 0xa), "_HOSTNAME=mail",
+		fmt.Sprintf("_PID=%d", h.count), fmt.Sprintf("SYSLOG_PID=%d", h.count),
+		"_UID=110", "_COMM=smtpd", "SYSLOG_IDENTIFIER=postfix/smtpd", "_SYSTEMD_UNIT=postfix@-.service",
+	}
+	for _, field := range more {
+		name, _, _ := strings.Cut(field, "=")
+		fields = slices.DeleteFunc(fields, func(f string) bool { return strings.HasPrefix(f, name+"=") })
+	}
+	var b bytes.Buffer
+	for _, field := range append(fields, more...) {
+		b.WriteString(field + "\n")
+	}
+	b.WriteString("MESSAGE\n")
+	mustDo(h.t, binary.Write(&b, binary.LittleEndian, uint64(len(message))))
+	b.WriteString(message + "\n\n")
 	cmd := exec.Command(h.remote, "-o", filepath.Join(h.dir, file), "-")
 	cmd.Stdin = &b
 	if out, err := cmd.CombinedOutput(); err != nil {

@@ -19,6 +19,7 @@ type entry struct {
 	cursor     []byte // __CURSOR
 	messageID  []byte // MESSAGE_ID
 	machine    []byte // _MACHINE_ID
+	host       []byte // _HOSTNAME
 	pid        int64  // _PID, from the kernel
 	syslogPID  int64  // SYSLOG_PID, which the program chose
 	uid        int64  // _UID, −1 if unknown
@@ -30,7 +31,7 @@ type entry struct {
 // journalFields are the fields to ask journalctl(1) for; the cursor and the
 // time of reception come anyway. They are described in
 // systemd.journal-fields(7).
-const journalFields = "MESSAGE,MESSAGE_ID,N_DROPPED,SYSLOG_IDENTIFIER,SYSLOG_PID,_COMM,_MACHINE_ID,_PID,_UID,_SYSTEMD_UNIT,_SOURCE_REALTIME_TIMESTAMP"
+const journalFields = "MESSAGE,MESSAGE_ID,N_DROPPED,SYSLOG_IDENTIFIER,SYSLOG_PID,_COMM,_HOSTNAME,_MACHINE_ID,_PID,_UID,_SYSTEMD_UNIT,_SOURCE_REALTIME_TIMESTAMP"
 
 var errEntry = errors.New("not a journal entry in JSON")
 
@@ -104,6 +105,8 @@ func (p *entryParser) field(key []byte) bool {
 		e.messageID = v
 	case "_MACHINE_ID":
 		e.machine = v
+	case "_HOSTNAME":
+		e.host = v
 	case "_PID":
 		e.pid = number(v, 0)
 	case "SYSLOG_PID":

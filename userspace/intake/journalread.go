@@ -203,9 +203,13 @@ func (r *journalReader) add(e *entry, now time.Time) {
 		message = message[:r.o.MaxLine]
 		r.m.cut()
 	}
+	host := ""
+	if r.own == nil { // a folder may hold the journals of several
+		host = r.names.get(e.host)
+	}
 	r.lines++
 	r.batch = append(r.batch, Record{
-		Line: message, Time: e.time(), Program: r.names.get(e.program()), Unit: r.names.get(e.unit),
+		Line: message, Time: e.time(), Host: host, Program: r.names.get(e.program()), Unit: r.names.get(e.unit),
 		PID: e.process(), Number: r.lines,
 	})
 }
