@@ -138,7 +138,7 @@ func (p *play) act(ctx context.Context, figures func(counts) []string, attack fu
 // closing lets weir tell in its own words, sums up, and checks the promise.
 func (p *play) closing(ctx context.Context) error {
 	p.good.stop()
-	err := lab.Poll(ctx, 15*time.Second, "delivery of the last good mail", func() bool { return p.good.delivered() >= p.good.sent() })
+	err := lab.Poll(ctx, lab.Patience, "delivery of the last good mail", func() bool { return p.good.delivered() >= p.good.sent() })
 	if err != nil {
 		return err
 	}

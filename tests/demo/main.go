@@ -14,7 +14,6 @@ import (
 	"os/signal"
 	"path/filepath"
 	"syscall"
-	"time"
 
 	"weir/tests/lab"
 )
@@ -92,7 +91,7 @@ func run(ctx context.Context, binary string, s *screen) (err error) {
 
 // attachment waits until weir is on the interface, and tells how.
 func attachment(ctx context.Context, w *lab.Weir) (text string, err error) {
-	err = lab.Poll(ctx, 5*time.Second, "weir to attach to "+lab.Interface, func() bool {
+	err = lab.Poll(ctx, lab.Patience, "weir to attach to "+lab.Interface, func() bool {
 		status, err := w.Status(ctx)
 		if err != nil || len(status.Interfaces) != 1 || status.Interfaces[0].Mode == "none" {
 			return false

@@ -69,7 +69,7 @@ func TestGuessersAreDropped(t *testing.T) {
 		if m.Sent() < 10 {
 			t.Errorf("the good user sent %d messages only", m.Sent())
 		}
-		s.mustPoll(10*time.Second, "delivery of all good mail", func() bool { return m.Delivered() == m.Sent() })
+		s.mustPoll(lab.Patience, "delivery of all good mail", func() bool { return m.Delivered() == m.Sent() })
 		t.Logf("good user: %d sent, %d delivered", m.Sent(), m.Delivered())
 	}
 }
@@ -141,14 +141,14 @@ func TestStolenAccountIsStopped(t *testing.T) {
 	for n := range stolenSources {
 		s.spam(n)
 	}
-	s.mustPoll(5*time.Second, "six sources flagged", flagged(stolenSources))
+	s.mustPoll(lab.Patience, "six sources flagged", flagged(stolenSources))
 	for n := range stolenSources {
 		s.wantReachable(false, thief(n))
 	}
 	// A source that comes later is served until it has logged in.
 	s.wantReachable(true, thief(stolenSources))
 	s.spam(stolenSources)
-	s.mustPoll(5*time.Second, "a new source flagged", flagged(stolenSources+1))
+	s.mustPoll(lab.Patience, "a new source flagged", flagged(stolenSources+1))
 	s.wantReachable(false, thief(stolenSources))
 	s.mustContain(s.must("explain", thief(stolenSources).String()), "bob", "stolen")
 	// Another user, who sends from an address of their own, is served.

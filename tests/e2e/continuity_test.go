@@ -43,7 +43,7 @@ func TestNoGap(t *testing.T) {
 		t.Helper()
 		for _, p := range probes {
 			begun := p.Sent()
-			s.mustPoll(10*time.Second, "probes", func() bool { return p.Sent() >= begun+200 })
+			s.mustPoll(lab.Patience, "probes", func() bool { return p.Sent() >= begun+200 })
 			if p.Through() != 0 || p.Answered() != 0 {
 				t.Errorf("%s: of %d packets %d got through, %d were answered", when, p.Sent(), p.Through(), p.Answered())
 			}
@@ -79,7 +79,7 @@ func TestNoGap(t *testing.T) {
 	s.must("release", attacker4.String())
 	s.must("unpin", attacker6.String())
 	for i, p := range probes {
-		s.mustPoll(5*time.Second, "the released probe to be answered", func() bool { return p.Answered() > 0 })
+		s.mustPoll(lab.Patience, "the released probe to be answered", func() bool { return p.Answered() > 0 })
 		if p.Through() == 0 {
 			t.Errorf("probe %d was answered, but not seen", i)
 		}
@@ -106,7 +106,7 @@ func TestRestartKeepsAll(t *testing.T) {
 	}
 	// Two attempts before, two while it is down, one after: the fifth counts.
 	fail(2)
-	s.mustPoll(5*time.Second, "the log to be read", func() bool { return s.readAll(s.skipped) })
+	s.mustPoll(lab.Patience, "the log to be read", func() bool { return s.readAll(s.skipped) })
 	read := s.skipped + s.mustStatus().Intakes[0].Lines
 	before := s.mustList()
 	if err := s.weir.Stop(); err != nil {
@@ -114,7 +114,7 @@ func TestRestartKeepsAll(t *testing.T) {
 	}
 	fail(2)
 	s.mustStart()
-	s.mustPoll(5*time.Second, "the rest of the log to be read, once", func() bool { return s.readAll(read) })
+	s.mustPoll(lab.Patience, "the rest of the log to be read, once", func() bool { return s.readAll(read) })
 	after := s.mustList()
 	if len(before) != 2 || len(after) != 2 {
 		t.Fatalf("listed before: %+v, after: %+v", before, after)
@@ -127,7 +127,7 @@ func TestRestartKeepsAll(t *testing.T) {
 	}
 	s.wantReachable(true, other4)
 	_ = session.Auth("bob", "wrong") // its answer may come after the session's end
-	s.mustPoll(5*time.Second, "the fifth attempt to count", func() bool {
+	s.mustPoll(lab.Patience, "the fifth attempt to count", func() bool {
 		_, found, err := s.weir.Find(t.Context(), other4.String())
 		return err == nil && found
 	})
@@ -149,8 +149,8 @@ func TestReplayEqualsLive(t *testing.T) {
 	for n := range stolenSources + 1 {
 		s.spam(n)
 	}
-	s.mustPoll(5*time.Second, "all sources and bob to be judged", func() bool { return len(s.mustList()) == 2+stolenSources+1+1 })
-	s.mustPoll(5*time.Second, "the log to be read", func() bool { return s.readAll(s.skipped) })
+	s.mustPoll(lab.Patience, "all sources and bob to be judged", func() bool { return len(s.mustList()) == 2+stolenSources+1+1 })
+	s.mustPoll(lab.Patience, "the log to be read", func() bool { return s.readAll(s.skipped) })
 	live := map[string]string{}
 	for _, row := range s.mustList() {
 		live[row.Source+row.User] = fmt.Sprint(row.Action, row.Since.Unix(), row.Until.Unix(), row.Rule, row.Reason)

@@ -4,7 +4,6 @@ import (
 	"os"
 	"strings"
 	"testing"
-	"time"
 
 	"weir/tests/lab"
 )
@@ -33,7 +32,7 @@ func TestMissingInterface(t *testing.T) {
 		}
 		return "", ""
 	}
-	s.mustPoll(5*time.Second, "the interface to be attached", func() bool { m, _ := mode(lab.Interface); return m == "native" })
+	s.mustPoll(lab.Patience, "the interface to be attached", func() bool { m, _ := mode(lab.Interface); return m == "native" })
 	if m, reason := mode("wan9"); m != "none" || reason == "" {
 		t.Errorf("a missing interface has mode %q, reason %q", m, reason)
 	}

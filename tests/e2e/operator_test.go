@@ -106,7 +106,7 @@ func TestObserve(t *testing.T) {
 		}
 		session.Close()
 	}
-	s.mustPoll(5*time.Second, "the decision", func() bool {
+	s.mustPoll(lab.Patience, "the decision", func() bool {
 		_, found, err := s.weir.Find(t.Context(), attacker4.String())
 		return err == nil && found
 	})
@@ -143,20 +143,20 @@ func TestReload(t *testing.T) {
 		}
 	}
 	reload("allow = [\"" + attacker4.String() + "\"]\n" + rules)
-	s.mustPoll(5*time.Second, "the allowed address to get through", func() bool {
+	s.mustPoll(lab.Patience, "the allowed address to get through", func() bool {
 		return s.lab.Reachable(t.Context(), attacker4, 587)
 	})
 	s.wantReachable(false, other4)
 
 	reload("alow = []\n" + rules)
-	s.mustPoll(5*time.Second, "the error to be reported", func() bool {
+	s.mustPoll(lab.Patience, "the error to be reported", func() bool {
 		return strings.Contains(s.lab.Output("weir"), "alow")
 	})
 	s.mustContain(s.lab.Output("weir"), s.weir.Config+":")
 	s.wantReachable(true, attacker4)
 
 	reload(rules)
-	s.mustPoll(5*time.Second, "the decision to be in force again", func() bool {
+	s.mustPoll(lab.Patience, "the decision to be in force again", func() bool {
 		return !s.lab.Reachable(t.Context(), attacker4, 587)
 	})
 	if row := s.mustRow(attacker4.String()); row.Rule != "guessing" {
@@ -168,7 +168,7 @@ func TestReload(t *testing.T) {
 func TestBadInput(t *testing.T) {
 	s := mustStage(t, "enforce", "")
 	t.Run("second agent", func(t *testing.T) {
-		ctx, cancel := context.WithTimeout(t.Context(), 10*time.Second)
+		ctx, cancel := context.WithTimeout(t.Context(), lab.Patience)
 		defer cancel()
 		_, err := s.weir.Run(ctx, "run")
 		if lab.ExitCode(err) <= 0 {

@@ -39,8 +39,9 @@ func (l *Lab) Dial(ctx context.Context, from netip.Addr, port uint16) (net.Conn,
 	return conn, err
 }
 
-// patience bounds every dialogue with a server that has accepted.
-const patience = 20 * time.Second
+// Patience bounds every wait for what is sure to come: a server's answer, its
+// end, what weir does. It is long because the machine may be busy.
+const Patience = 30 * time.Second
 
 func withTLS(conn net.Conn) *tls.Conn {
 	// The lab's certificate signs itself and lives for one run.
@@ -60,7 +61,7 @@ func (l *Lab) Submission(ctx context.Context, from netip.Addr, port uint16) (*SM
 	if err != nil {
 		return nil, err
 	}
-	if err := conn.SetDeadline(time.Now().Add(patience)); err != nil {
+	if err := conn.SetDeadline(time.Now().Add(Patience)); err != nil {
 		return nil, err
 	}
 	if port == 465 {

@@ -21,7 +21,7 @@ func (l *Lab) OpenIMAP(ctx context.Context, from netip.Addr) (*IMAP, error) {
 	if err != nil {
 		return nil, err
 	}
-	if err := conn.SetDeadline(time.Now().Add(patience)); err != nil {
+	if err := conn.SetDeadline(time.Now().Add(Patience)); err != nil {
 		return nil, err
 	}
 	i := &IMAP{text: textproto.NewConn(withTLS(conn))}

@@ -41,7 +41,7 @@ func TestMailFlows(t *testing.T) {
 		if err := l.Submit(t.Context(), addr, "alice", "alice@"+Domain, []string{"alice@" + Domain, "x@" + Elsewhere}, "hello"); err != nil {
 			t.Fatal(err)
 		}
-		if err := Poll(t.Context(), 10*time.Second, "delivery", func() bool { return l.Delivered("alice") == i+1 }); err != nil {
+		if err := Poll(t.Context(), Patience, "delivery", func() bool { return l.Delivered("alice") == i+1 }); err != nil {
 			t.Fatal(err)
 		}
 		subjects, err := l.Subjects(t.Context(), addr, "alice")
@@ -91,7 +91,7 @@ func TestProbeIsAnswered(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		err = Poll(t.Context(), 5*time.Second, "answers", func() bool { return p.Through() > 50 && p.Answered() > 50 })
+		err = Poll(t.Context(), Patience, "answers", func() bool { return p.Through() > 50 && p.Answered() > 50 })
 		if err != nil {
 			t.Errorf("%s: %v: sent %d, through %d, answered %d", from, err, p.Sent(), p.Through(), p.Answered())
 		}

@@ -46,7 +46,7 @@ func (l *Lab) Mailer(ctx context.Context, from netip.Addr, user string, pause ti
 // send submits message n. It does not stop half way when the mailer does: a
 // message is either sent or not begun.
 func (m *Mailer) send(from netip.Addr, n int) {
-	ctx, cancel := context.WithTimeout(context.Background(), patience)
+	ctx, cancel := context.WithTimeout(context.Background(), Patience)
 	defer cancel()
 	begun := time.Now()
 	address := m.user + "@" + Domain

@@ -70,12 +70,12 @@ func (p *Process) Stop() error {
 	select {
 	case <-p.exited:
 		return nil
-	case <-time.After(10 * time.Second):
+	case <-time.After(Patience):
 	}
 	if err := p.Kill(); err != nil {
 		return err
 	}
-	return fmt.Errorf("%s did not end within 10 s after SIGTERM and was killed", p.Name)
+	return fmt.Errorf("%s did not end within %s after SIGTERM and was killed", p.Name, Patience)
 }
 
 // Kill ends the process at once and waits for it.

@@ -109,7 +109,7 @@ func (l *Lab) awaitPort(ctx context.Context, server *Process, port uint16) error
 		conn.Close()
 		return true
 	}
-	err := Poll(ctx, 20*time.Second, server.Name+" to answer", answers)
+	err := Poll(ctx, Patience, server.Name+" to answer", answers)
 	select {
 	case <-server.Exited():
 		err = fmt.Errorf("%s ended with status %d", server.Name, server.ExitCode())

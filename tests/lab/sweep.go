@@ -68,7 +68,7 @@ func removeDir(dir string) error {
 // last user.
 func removeNamespace(name string) error {
 	path := filepath.Join(netnsDir, name)
-	deadline := time.Now().Add(5 * time.Second)
+	deadline := time.Now().Add(Patience)
 	for {
 		pids, err := members(path)
 		if err != nil {

@@ -70,7 +70,7 @@ func (w *Weir) Start(ctx context.Context) error {
 	if err := w.Launch(); err != nil {
 		return err
 	}
-	err := Poll(ctx, 10*time.Second, "weir to answer", func() bool {
+	err := Poll(ctx, Patience, "weir to answer", func() bool {
 		select {
 		case <-w.Exited():
 			return true
