@@ -11,7 +11,7 @@
 
 #include <linux/types.h>
 
-/* What an entry does to the packets of its source. */
+/* What an entry does to the packets of its source. Fits into two bits. */
 enum action {
 	ACTION_ALLOW = 1, /* pass, whatever a wider entry says */
 	ACTION_LIMIT,	  /* connection openings at a rate, the rest passes */
@@ -72,6 +72,63 @@ struct prefix6 {
 	__u8 net[8];
 };
 _Static_assert(sizeof(struct prefix6) == 12, "prefix6");
+
+/*
+ * A slot of the verdict table: one source, and what is in force for it, a
+ * word with the action in its lowest bits. The others are the end, a time of
+ * CLOCK_MONOTONIC in units of 2^VERDICT_END_SHIFT ns (a quarter of a second),
+ * rounded up; 0 is without end. A word of 0 is a free slot. ACTION_LIMIT means
+ * that an entry among the sources says all.
+ *
+ * Userspace alone sets slots, with plain stores; the word comes last, so that
+ * a slot is never half there. The kernel adds to counts: openings seen in the
+ * upper half, packets dropped in the lower, up to COUNT_MAX.
+ */
+#define VERDICT_ACTION_BITS 2
+#define VERDICT_END_SHIFT   28
+
+struct slot4 {
+	__u64 head; /* verdict in the upper half, address as it lies in memory in the lower */
+	__u64 counts;
+};
+_Static_assert(sizeof(struct slot4) == 16, "slot4");
+
+struct slot6 {
+	__u64 net; /* as it lies in memory */
+	__u64 verdict;
+	__u64 counts;
+};
+_Static_assert(sizeof(struct slot6) == 24, "slot6");
+
+/*
+ * Sources that hash to the same place share a bucket, one cache line, or two
+ * that lie together. Where all slots are taken, a source that is not in them
+ * may stand among the sources.
+ */
+#define SLOTS4 4
+#define SLOTS6 5
+
+struct bucket4 {
+	struct slot4 slots[SLOTS4];
+};
+_Static_assert(sizeof(struct bucket4) == 64, "bucket4");
+
+struct bucket6 {
+	struct slot6 slots[SLOTS6];
+	__u64 unused;
+};
+_Static_assert(sizeof(struct bucket6) == 128, "bucket6");
+
+/*
+ * How a source finds its bucket: multiplied by a secret odd number, the upper
+ * bits count (Dietzfelbinger and others, 1997). The secret lives as long as
+ * the table.
+ */
+struct table_key {
+	__u64 factor4;
+	__u64 factor6;
+};
+_Static_assert(sizeof(struct table_key) == 16, "table_key");
 
 /* What is in force for a source or a prefix. Times are CLOCK_MONOTONIC, ns. */
 struct entry {

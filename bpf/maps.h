@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: GPL-2.0 */
 /*
- * The maps. Nothing is allocated before it is used, except the bucket heads
- * of the hashes (16 bytes a source of capacity); the loader sets the capacity
- * of the four tables.
+ * The maps. The loader sets the size of all but the first two. The verdict
+ * tables are allocated at once (32 to 64 bytes a source of capacity), and of
+ * the hashes the bucket heads (16 bytes a source); the rest as it is used.
  */
 #ifndef WEIR_MAPS_H
 #define WEIR_MAPS_H
@@ -27,7 +27,32 @@ struct {
 	__type(value, struct counter);
 } counters SEC(".maps");
 
-/* Single sources: an IPv4 address, an IPv6 /64. */
+/* The verdict tables: single sources, an IPv4 address or an IPv6 /64. */
+struct {
+	__uint(type, BPF_MAP_TYPE_ARRAY);
+	__uint(map_flags, BPF_F_MMAPABLE);
+	__uint(max_entries, 1);
+	__type(key, __u32);
+	__type(value, struct bucket4);
+} verdicts4 SEC(".maps");
+
+struct {
+	__uint(type, BPF_MAP_TYPE_ARRAY);
+	__uint(map_flags, BPF_F_MMAPABLE);
+	__uint(max_entries, 1);
+	__type(key, __u32);
+	__type(value, struct bucket6);
+} verdicts6 SEC(".maps");
+
+/* Read by userspace alone: the program has the factors as constants. */
+struct {
+	__uint(type, BPF_MAP_TYPE_ARRAY);
+	__uint(max_entries, 1);
+	__type(key, __u32);
+	__type(value, struct table_key);
+} table_key SEC(".maps");
+
+/* Single sources that are limited, or whose bucket has no room. */
 struct {
 	__uint(type, BPF_MAP_TYPE_HASH);
 	__uint(map_flags, BPF_F_NO_PREALLOC);

@@ -23,6 +23,89 @@ static __always_inline _Bool in_force(const struct entry *e, __u64 now)
 	return e->expires_ns == 0 || now < e->expires_ns;
 }
 
+/* Set by the loader, constants to the verifier: see struct table_key. */
+const volatile __u64 factor4;
+const volatile __u64 factor6;
+const volatile __u32 shift4;
+const volatile __u32 shift6;
+
+/* The verdict of a full bucket about a source that is not in it. */
+#define VERDICT_ELSEWHERE ACTION_LIMIT
+
+/*
+ * What the verdict table says of a source, 0 if nothing, and where it is
+ * counted. Loads are volatile because userspace stores meanwhile.
+ */
+static __always_inline __u32 find_verdict4(const struct source4 *source, __u64 **counts)
+{
+	struct bucket4 *bucket;
+	_Bool full = 1;
+	__u32 addr, index;
+
+	__builtin_memcpy(&addr, source->addr, sizeof(addr));
+	index = addr * factor4 >> shift4;
+	bucket = bpf_map_lookup_elem(&verdicts4, &index);
+	if (!bucket)
+		return 0;
+	for (int i = 0; i < SLOTS4; i++) {
+		__u64 head = *(volatile __u64 *)&bucket->slots[i].head;
+
+		if ((__u32)head == addr) {
+			*counts = &bucket->slots[i].counts;
+			return head >> 32;
+		}
+		full &= head != 0;
+	}
+	return full ? VERDICT_ELSEWHERE : 0;
+}
+
+static __always_inline __u32 find_verdict6(const struct source6 *source, __u64 **counts)
+{
+	struct bucket6 *bucket;
+	_Bool full = 1;
+	__u32 index;
+	__u64 net;
+
+	__builtin_memcpy(&net, source->net, sizeof(net));
+	index = net * factor6 >> shift6;
+	bucket = bpf_map_lookup_elem(&verdicts6, &index);
+	if (!bucket)
+		return 0;
+	for (int i = 0; i < SLOTS6; i++) {
+		__u32 word = *(volatile __u64 *)&bucket->slots[i].verdict;
+
+		if (word && *(volatile __u64 *)&bucket->slots[i].net == net) {
+			*counts = &bucket->slots[i].counts;
+			return word;
+		}
+		full &= word != 0;
+	}
+	return full ? VERDICT_ELSEWHERE : 0;
+}
+
+static __always_inline enum action action_of(__u32 word)
+{
+	return word & ((1 << VERDICT_ACTION_BITS) - 1);
+}
+
+static __always_inline _Bool has_ended(__u32 word, __u64 now)
+{
+	__u32 end = word >> VERDICT_ACTION_BITS;
+
+	return end && now >> VERDICT_END_SHIFT >= end;
+}
+
+/* Where counting ends, far enough from the carry for every CPU at once. */
+#define COUNT_MAX 0xffff0000U
+
+static __always_inline void count(__u64 *counts, _Bool opening, _Bool dropped)
+{
+	__u64 seen = *(volatile __u64 *)counts;
+
+	if ((__u32)seen < COUNT_MAX && seen >> 32 < COUNT_MAX)
+		__sync_fetch_and_add(counts, (__u64)opening << 32 | dropped);
+}
+
 static __always_inline struct entry *find_source(const struct packet *p, __u64 now)
 {
 	struct entry *e;
@@ -76,8 +159,25 @@ static __always_inline _Bool is_protected(__u16 port)
 
 static __always_inline enum exit_reason verdict(const struct packet *p, __u64 now)
 {
-	struct entry *e = find_source(p, now);
+	struct entry *e = 0;
+	__u64 *counts = 0;
+	__u32 word;
 
+	if (p->family == 4)
+		word = find_verdict4(&p->source4, &counts);
+	else
+		word = find_verdict6(&p->source6, &counts);
+	if (action_of(word) == ACTION_LIMIT) {
+		e = find_source(p, now);
+	} else if (counts && word && !has_ended(word, now)) {
+		if (action_of(word) == ACTION_DROP) {
+			count(counts, p->opening, 1);
+			return EXIT_DROPPED;
+		}
+		if (p->opening)
+			count(counts, 1, 0);
+		return EXIT_ALLOWED;
+	}
 	if (!e && p->opening)
 		e = find_prefix(p, now);
 	if (!e)

@@ -20,10 +20,18 @@
 const volatile _Bool simulated_time;
 volatile __u64 simulated_now;
 
+/*
+ * CLOCK_MONOTONIC at the last tick, without a call: ticks since the start,
+ * which the loader has found to be tick_ns long and to have begun at boot_ns.
+ */
+const volatile __u64 tick_ns;
+const volatile __u64 boot_ns;
+
 static __always_inline __u64 clock_now(void)
 {
-	return simulated_time ? simulated_now : bpf_ktime_get_coarse_ns();
+	return simulated_time ? simulated_now : bpf_jiffies64() * tick_ns + boot_ns;
 }
+
 
 static __always_inline enum exit_reason judge(void *at, void *end)
 {
@@ -55,6 +63,19 @@ int weir_xdp(struct xdp_md *ctx)
 	enum exit_reason why = judge((void *)(long)ctx->data, (void *)(long)ctx->data_end);
 
 	return leave(why, bpf_xdp_get_buff_len(ctx)) ? XDP_DROP : XDP_PASS;
+}
+
+/* Writes ticks and time into the packet, for the loader to find boot_ns. */
+SEC("xdp")
+int weir_clock(struct xdp_md *ctx)
+{
+	__u64 *clocks = (void *)(long)ctx->data;
+
+	if ((void *)(clocks + 2) > (void *)(long)ctx->data_end)
+		return XDP_ABORTED;
+	clocks[0] = bpf_jiffies64();
+	clocks[1] = bpf_ktime_get_coarse_ns();
+	return XDP_DROP;
 }
 
 const char licence[] SEC("license") = "GPL";

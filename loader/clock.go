@@ -1,9 +1,11 @@
 package loader
 
 import (
+	"encoding/binary"
 	"fmt"
 	"time"
 
+	"github.com/cilium/ebpf"
 	"golang.org/x/sys/unix"
 )
 
@@ -23,6 +25,29 @@ func systemClocks() (uint64, time.Time, error) {
 		return 0, time.Time{}, fmt.Errorf("read CLOCK_MONOTONIC: %w", err)
 	}
 	return uint64(ts.Nano()), time.Now(), nil
+}
+
+// ticks tells how long a tick of the kernel is, and when the first would have
+// been on CLOCK_MONOTONIC, both in nanoseconds. The kernel moves its ticks by
+// that clock (tick_do_update_jiffies64), so both hold until the next start of
+// the machine.
+func ticks(clock *ebpf.ProgramSpec) (tick, boot uint64, err error) {
+	var res unix.Timespec
+	if err := unix.ClockGetres(unix.CLOCK_MONOTONIC_COARSE, &res); err != nil {
+		return 0, 0, fmt.Errorf("read the length of a tick: %w", err)
+	}
+	program, err := ebpf.NewProgram(clock)
+	if err != nil {
+		return 0, 0, fmt.Errorf("load program: %w", explain(err))
+	}
+	defer program.Close()
+	_, packet, err := program.Test(make([]byte, 64))
+	if err != nil {
+		return 0, 0, fmt.Errorf("read the kernel's clocks: %w", explain(err))
+	}
+	count, now := binary.NativeEndian.Uint64(packet), binary.NativeEndian.Uint64(packet[8:])
+	tick = uint64(res.Nano())
+	return tick, now - count*tick, nil
 }
 
 // moment is one reading of both clocks.

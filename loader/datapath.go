@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"math/rand/v2"
 	"sync"
 
 	"github.com/cilium/ebpf"
@@ -58,6 +59,8 @@ func open(o Options, clocks clocks, adjust func(*ebpf.CollectionSpec) error) (_ 
 	for _, name := range []string{datapathMapSources4, datapathMapSources6, datapathMapPrefixes4, datapathMapPrefixes6} {
 		spec.Maps[name].MaxEntries = uint32(o.Capacity)
 	}
+	spec.Maps[datapathMapVerdicts4].MaxEntries = uint32(shape4().buckets(o.Capacity))
+	spec.Maps[datapathMapVerdicts6].MaxEntries = uint32(shape6().buckets(o.Capacity))
 	if adjust != nil {
 		if err := adjust(spec); err != nil {
 			return nil, err
@@ -80,10 +83,11 @@ func open(o Options, clocks clocks, adjust func(*ebpf.CollectionSpec) error) (_ 
 			err = errors.Join(err, d.Close())
 		}
 	}()
-	if err := d.load(spec); err != nil {
+	key, err := d.load(spec)
+	if err != nil {
 		return nil, err
 	}
-	if d.tables, err = newTables(&d.objects.datapathMaps, clocks); err != nil {
+	if d.tables, err = newTables(&d.objects.datapathMaps, key, clocks); err != nil {
 		return nil, err
 	}
 	if err := d.SetPorts(o.Ports); err != nil {
@@ -93,28 +97,64 @@ func open(o Options, clocks clocks, adjust func(*ebpf.CollectionSpec) error) (_ 
 }
 
 // load loads the program on pinned maps if they fit, else on new ones that it
-// pins.
-func (d *Datapath) load(spec *ebpf.CollectionSpec) error {
+// pins. It returns the secret of the verdict tables.
+func (d *Datapath) load(spec *ebpf.CollectionSpec) (datapathTableKey, error) {
+	key := datapathTableKey{Factor4: rand.Uint64() | 1, Factor6: rand.Uint64() | 1}
 	pinned, err := d.pins.openMaps(d.layout, spec)
 	if err != nil {
-		return err
+		return key, err
 	}
 	defer closeMaps(pinned)
+	if m := pinned[datapathMapTableKey]; m != nil {
+		if err := m.Lookup(uint32(0), &key); err != nil {
+			return key, fmt.Errorf("read the verdict tables' key: %w", err)
+		}
+	}
+	if err := setConstants(spec, key); err != nil {
+		return key, err
+	}
 	err = spec.LoadAndAssign(&d.objects, &ebpf.CollectionOptions{MapReplacements: pinned})
 	if err != nil {
-		return fmt.Errorf("load program: %w", explain(err))
+		return key, fmt.Errorf("load program: %w", explain(err))
 	}
 	if len(pinned) > 0 {
-		return nil
+		return key, nil
 	}
-	return d.pins.pinMaps(d.layout, map[string]*ebpf.Map{
+	if err := d.objects.TableKey.Put(uint32(0), &key); err != nil {
+		return key, fmt.Errorf("write the verdict tables' key: %w", err)
+	}
+	return key, d.pins.pinMaps(d.layout, map[string]*ebpf.Map{
 		datapathMapCounters:  d.objects.Counters,
 		datapathMapPorts:     d.objects.Ports,
+		datapathMapTableKey:  d.objects.TableKey,
+		datapathMapVerdicts4: d.objects.Verdicts4,
+		datapathMapVerdicts6: d.objects.Verdicts6,
 		datapathMapSources4:  d.objects.Sources4,
 		datapathMapSources6:  d.objects.Sources6,
 		datapathMapPrefixes4: d.objects.Prefixes4,
 		datapathMapPrefixes6: d.objects.Prefixes6,
 	})
+}
+
+// setConstants gives the program what it treats as constant.
+func setConstants(spec *ebpf.CollectionSpec, key datapathTableKey) error {
+	tick, boot, err := ticks(spec.Programs[datapathProgWeirClock])
+	if err != nil {
+		return err
+	}
+	for name, value := range map[string]any{
+		datapathVarFactor4: key.Factor4,
+		datapathVarFactor6: key.Factor6,
+		datapathVarShift4:  uint32(shiftOf(int(spec.Maps[datapathMapVerdicts4].MaxEntries))),
+		datapathVarShift6:  uint32(shiftOf(int(spec.Maps[datapathMapVerdicts6].MaxEntries))),
+		datapathVarTickNs:  tick,
+		datapathVarBootNs:  boot,
+	} {
+		if err := spec.Variables[name].Set(value); err != nil {
+			return fmt.Errorf("set %s: %w", name, err)
+		}
+	}
+	return nil
 }
 
 // checkKernel tells early, and in words, what would fail obscurely later.
@@ -183,7 +223,7 @@ func (d *Datapath) Close() error {
 		errs = append(errs, a.link.Close())
 		delete(d.attached, index)
 	}
-	errs = append(errs, d.objects.Close(), d.pins.close())
+	errs = append(errs, d.tables.close(), d.objects.Close(), d.pins.close())
 	return errors.Join(errs...)
 }
 

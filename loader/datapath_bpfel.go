@@ -21,6 +21,26 @@ const (
 	datapathActionACTION_DROP  datapathAction = 3
 )
 
+type datapathBucket4 struct {
+	_     structs.HostLayout
+	Slots [4]struct {
+		_      structs.HostLayout
+		Head   uint64
+		Counts uint64
+	}
+}
+
+type datapathBucket6 struct {
+	_     structs.HostLayout
+	Slots [5]struct {
+		_       structs.HostLayout
+		Net     uint64
+		Verdict uint64
+		Counts  uint64
+	}
+	Unused uint64
+}
+
 type datapathCounter struct {
 	_       structs.HostLayout
 	Packets uint64
@@ -83,6 +103,12 @@ type datapathSource6 struct {
 	Net [8]uint8
 }
 
+type datapathTableKey struct {
+	_       structs.HostLayout
+	Factor4 uint64
+	Factor6 uint64
+}
+
 // Names of all BPF objects in the ELF.
 //
 // Used for safe lookups in a Collection or CollectionSpec.
@@ -93,9 +119,19 @@ const (
 	datapathMapPrefixes6     = "prefixes6"
 	datapathMapSources4      = "sources4"
 	datapathMapSources6      = "sources6"
+	datapathMapTableKey      = "table_key"
+	datapathMapVerdicts4     = "verdicts4"
+	datapathMapVerdicts6     = "verdicts6"
+	datapathProgWeirClock    = "weir_clock"
 	datapathProgWeirXdp      = "weir_xdp"
+	datapathVarBootNs        = "boot_ns"
+	datapathVarFactor4       = "factor4"
+	datapathVarFactor6       = "factor6"
+	datapathVarShift4        = "shift4"
+	datapathVarShift6        = "shift6"
 	datapathVarSimulatedNow  = "simulated_now"
 	datapathVarSimulatedTime = "simulated_time"
+	datapathVarTickNs        = "tick_ns"
 )
 
 // loadDatapath returns the embedded CollectionSpec for datapath.
@@ -140,7 +176,8 @@ type datapathSpecs struct {
 //
 // It can be passed ebpf.CollectionSpec.Assign.
 type datapathProgramSpecs struct {
-	WeirXdp *ebpf.ProgramSpec `ebpf:"weir_xdp"`
+	WeirClock *ebpf.ProgramSpec `ebpf:"weir_clock"`
+	WeirXdp   *ebpf.ProgramSpec `ebpf:"weir_xdp"`
 }
 
 // datapathMapSpecs contains maps before they are loaded into the kernel.
@@ -153,14 +190,23 @@ type datapathMapSpecs struct {
 	Prefixes6 *ebpf.MapSpec `ebpf:"prefixes6"`
 	Sources4  *ebpf.MapSpec `ebpf:"sources4"`
 	Sources6  *ebpf.MapSpec `ebpf:"sources6"`
+	TableKey  *ebpf.MapSpec `ebpf:"table_key"`
+	Verdicts4 *ebpf.MapSpec `ebpf:"verdicts4"`
+	Verdicts6 *ebpf.MapSpec `ebpf:"verdicts6"`
 }
 
 // datapathVariableSpecs contains global variables before they are loaded into the kernel.
 //
 // It can be passed ebpf.CollectionSpec.Assign.
 type datapathVariableSpecs struct {
+	BootNs        *ebpf.VariableSpec `ebpf:"boot_ns"`
+	Factor4       *ebpf.VariableSpec `ebpf:"factor4"`
+	Factor6       *ebpf.VariableSpec `ebpf:"factor6"`
+	Shift4        *ebpf.VariableSpec `ebpf:"shift4"`
+	Shift6        *ebpf.VariableSpec `ebpf:"shift6"`
 	SimulatedNow  *ebpf.VariableSpec `ebpf:"simulated_now"`
 	SimulatedTime *ebpf.VariableSpec `ebpf:"simulated_time"`
+	TickNs        *ebpf.VariableSpec `ebpf:"tick_ns"`
 }
 
 // datapathObjects contains all objects after they have been loaded into the kernel.
@@ -189,6 +235,9 @@ type datapathMaps struct {
 	Prefixes6 *ebpf.Map `ebpf:"prefixes6"`
 	Sources4  *ebpf.Map `ebpf:"sources4"`
 	Sources6  *ebpf.Map `ebpf:"sources6"`
+	TableKey  *ebpf.Map `ebpf:"table_key"`
+	Verdicts4 *ebpf.Map `ebpf:"verdicts4"`
+	Verdicts6 *ebpf.Map `ebpf:"verdicts6"`
 }
 
 func (m *datapathMaps) Close() error {
@@ -199,6 +248,9 @@ func (m *datapathMaps) Close() error {
 		m.Prefixes6,
 		m.Sources4,
 		m.Sources6,
+		m.TableKey,
+		m.Verdicts4,
+		m.Verdicts6,
 	)
 }
 
@@ -206,19 +258,27 @@ func (m *datapathMaps) Close() error {
 //
 // It can be passed to loadDatapathObjects or ebpf.CollectionSpec.LoadAndAssign.
 type datapathVariables struct {
+	BootNs        *ebpf.Variable `ebpf:"boot_ns"`
+	Factor4       *ebpf.Variable `ebpf:"factor4"`
+	Factor6       *ebpf.Variable `ebpf:"factor6"`
+	Shift4        *ebpf.Variable `ebpf:"shift4"`
+	Shift6        *ebpf.Variable `ebpf:"shift6"`
 	SimulatedNow  *ebpf.Variable `ebpf:"simulated_now"`
 	SimulatedTime *ebpf.Variable `ebpf:"simulated_time"`
+	TickNs        *ebpf.Variable `ebpf:"tick_ns"`
 }
 
 // datapathPrograms contains all programs after they have been loaded into the kernel.
 //
 // It can be passed to loadDatapathObjects or ebpf.CollectionSpec.LoadAndAssign.
 type datapathPrograms struct {
-	WeirXdp *ebpf.Program `ebpf:"weir_xdp"`
+	WeirClock *ebpf.Program `ebpf:"weir_clock"`
+	WeirXdp   *ebpf.Program `ebpf:"weir_xdp"`
 }
 
 func (p *datapathPrograms) Close() error {
 	return _DatapathClose(
+		p.WeirClock,
 		p.WeirXdp,
 	)
 }

@@ -52,11 +52,12 @@ type Entry struct {
 
 	Action Action
 
-	// Expires is when the kernel stops honouring the entry, on time to
-	// within a tick of its coarse clock (at most 10 ms); zero is never. It
-	// is kept in the kernel's monotonic time: steps of the wall clock after
-	// Put do not move the end, and read back it may differ by a few
-	// milliseconds.
+	// Expires is when the kernel stops honouring the entry, never before it
+	// and at most 0.27 s behind it, for prefixes and limits a tick (at most
+	// 10 ms); zero is never, and so is an end more than nine years after
+	// the start of the machine. It is kept in the kernel's monotonic time:
+	// steps of the wall clock after Put do not move the end. Read back it
+	// may be that much later.
 	Expires time.Time
 
 	// Every and Burst are the rate of ActionLimit: one connection opening
@@ -67,7 +68,8 @@ type Entry struct {
 	Burst int
 
 	// Attempts counts connection openings (SYN), Dropped counts packets
-	// that this entry dropped. Read only: Put ignores them.
+	// that this entry dropped, each up to 4,294,901,760 for a source that
+	// is not limited. Read only: Put ignores them.
 	Attempts uint64
 	Dropped  uint64
 }

@@ -88,14 +88,19 @@ const bootOffset = uint64(time.Hour)
 func mustSimulate(t testing.TB, o Options) *simulation {
 	t.Helper()
 	s := &simulation{t: t, now: bootOffset}
+	s.open(o)
+	t.Cleanup(func() { _ = s.Close() })
+	return s
+}
+
+func (s *simulation) open(o Options) {
+	s.t.Helper()
 	d, err := open(o, s.clocks, func(spec *ebpf.CollectionSpec) error {
 		return spec.Variables[datapathVarSimulatedTime].Set(true)
 	})
-	mustDo(t, err)
-	t.Cleanup(func() { _ = d.Close() })
+	mustDo(s.t, err)
 	s.Datapath = d
 	s.advance(0)
-	return s
 }
 
 func (s *simulation) clocks() (uint64, time.Time, error) { return s.now, s.wall(), nil }

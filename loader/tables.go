@@ -15,20 +15,43 @@ type tables struct {
 	mu     sync.Mutex
 	clocks clocks
 
-	sources4  *table[datapathSource4]
-	sources6  *table[datapathSource6]
+	verdicts4, verdicts6 *verdicts
+
+	sources4  *sources[datapathSource4]
+	sources6  *sources[datapathSource6]
 	prefixes4 *table[datapathPrefix4]
 	prefixes6 *table[datapathPrefix6]
 }
 
-func newTables(maps *datapathMaps, clocks clocks) (*tables, error) {
+func newTables(maps *datapathMaps, key datapathTableKey, clocks clocks) (_ *tables, err error) {
 	t := &tables{clocks: clocks}
+	defer func() {
+		if err != nil {
+			err = errors.Join(err, t.close())
+		}
+	}()
+	if t.verdicts4, err = mapVerdicts(maps.Verdicts4, shape4(), key.Factor4); err != nil {
+		return nil, err
+	}
+	if t.verdicts6, err = mapVerdicts(maps.Verdicts6, shape6(), key.Factor6); err != nil {
+		return nil, err
+	}
 	var errs [4]error
-	t.sources4, errs[0] = newTable[datapathSource4]("IPv4 sources", maps.Sources4)
-	t.sources6, errs[1] = newTable[datapathSource6]("IPv6 sources", maps.Sources6)
+	t.sources4, errs[0] = newSources[datapathSource4]("IPv4 sources", 32, t.verdicts4, maps.Sources4)
+	t.sources6, errs[1] = newSources[datapathSource6]("IPv6 sources", sourceBits6, t.verdicts6, maps.Sources6)
 	t.prefixes4, errs[2] = newTable[datapathPrefix4]("IPv4 prefixes", maps.Prefixes4)
 	t.prefixes6, errs[3] = newTable[datapathPrefix6]("IPv6 prefixes", maps.Prefixes6)
 	return t, errors.Join(errs[:]...)
+}
+
+// close unmaps the verdict tables. Nothing else may be called after it.
+func (t *tables) close() error {
+	if t == nil {
+		return nil
+	}
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	return errors.Join(t.verdicts4.close(), t.verdicts6.close())
 }
 
 // Put writes entries, each over what stands for its prefix. The counters of
@@ -59,7 +82,7 @@ func (t *tables) Put(entries ...Entry) error {
 		return err
 	}
 	before := t.refused()
-	carry := [...]bool{!t.sources4.empty(), !t.sources6.empty(), !t.prefixes4.empty(), !t.prefixes6.empty()}
+	carry4, carry6 := !t.prefixes4.empty(), !t.prefixes6.empty()
 	for chunk := range slices.Chunk(entries, putSize) {
 		var rows sorted
 		var values [4][]datapathEntry
@@ -68,10 +91,10 @@ func (t *tables) Put(entries ...Entry) error {
 			values[which] = append(values[which], chunk[i].toKernel(at))
 		}
 		err := errors.Join(
-			t.sources4.put(rows.sources4, values[sources4], carry[sources4]),
-			t.sources6.put(rows.sources6, values[sources6], carry[sources6]),
-			t.prefixes4.put(rows.prefixes4, values[prefixes4], carry[prefixes4]),
-			t.prefixes6.put(rows.prefixes6, values[prefixes6], carry[prefixes6]),
+			t.sources4.put(rows.sources4, values[sources4]),
+			t.sources6.put(rows.sources6, values[sources6]),
+			t.prefixes4.put(rows.prefixes4, values[prefixes4], carry4),
+			t.prefixes6.put(rows.prefixes6, values[prefixes6], carry6),
 		)
 		if err != nil {
 			return err
@@ -87,7 +110,7 @@ func (t *tables) full(before [4]uint64) error {
 	for i, now := range t.refused() {
 		if n := now - before[i]; n > 0 {
 			errs = append(errs, fmt.Errorf("put entries: %w: %s: all %d entries are taken, and there was no room for %d more",
-				ErrFull, names[i], t.sources4.m.MaxEntries(), n))
+				ErrFull, names[i], t.sources4.capacity, n))
 		}
 	}
 	return errors.Join(errs...)
@@ -136,9 +159,9 @@ func (t *tables) Get(p netip.Prefix) (Entry, bool, error) {
 	bits := uint32(p.Bits())
 	switch tableOf(p) {
 	case sources4:
-		value, found, err = t.sources4.get(keyOfSource4(p), bits)
+		value, found, err = t.sources4.get(keyOfSource4(p))
 	case sources6:
-		value, found, err = t.sources6.get(keyOfSource6(p), bits)
+		value, found, err = t.sources6.get(keyOfSource6(p))
 	case prefixes4:
 		value, found, err = t.prefixes4.get(keyOfPrefix4(p), bits)
 	case prefixes6:
@@ -161,16 +184,16 @@ func (t *tables) Entries() iter.Seq2[Entry, error] {
 			yield(Entry{}, err)
 			return
 		}
-		_ = each(t.sources4, at, prefixOfSource4, yield) &&
-			each(t.sources6, at, prefixOfSource6, yield) &&
-			each(t.prefixes4, at, prefixOfPrefix4, yield) &&
-			each(t.prefixes6, at, prefixOfPrefix6, yield)
+		_ = each(t.sources4.all(), at, prefixOfSource4, yield) &&
+			each(t.sources6.all(), at, prefixOfSource6, yield) &&
+			each(t.prefixes4.all(), at, prefixOfPrefix4, yield) &&
+			each(t.prefixes6.all(), at, prefixOfPrefix6, yield)
 	}
 }
 
 // each yields the entries of one table and reports whether to go on.
-func each[K comparable](t *table[K], at moment, prefix func(K) netip.Prefix, yield func(Entry, error) bool) bool {
-	for row, err := range t.all() {
+func each[K comparable](rows iter.Seq2[tableRow[K], error], at moment, prefix func(K) netip.Prefix, yield func(Entry, error) bool) bool {
+	for row, err := range rows {
 		if err != nil {
 			yield(Entry{}, err)
 			return false
@@ -196,10 +219,9 @@ func (t *tables) Fill() ([]Fill, error) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	var fills [4]Fill
-	var errs [4]error
-	fills[sources4], errs[0] = t.sources4.fill()
-	fills[sources6], errs[1] = t.sources6.fill()
-	fills[prefixes4], errs[2] = t.prefixes4.fill()
-	fills[prefixes6], errs[3] = t.prefixes6.fill()
+	var errs [2]error
+	fills[sources4], fills[sources6] = t.sources4.fill(), t.sources6.fill()
+	fills[prefixes4], errs[0] = t.prefixes4.fill()
+	fills[prefixes6], errs[1] = t.prefixes6.fill()
 	return fills[:], errors.Join(errs[:]...)
 }

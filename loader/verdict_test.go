@@ -97,6 +97,8 @@ func TestExpiry(t *testing.T) {
 		wantExit(t, s.Datapath, f, xdpDrop, "dropped")
 	}
 	s.advance(time.Nanosecond)
+	wantExit(t, s.Datapath, flagged[2], xdpPass, "unflagged") // a prefix ends at once
+	s.advance(endUnit)
 	for _, f := range flagged {
 		wantExit(t, s.Datapath, f, xdpPass, "unflagged")
 	}
@@ -131,7 +133,7 @@ func TestExpiredHidesNothing(t *testing.T) {
 	for _, f := range frames {
 		wantExit(t, s.Datapath, f, xdpPass, "allowed")
 	}
-	s.advance(time.Second)
+	s.advance(time.Second + endUnit)
 	for _, f := range frames {
 		wantExit(t, s.Datapath, f, xdpDrop, "dropped")
 	}

@@ -1,0 +1,293 @@
+package loader
+
+import (
+	"iter"
+	"slices"
+	"unsafe"
+
+	"github.com/cilium/ebpf"
+)
+
+// sources is everything that stands for single sources of one family. What
+// is dropped or allowed stands in the verdict table; what is limited, and
+// what finds its bucket full, in a hash that the kernel asks when a slot, or
+// a full bucket, sends it there. So a bucket never has a free slot while one
+// of its sources stands outside.
+//
+// Every step is one that the kernel program may look at, and one after which
+// this process may die: newSources puts in order what was left half done.
+type sources[K source] struct {
+	name     string
+	bits     uint32 // of a source
+	capacity int
+	verdicts *verdicts
+	hash     *table[K]
+	outside  map[int][]K // keys that have no slot, by bucket
+
+	used    int
+	refused uint64
+}
+
+// source is a key of the hash.
+type source interface {
+	datapathSource4 | datapathSource6
+}
+
+// keyOf is a source's key in the verdict table: its bytes as they lie in
+// memory.
+func keyOf[K source](k K) uint64 {
+	if unsafe.Sizeof(k) == 4 {
+		return uint64(*(*uint32)(unsafe.Pointer(&k)))
+	}
+	return *(*uint64)(unsafe.Pointer(&k))
+}
+
+func sourceOf[K source](key uint64) (k K) {
+	if unsafe.Sizeof(k) == 4 {
+		*(*uint32)(unsafe.Pointer(&k)) = uint32(key)
+	} else {
+		*(*uint64)(unsafe.Pointer(&k)) = key
+	}
+	return k
+}
+
+func newSources[K source](name string, bits uint32, v *verdicts, hash *ebpf.Map) (*sources[K], error) {
+	s := &sources[K]{
+		name: name, bits: bits, capacity: int(hash.MaxEntries()), verdicts: v,
+		hash:    &table[K]{name: name, m: hash},
+		outside: make(map[int][]K),
+	}
+	return s, s.tidy()
+}
+
+// tidy counts what there is, and undoes what was left half done.
+func (s *sources[K]) tidy() error {
+	inHash := make(map[uint64]bool)
+	var stale []K
+	for row, err := range s.hash.all() {
+		if err != nil {
+			return err
+		}
+		key := keyOf(row.key)
+		at, _ := s.verdicts.find(key)
+		switch {
+		case at >= 0 && s.verdicts.word(at) != elsewhere:
+			stale = append(stale, row.key) // it had just moved to its slot
+		case at < 0:
+			s.add(row.key)
+			fallthrough
+		default:
+			inHash[key] = true
+		}
+	}
+	if err := s.hash.delete(stale); err != nil {
+		return err
+	}
+	for at := range s.slots() {
+		if s.verdicts.word(at) == elsewhere && !inHash[s.verdicts.key(at)] {
+			if err := s.vacate(at); err != nil { // it was just being deleted
+				return err
+			}
+		}
+	}
+	for _, err := range s.all() {
+		if err != nil {
+			return err
+		}
+		s.used++
+	}
+	return nil
+}
+
+// add notes that k stands outside.
+func (s *sources[K]) add(k K) {
+	b := s.verdicts.bucket(keyOf(k))
+	if !slices.Contains(s.outside[b], k) {
+		s.outside[b] = append(s.outside[b], k)
+	}
+}
+
+// put writes rows, each over what stands under its key, whose counters go on.
+// It writes what it can even if there is no room for all, and counts the
+// rest.
+func (s *sources[K]) put(keys []K, values []datapathEntry) error {
+	for i := range keys {
+		if err := s.putOne(keys[i], &values[i]); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+func (s *sources[K]) putOne(k K, value *datapathEntry) error {
+	v, key := s.verdicts, keyOf(k)
+	at, free := v.find(key)
+	known := at >= 0 || s.isOutside(k)
+	switch {
+	case !known && s.used >= s.capacity:
+		s.refused++
+		return nil
+	case !known:
+		s.used++
+	}
+	limited := value.Action == datapathAction(ActionLimit)
+	switch {
+	case at >= 0 && v.word(at) != elsewhere && !limited:
+		v.set(at, key, wordOf(value))
+		return nil
+	case at < 0 && free >= 0 && !limited:
+		*v.counts(free) = 0
+		v.set(free, key, wordOf(value))
+		return nil
+	case at >= 0 && !limited: // from the hash into its slot
+		old, found, err := s.hash.get(k, s.bits)
+		if err != nil {
+			return err
+		}
+		if found {
+			value.succeed(&old)
+		}
+		v.setCounts(at, value)
+		v.set(at, key, wordOf(value))
+		return s.hash.delete([]K{k})
+	case at >= 0 && v.word(at) != elsewhere: // from its slot into the hash
+		old := v.entry(at, s.bits)
+		value.succeed(&old)
+	}
+	refused := s.hash.refused
+	if err := s.hash.putEach([]K{k}, []datapathEntry{*value}); err != nil {
+		return err
+	}
+	switch {
+	case s.hash.refused != refused: // by a map that somebody else has filled
+		s.refused++
+		if !known {
+			s.used--
+		}
+	case at >= 0:
+		v.set(at, key, elsewhere)
+	case free >= 0:
+		*v.counts(free) = 0
+		v.set(free, key, elsewhere)
+	default:
+		s.add(k)
+	}
+	return nil
+}
+
+func (s *sources[K]) isOutside(k K) bool {
+	return len(s.outside) > 0 && slices.Contains(s.outside[s.verdicts.bucket(keyOf(k))], k)
+}
+
+// delete removes what stands under keys.
+func (s *sources[K]) delete(keys []K) error {
+	for _, k := range keys {
+		at, _ := s.verdicts.find(keyOf(k))
+		switch {
+		case at >= 0:
+			s.used--
+			limited := s.verdicts.word(at) == elsewhere
+			if limited { // before its slot is another's
+				if err := s.hash.delete([]K{k}); err != nil {
+					return err
+				}
+			}
+			if err := s.vacate(at); err != nil {
+				return err
+			}
+		case s.isOutside(k):
+			s.used--
+			if err := s.hash.delete([]K{k}); err != nil {
+				return err
+			}
+			s.remove(k)
+		}
+	}
+	return nil
+}
+
+// remove notes that k stands outside no longer.
+func (s *sources[K]) remove(k K) {
+	b := s.verdicts.bucket(keyOf(k))
+	rest := slices.DeleteFunc(s.outside[b], func(o K) bool { return o == k })
+	if len(rest) == 0 {
+		delete(s.outside, b)
+		return
+	}
+	s.outside[b] = rest
+}
+
+// vacate frees a slot, or gives it to a source of its bucket that stands
+// outside.
+func (s *sources[K]) vacate(at int) error {
+	v := s.verdicts
+	waiting := s.outside[at/v.shape.bucket*v.shape.bucket]
+	if len(waiting) == 0 {
+		v.clear(at)
+		return nil
+	}
+	k := waiting[len(waiting)-1]
+	value, found, err := s.hash.get(k, s.bits)
+	if err != nil {
+		return err
+	}
+	// The bucket stays full, so the kernel finds k in the hash until its slot
+	// speaks for it.
+	v.set(at, v.key(at), elsewhere)
+	v.set(at, keyOf(k), elsewhere)
+	s.remove(k)
+	if !found { // somebody else has been at the map
+		s.used--
+		return s.vacate(at)
+	}
+	if value.Action == datapathAction(ActionLimit) {
+		return nil
+	}
+	v.setCounts(at, &value)
+	v.set(at, keyOf(k), wordOf(&value))
+	return s.hash.delete([]K{k})
+}
+
+// get returns the row under key.
+func (s *sources[K]) get(k K) (datapathEntry, bool, error) {
+	if at, _ := s.verdicts.find(keyOf(k)); at >= 0 && s.verdicts.word(at) != elsewhere {
+		return s.verdicts.entry(at, s.bits), true, nil
+	}
+	return s.hash.get(k, s.bits)
+}
+
+// slots yields the places of all slots that are not free.
+func (s *sources[K]) slots() iter.Seq[int] {
+	return func(yield func(int) bool) {
+		v := s.verdicts
+		for bucket := 0; bucket < len(v.words); bucket += v.shape.bucket {
+			for i := range v.shape.slots {
+				if at := bucket + i*v.shape.slot; v.word(at) != 0 && !yield(at) {
+					return
+				}
+			}
+		}
+	}
+}
+
+// all yields every row. Rows that come, go or move meanwhile may be missed,
+// and seen twice.
+func (s *sources[K]) all() iter.Seq2[tableRow[K], error] {
+	return func(yield func(tableRow[K], error) bool) {
+		for at := range s.slots() {
+			key, value, ok := s.verdicts.read(at, s.bits)
+			if ok && !yield(tableRow[K]{sourceOf[K](key), &value}, nil) {
+				return
+			}
+		}
+		for row, err := range s.hash.all() {
+			if !yield(row, err) || err != nil {
+				return
+			}
+		}
+	}
+}
+
+func (s *sources[K]) fill() Fill {
+	return Fill{Table: s.name, Used: s.used, Capacity: s.capacity, Refused: s.refused}
+}
