@@ -60,9 +60,12 @@ static __always_inline _Bool leave(enum exit_reason why, __u64 bytes)
 SEC("xdp.frags")
 int weir_xdp(struct xdp_md *ctx)
 {
-	enum exit_reason why = judge((void *)(long)ctx->data, (void *)(long)ctx->data_end);
+	void *at = (void *)(long)ctx->data, *end = (void *)(long)ctx->data_end;
+	__u64 len = end - at;
 
-	return leave(why, bpf_xdp_get_buff_len(ctx)) ? XDP_DROP : XDP_PASS;
+	if (len > ETH_FRAME_LEN) /* there may be more buffers than the first */
+		len = bpf_xdp_get_buff_len(ctx);
+	return leave(judge(at, end), len) ? XDP_DROP : XDP_PASS;
 }
 
 /* Writes ticks and time into the packet, for the loader to find boot_ns. */

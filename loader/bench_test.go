@@ -67,7 +67,7 @@ func BenchmarkTable(b *testing.B) {
 	const n = 1_000_000
 	entries := many(n)
 	o := testOptions(b)
-	o.Capacity = DefaultOptions().Capacity
+	o.Capacity = n
 	d := mustOpen(b, o)
 	measure := func(b *testing.B, unit string, f func()) {
 		begin := time.Now()

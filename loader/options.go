@@ -19,9 +19,10 @@ type Options struct {
 	Dir string
 
 	// Capacity is the most entries each of the four tables holds (IPv4 and
-	// IPv6, sources and prefixes). Room is taken when entries come (about
-	// 130 bytes each), except 16 bytes a source of capacity and family,
-	// which are taken at once.
+	// IPv6, sources and prefixes). For each, about 128 bytes are taken at
+	// once (the verdict tables, and the heads of the hashes), and 130 more
+	// when an entry comes that is limited, a prefix, or finds its bucket
+	// full.
 	Capacity int
 
 	// Ports are the protected TCP ports.
@@ -31,12 +32,12 @@ type Options struct {
 	Logger *slog.Logger
 }
 
-// DefaultOptions protects SMTP and submission, for about a million flagged
-// sources of each family.
+// DefaultOptions protects SMTP and submission, for a quarter of a million
+// flagged sources of each family.
 func DefaultOptions() Options {
 	return Options{
 		Dir:      "/sys/fs/bpf/weir",
-		Capacity: 1 << 20,
+		Capacity: 1 << 18,
 		Ports:    []uint16{25, 465, 587},
 		Logger:   slog.Default(),
 	}

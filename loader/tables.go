@@ -55,11 +55,9 @@ func (t *tables) close() error {
 }
 
 // Put writes entries, each over what stands for its prefix. The counters of
-// an entry that exists go on, except for what is counted between its reading
-// and its replacing: microseconds, or some milliseconds if thousands are put
-// at once. An entry that says nothing new is left alone. Filling empty tables
-// with a million entries takes about a second, putting a million over others
-// three: better put what differs.
+// an entry that exists go on, except for what is counted while it is replaced.
+// An entry that says nothing new is left alone. A source that is dropped or
+// allowed costs no system call; others cost two each.
 //
 // If any entry is invalid nothing is put and the error is [ErrInvalidEntry].
 // If a table is full, everything that has room is put and the error is
@@ -213,8 +211,8 @@ type Fill struct {
 	Refused  uint64 // entries that found no room since Open
 }
 
-// Fill returns how full the four verdict tables are. After thousands were put
-// at once it counts them, a good half second for a million.
+// Fill returns how full the four verdict tables are. After thousands of
+// prefixes were put at once it counts them.
 func (t *tables) Fill() ([]Fill, error) {
 	t.mu.Lock()
 	defer t.mu.Unlock()

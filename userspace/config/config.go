@@ -60,7 +60,7 @@ func Default() *Config {
 		BPFFS:         "/sys/fs/bpf/weir",
 		Rules:         policy.DefaultRules(),
 		Limits:        policy.DefaultLimits(),
-		Entries:       1 << 20,
+		Entries:       1 << 18,
 	}
 }
 
