@@ -26,7 +26,15 @@ func (s *session) open(t testing.TB, listener string) {
 	defer l.Close()
 	dialer := net.Dialer{LocalAddr: &net.TCPAddr{IP: net.ParseIP(s.peer)}, Timeout: 5 * time.Second}
 	target := netip.AddrPortFrom(netip.MustParseAddr(s.local), s.port).String()
-	s.dial = must(dialer.Dial("tcp", target))
+	// The kernel makes IPv6 routes of new addresses in its own time, and
+	// takes them away once more when the interface is found to be up.
+	eventually(t, target+" reachable", func() (reached bool) {
+		var err error
+		if s.dial, err = dialer.Dial("tcp", target); err != nil && !errors.Is(err, unix.ENETUNREACH) {
+			t.Fatal(err)
+		}
+		return err == nil
+	})
 	s.server = must(l.Accept())
 	t.Cleanup(func() { _, _ = s.dial.Close(), s.server.Close() })
 }

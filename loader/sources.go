@@ -270,18 +270,19 @@ func (s *sources[K]) slots() iter.Seq[int] {
 	}
 }
 
-// all yields every row. Rows that come, go or move meanwhile may be missed,
-// and seen twice.
+// all yields every row. Rows that come or go meanwhile may be missed, and seen
+// twice. The hash comes first: untouched rows move from there to slots, never
+// back.
 func (s *sources[K]) all() iter.Seq2[tableRow[K], error] {
 	return func(yield func(tableRow[K], error) bool) {
-		for at := range s.slots() {
-			key, value, ok := s.verdicts.read(at, s.bits)
-			if ok && !yield(tableRow[K]{sourceOf[K](key), &value}, nil) {
+		for row, err := range s.hash.all() {
+			if !yield(row, err) || err != nil {
 				return
 			}
 		}
-		for row, err := range s.hash.all() {
-			if !yield(row, err) || err != nil {
+		for at := range s.slots() {
+			key, value, ok := s.verdicts.read(at, s.bits)
+			if ok && !yield(tableRow[K]{sourceOf[K](key), &value}, nil) {
 				return
 			}
 		}

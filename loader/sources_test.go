@@ -2,8 +2,10 @@ package loader
 
 import (
 	"encoding/binary"
+	"errors"
 	"math/rand/v2"
 	"net/netip"
+	"os"
 	"sync"
 	"sync/atomic"
 	"testing"
@@ -148,6 +150,26 @@ func TestSourcesModel(t *testing.T) {
 		checkSources(t, s.sources6)
 		if t.Failed() {
 			t.FailNow()
+		}
+	}
+}
+
+// Whoever asks too late is told so.
+func TestClosedTables(t *testing.T) {
+	d := mustOpen(t, testOptions(t))
+	p := prefix("192.0.2.1/32")
+	mustDo(t, d.Put(Entry{Prefix: p, Action: ActionDrop}))
+	mustDo(t, d.Close())
+	_, _, err := d.Get(p)
+	_, fillErr := d.Fill()
+	for i, err := range []error{err, fillErr, d.Put(Entry{Prefix: p, Action: ActionDrop}), d.Delete(p)} {
+		if !errors.Is(err, os.ErrClosed) {
+			t.Errorf("%d: %v", i, err)
+		}
+	}
+	for _, err := range d.Entries() {
+		if !errors.Is(err, os.ErrClosed) {
+			t.Error(err)
 		}
 	}
 }

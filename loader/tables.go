@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"iter"
 	"net/netip"
+	"os"
 	"slices"
 	"sync"
 )
@@ -12,8 +13,10 @@ import (
 // tables are the four verdict tables and the rule which of them a prefix
 // stands in.
 type tables struct {
-	mu     sync.Mutex
-	clocks clocks
+	reading sync.RWMutex // held while entries are yielded: close waits
+	mu      sync.Mutex
+	closed  bool
+	clocks  clocks
 
 	verdicts4, verdicts6 *verdicts
 
@@ -49,8 +52,11 @@ func (t *tables) close() error {
 	if t == nil {
 		return nil
 	}
+	t.reading.Lock()
+	defer t.reading.Unlock()
 	t.mu.Lock()
 	defer t.mu.Unlock()
+	t.closed = true
 	return errors.Join(t.verdicts4.close(), t.verdicts6.close())
 }
 
@@ -75,7 +81,7 @@ func (t *tables) Put(entries ...Entry) error {
 
 	t.mu.Lock()
 	defer t.mu.Unlock()
-	at, err := t.clocks.read()
+	at, err := t.now()
 	if err != nil {
 		return err
 	}
@@ -99,6 +105,17 @@ func (t *tables) Put(entries ...Entry) error {
 		}
 	}
 	return t.full(before)
+}
+
+// errClosed is what is said of tables that are unmapped.
+var errClosed = fmt.Errorf("verdict tables: %w", os.ErrClosed)
+
+// now reads the clocks for an operation on tables that are open.
+func (t *tables) now() (moment, error) {
+	if t.closed {
+		return moment{}, errClosed
+	}
+	return t.clocks.read()
 }
 
 // full returns the error for what was refused since it was before.
@@ -133,6 +150,9 @@ func (t *tables) Delete(prefixes ...netip.Prefix) error {
 	}
 	t.mu.Lock()
 	defer t.mu.Unlock()
+	if t.closed {
+		return errClosed
+	}
 	return errors.Join(
 		t.sources4.delete(rows.sources4),
 		t.sources6.delete(rows.sources6),
@@ -148,7 +168,7 @@ func (t *tables) Get(p netip.Prefix) (Entry, bool, error) {
 	}
 	t.mu.Lock()
 	defer t.mu.Unlock()
-	at, err := t.clocks.read()
+	at, err := t.now()
 	if err != nil {
 		return Entry{}, false, err
 	}
@@ -177,7 +197,11 @@ func (t *tables) Get(p netip.Prefix) (Entry, bool, error) {
 // An error ends the iteration.
 func (t *tables) Entries() iter.Seq2[Entry, error] {
 	return func(yield func(Entry, error) bool) {
-		at, err := t.clocks.read()
+		t.reading.RLock()
+		defer t.reading.RUnlock()
+		t.mu.Lock()
+		at, err := t.now()
+		t.mu.Unlock()
 		if err != nil {
 			yield(Entry{}, err)
 			return
@@ -216,6 +240,9 @@ type Fill struct {
 func (t *tables) Fill() ([]Fill, error) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
+	if t.closed {
+		return nil, errClosed
+	}
 	var fills [4]Fill
 	var errs [2]error
 	fills[sources4], fills[sources6] = t.sources4.fill(), t.sources6.fill()
