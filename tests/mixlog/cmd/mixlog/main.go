@@ -10,7 +10,6 @@ import (
 	"fmt"
 	"io"
 	"os"
-	"time"
 
 	"weir/policy"
 	"weir/tests/mixlog"
@@ -52,6 +51,7 @@ func run(args []string, stdout io.Writer) error {
 	defer events.close()
 	tally := newTally()
 	encoder := json.NewEncoder(events)
+	encoder.SetEscapeHTML(false)
 	for g.Next() {
 		r := g.Record()
 		log.Write(r.Line) // errors stay until Flush
@@ -102,7 +102,7 @@ func (o *output) close() error {
 // event is written as `weir replay --events --output none` writes it, so that
 // the two can be compared byte by byte.
 type event struct {
-	Time       time.Time   `json:"time"`
+	Time       string      `json:"time"`
 	Kind       policy.Kind `json:"kind"`
 	Source     string      `json:"source"`
 	User       string      `json:"user"`
@@ -113,5 +113,5 @@ type event struct {
 }
 
 func jsonEvent(e policy.Event) event {
-	return event{e.Time, e.Kind, e.Source.String(), e.User, e.Service, e.Server, e.Recipients, e.Line}
+	return event{e.Time.Format("2006-01-02T15:04:05.000000Z07:00"), e.Kind, e.Source.String(), e.User, e.Service, e.Server, e.Recipients, e.Line}
 }
