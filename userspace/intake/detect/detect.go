@@ -105,6 +105,7 @@ type finder struct {
 	found  Found
 	syslog map[string][]*server // those that write to syslog, by facility
 	both   []bothWays
+	reads  int // of configuration files
 }
 
 // bothWays is a server that writes the same to syslog and to a file.
@@ -126,6 +127,10 @@ func (f *finder) toSyslog(s *server) {
 
 // toFile reads a file for s. Where it cannot be read, that is noted.
 func (f *finder) toFile(s *server, name, why string) {
+	if !path.IsAbs(name) {
+		f.note(s.name, "it writes to %q, which is no name from the root on and cannot be followed", name)
+		return
+	}
 	f.addFile([]*server{s}, name, why)
 }
 
@@ -220,11 +225,18 @@ func (f *finder) same(a, b string) bool {
 	return errX == nil && errY == nil && sameFile(x, y)
 }
 
-// maxConfig bounds what is read of one file, in bytes.
-const maxConfig = 1 << 20
+// Bounds of what is read: bytes of one configuration file, and how many files,
+// which may include each other.
+const (
+	maxConfig = 1 << 20
+	maxReads  = 1000
+)
 
 // read returns the text of a configuration file, empty if it cannot be read.
 func (f *finder) read(name string) string {
+	if f.reads++; f.reads > maxReads {
+		return ""
+	}
 	file, err := f.FS.Open(rel(name))
 	if err != nil {
 		return ""

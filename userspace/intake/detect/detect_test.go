@@ -172,3 +172,34 @@ func TestTarget(t *testing.T) {
 		}
 	}
 }
+
+// FuzzFind has every server's configuration hold anything at all.
+func FuzzFind(f *testing.F) {
+	hosts, err := filepath.Glob("testdata/*.txt")
+	if err != nil {
+		f.Fatal(err)
+	}
+	for _, path := range hosts {
+		text, err := os.ReadFile(path)
+		if err != nil {
+			f.Fatal(err)
+		}
+		f.Add(string(text))
+	}
+	f.Add("!include *\ninclude *;\nlog_file_path = %D:\n maillog_file = $x\nmail { { } } ; error_log\n*.* /var/log/mail.log\n")
+	f.Fuzz(func(t *testing.T, text string) {
+		tree := fstest.MapFS{
+			"usr/sbin/exim": {}, "usr/sbin/rsyslogd": {}, "usr/bin/journalctl": {}, "run/systemd/journal/socket": {},
+			"var/log/mail.log": {Data: []byte(text), ModTime: now},
+		}
+		for _, name := range []string{"etc/postfix/main.cf", "etc/dovecot/dovecot.conf", "etc/exim/exim.conf", "etc/nginx/nginx.conf", "etc/rsyslog.conf"} {
+			tree[name] = &fstest.MapFile{Data: []byte(text)}
+		}
+		found := Find(Host{FS: tree, Now: now}, nil)
+		for _, in := range found.Inputs {
+			if len(in.Servers) == 0 || in.Why == "" || in.Type == File && !strings.HasPrefix(in.Path, "/") {
+				t.Errorf("found %+v", in)
+			}
+		}
+	})
+}
