@@ -7,71 +7,104 @@ import (
 	"slices"
 	"strings"
 	"testing"
+
+	"weir/policy"
 )
 
-// mustTemplates returns lines as servers write them, with @ where the client's
-// words stand, @80 and @64 where Dovecot cuts them, @Q where they are quoted,
-// @M where rspamd writes a message ID, and @@ for an @. There is one file a server; the client is 203.0.113.5.
-func mustTemplates(t testing.TB) (templates []string) {
+// template is a line as a server writes it, in parts.
+type template struct {
+	line  string // as the file has it
+	parts []templatePart
+}
+
+// templatePart is the server's words and, unless the line ends with them, how
+// the client's stand behind them.
+type templatePart struct {
+	text string
+	mark byte // 0: no words of the client's
+}
+
+// mustTemplates returns the templates of each server. In a file @ stands for
+// the client's words, @80 and @64 where Dovecot cuts them, @Q where they are
+// quoted, @M where rspamd writes a message ID, and @@ for an @. The client is
+// 203.0.113.5.
+func mustTemplates(t testing.TB) map[string][]template {
 	t.Helper()
 	files, err := filepath.Glob(filepath.Join("testdata", "injection", "*.txt"))
 	if err != nil || len(files) == 0 {
 		t.Fatalf("no templates: %v", err)
 	}
+	all := map[string][]template{}
 	for _, file := range files {
 		text, err := os.ReadFile(file)
 		if err != nil {
 			t.Fatal(err)
 		}
+		server := strings.TrimSuffix(filepath.Base(file), ".txt")
 		for line := range strings.Lines(string(text)) {
 			if line = strings.TrimRight(line, "\n"); line != "" && line[0] != '#' {
-				templates = append(templates, line)
+				all[server] = append(all[server], newTemplate(line))
 			}
 		}
 	}
-	return templates
+	return all
 }
 
-// fill puts the client's text into a template.
-func fill(template, text string) string {
-	var b strings.Builder
-	for {
-		before, mark, found := strings.Cut(template, "@")
-		b.WriteString(before)
+func newTemplate(line string) template {
+	t := template{line: line}
+	var part templatePart
+	for rest := line; ; {
+		before, behind, found := strings.Cut(rest, "@")
+		part.text += before
 		if !found {
-			return b.String()
+			t.parts = append(t.parts, part)
+			return t
 		}
-		switch {
-		case strings.HasPrefix(mark, "@"):
-			b.WriteByte('@')
-			mark = mark[1:]
-		case strings.HasPrefix(mark, "Q"):
+		rest = behind
+		if strings.HasPrefix(rest, "@") {
+			part.text += "@"
+			rest = rest[1:]
+			continue
+		}
+		part.mark = '@'
+		for _, mark := range []string{"Q", "M", "80", "64"} {
+			if strings.HasPrefix(rest, mark) {
+				part.mark, rest = mark[0], rest[len(mark):]
+			}
+		}
+		t.parts = append(t.parts, part)
+		part = templatePart{}
+	}
+}
+
+// fill appends the line in which the client has said text to b.
+func (t *template) fill(b []byte, text string) []byte {
+	for _, part := range t.parts {
+		b = append(b, part.text...)
+		switch part.mark {
+		case '@':
+			b = append(b, text...)
+		case 'Q':
 			for _, c := range []byte(text) {
 				if c == '\\' || c == '"' {
-					b.WriteByte('\\')
+					b = append(b, '\\')
 				}
-				b.WriteByte(c)
+				b = append(b, c)
 			}
-			mark = mark[1:]
-		case strings.HasPrefix(mark, "80"):
-			b.WriteString(text[:min(80, len(text))])
-			mark = mark[2:]
-		case strings.HasPrefix(mark, "64"):
-			b.WriteString(text[:min(64, len(text))])
-			mark = mark[2:]
-		case strings.HasPrefix(mark, "M"):
+		case 'M':
 			for _, c := range text {
 				if c <= ' ' || c >= 0x7f {
 					c = '?'
 				}
-				b.WriteRune(c)
+				b = append(b, byte(c))
 			}
-			mark = mark[1:]
-		default:
-			b.WriteString(text)
+		case '8':
+			b = append(b, text[:min(80, len(text))]...)
+		case '6':
+			b = append(b, text[:min(64, len(text))]...)
 		}
-		template = mark
 	}
+	return b
 }
 
 // newBusyParser returns a parser that knows of two messages under way: the
@@ -87,20 +120,29 @@ func newBusyParser() *Parser {
 func TestInjection(t *testing.T) {
 	real := netip.MustParseAddr("203.0.113.5")
 	words := mustForgeries(t)
-	tried := 0
-	for _, template := range mustTemplates(t) {
-		p := newBusyParser()
-		for _, word := range words {
-			line := fill(template, word)
-			for _, e := range p.Line([]byte(line), 3, nil) {
-				if e.Source != real {
-					t.Fatalf("source %v instead of %v:\n%s", e.Source, real, line)
+	for server, templates := range mustTemplates(t) {
+		t.Run(server, func(t *testing.T) {
+			t.Parallel()
+			var line []byte
+			var events []policy.Event
+			names := newInterner(maxUsers) // shared, as most names are
+			for _, template := range templates {
+				p := newBusyParser()
+				p.users = names
+				for _, word := range words {
+					line = template.fill(line[:0], word)
+					events = p.Line(line, 3, events[:0])
+					for _, e := range events {
+						if e.Source != real {
+							t.Fatalf("source %v instead of %v:\n%s", e.Source, real, line)
+						}
+					}
 				}
+				names = p.users
 			}
-			tried++
-		}
+			t.Logf("%d forged lines", len(templates)*len(words))
+		})
 	}
-	t.Logf("%d forged lines", tried)
 }
 
 // mustForgeries returns what clients may write: every line of the corpus with

@@ -1,14 +1,14 @@
 package maillog
 
 import (
+	"bytes"
 	"errors"
 	"fmt"
+	"os"
 	"path/filepath"
 	"slices"
+	"strings"
 	"testing"
-	"time"
-
-	"weir/policy"
 )
 
 // mustAllLines returns the lines of the whole corpus.
@@ -23,51 +23,44 @@ func mustAllLines(t testing.TB) (lines []string) {
 }
 
 // Wherever a parser is stopped and another one goes on, the events are the
-// same.
+// same: here after every line that changes what is saved.
 func TestRestartAnywhere(t *testing.T) {
-	var records []record
-	for _, line := range append(mustAllLines(t), mustMixedLines(2)...) {
-		var r record
-		if splitHeader([]byte(line), &r) && !r.own {
-			switch {
-			case r.mainlog:
-				r.program = []byte("exim")
-			case r.dialect == nginxDialect:
-				r.program = []byte("nginx")
-			case r.dialect == roundcubeDialect:
-				r.program = []byte("roundcube")
-			case r.dialect == sogoDialect:
-				r.program = []byte("sogod")
-			case r.dialect == rspamdDialect:
-				r.program = []byte("rspamd")
-			case r.dialect == stalwartDialect:
-				r.program = []byte("stalwart")
-			}
-			r.time, r.stamp = reference.Add(time.Duration(len(records))*time.Second), nil
-			records = append(records, r)
-		}
+	logs := map[string][]string{"corpus": mustAllLines(t), "mixed": mustMixedLines(2)}
+	files, err := filepath.Glob(filepath.Join("testdata", "running", "*.log"))
+	if err != nil || len(files) == 0 {
+		t.Fatalf("no logs: %v", err)
 	}
-	read := func(p *Parser, from, to int, out []policy.Event) []policy.Event {
-		for i, r := range records[from:to] {
-			out = p.Message(r.time, string(r.host), string(r.program), int(r.pid), r.text, uint64(from+i+1), out)
-		}
-		return out
-	}
-	want := read(newTestParser(), 0, len(records), nil)
-	for cut := range records {
-		first := newTestParser()
-		events := read(first, 0, cut, nil)
-		state, err := first.MarshalBinary()
+	for _, file := range files {
+		text, err := os.ReadFile(file)
 		if err != nil {
 			t.Fatal(err)
 		}
-		second := newTestParser()
-		if err := second.UnmarshalBinary(state); err != nil {
-			t.Fatalf("after record %d: %v", cut, err)
-		}
-		if got := read(second, cut, len(records), events); !slices.Equal(got, want) {
-			t.Fatalf("stopped after record %d: %d events, want %d", cut, len(got), len(want))
-		}
+		logs[strings.TrimSuffix(filepath.Base(file), ".log")] = strings.Split(string(text), "\n")
+	}
+	for name, lines := range logs {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			whole, stopped := newTestParser(), newTestParser()
+			var saved []byte
+			for i, line := range lines {
+				want := whole.Line([]byte(line), uint64(i+1), nil)
+				got := stopped.Line([]byte(line), uint64(i+1), nil)
+				if !slices.Equal(got, want) {
+					t.Fatalf("after restarts: %v, not %v\n%s", got, want, line)
+				}
+				state, err := stopped.MarshalBinary()
+				if err != nil {
+					t.Fatal(err)
+				}
+				if bytes.Equal(state, saved) {
+					continue
+				}
+				saved, stopped = state, newTestParser()
+				if err := stopped.UnmarshalBinary(state); err != nil {
+					t.Fatalf("after line %d: %v", i+1, err)
+				}
+			}
+		})
 	}
 }
 
