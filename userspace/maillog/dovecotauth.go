@@ -60,19 +60,20 @@ func (p *Parser) dovecotAuth(r *record, text []byte, out []policy.Event) []polic
 	if !identity.addr.IsValid() {
 		return out
 	}
-	quotes := !isPlainDatabase(database)
-	if database == nil { // 2.4 names it behind
-		name, _ := cutDatabase(first.text)
-		quotes = !isPlainDatabase(name)
-	}
 	said := identity.text
-	if database == nil {
-		database, said = cutDatabase(said)
-	}
 	if rest, ok := skipWord(said, "Error: "); ok {
 		said, broken = rest, true
 	}
+	quotes := !isPlainDatabase(database)
+	if database == nil { // 2.4 names it behind
+		database, _ = cutDatabase(first.text)
+		quotes = !isPlainDatabase(database)
+		database, said = cutDatabase(said)
+	}
 	v := judgeAuth(said)
+	if string(said) == "oauth2 failed: Introspection failed: invalid_token" {
+		broken = false // 2.4 takes the server's word for it (RFC 6750 section 3.1) for trouble
+	}
 	if !v.refused && !v.excused && !broken {
 		return out
 	}
