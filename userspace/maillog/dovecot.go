@@ -179,9 +179,9 @@ func judgeSession(said []byte) outcome {
 // no time and no method are told (client_check_plaintext_auth,
 // client_check_cleartext_auth).
 func judgeReason(b []byte) (o outcome) {
-	n := bytes.IndexAny(b, ",)")
-	if n < 0 {
-		return o
+	n := 0
+	for n < len(b) && b[n] != ',' && b[n] != ')' {
+		n++
 	}
 	attempts, successes, reach, counted := tally(b[n:])
 	o.reach = reach

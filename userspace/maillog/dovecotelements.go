@@ -78,13 +78,14 @@ func lastElementsStart(text []byte) int {
 // are two.
 func (p *Parser) loginElements(b []byte) (c loginClient, ok bool) {
 	c.session = lastSession(b)
-	if rest := skipOwnElements(b); hasPrefix(rest, "rip=") {
-		rest = rest[len("rip="):]
-		addr, n := leadingAddr(rest)
-		c.addr, c.user = addr, elementUser(rest[n:])
-		return c, n > 0 && endsElement(rest[n:])
-	}
 	rest, usual := skipWord(b, "user=<")
+	if !usual {
+		if rest, ok := skipWord(skipOwnElements(b), "rip="); ok {
+			addr, n := leadingAddr(rest)
+			c.addr, c.user = addr, elementUser(rest[n:])
+			return c, n > 0 && endsElement(rest[n:])
+		}
+	}
 	const key = ", rip="
 	var tail []byte
 	two := false
@@ -190,13 +191,22 @@ func skipOwnElements(b []byte) []byte {
 }
 
 func isOwnElement(b []byte) bool {
-	switch {
-	case hasPrefix(b, "TLS"), string(b) == "secured", string(b) == "TSL", string(b) == "(proxied)":
-		return true
+	if len(b) == 0 {
+		return false
 	}
-	if id, ok := skipWord(b, "session=<"); ok {
-		rest, ok := skipID(id)
-		return ok && len(rest) == 0
+	switch b[0] {
+	case 'T':
+		return hasPrefix(b, "TLS") || string(b) == "TSL"
+	case 's':
+		if id, ok := skipWord(b, "session=<"); ok {
+			rest, ok := skipID(id)
+			return ok && len(rest) == 0
+		}
+		if string(b) == "secured" {
+			return true
+		}
+	case '(':
+		return string(b) == "(proxied)"
 	}
 	i := bytes.IndexByte(b, '=')
 	if i < 0 {

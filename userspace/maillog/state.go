@@ -14,7 +14,7 @@ var ErrState = errors.New("state of the log parser cannot be read")
 
 // stateVersion stands before the state; it changes with the meaning of any
 // part of it.
-const stateVersion = "weir maillog 6\n"
+const stateVersion = "weir maillog 7\n"
 
 // state is what must survive a restart, so that joined lines whose halves lie
 // on either side of it are neither lost nor told twice.
