@@ -68,7 +68,7 @@ type hash uint64
 
 const (
 	newHash  hash = 14695981039346656037
-	hashStep      = 1099511628211
+	hashStep hash = 1099511628211
 )
 
 func (h hash) bytes(b []byte) hash {
