@@ -16,6 +16,8 @@ func TestAttemptsCountOnce(t *testing.T) {
 		pam        = "mx dovecot: auth-worker(7): pam(%s,203.0.113.5): unknown user"
 		sql        = "mx dovecot: auth: sql(%s,203.0.113.5): unknown user"
 		trouble    = "mx dovecot: auth: Error: sql(%s,203.0.113.5): Password query failed: Connection refused"
+		last       = "mx dovecot: auth: sql(%s,203.0.113.5): Password mismatch (SHA1 of given password: a4b48a)"
+		refused    = "mx dovecot: auth: policy(%s,203.0.113.5): Authentication failure due to policy server refusal"
 		postfix    = "mx postfix/smtpd[1]: warning: unknown[203.0.113.5]: SASL LOGIN authentication failed: (reason unavailable), sasl_username=%s"
 		elsewhere  = "mx2 postfix/smtpd[1]: warning: unknown[203.0.113.5]: SASL LOGIN authentication failed: (reason unavailable), sasl_username=%s"
 		session1   = "mx dovecot: auth: sql(%s,203.0.113.5,<A>): unknown user"
@@ -60,6 +62,10 @@ func TestAttemptsCountOnce(t *testing.T) {
 		{"a database in trouble behind one that knows nobody", []string{
 			say(1, pam, "eve"), say(1, backend, "eve"), say(5, pam, "bob"), say(5, trouble, "bob"), say(7, postfix, "bob"),
 		}, "1"},
+		{"the last of several databases says so", []string{
+			say(1, pam, "eve"), say(1, backend, "eve"), say(5, pam, "bob"), say(5, last, "bob"), say(7, postfix, "bob"), say(9, pam, "bob"), say(9, last, "bob"),
+		}, "1 4 7"},
+		{"a policy server refused", []string{say(1, refused, "bob"), say(3, postfix, "bob")}, ""},
 		{"two databases of one kind", []string{say(1, sql, "bob"), say(1, backend, "bob"), say(3, postfix, "bob")}, "1"},
 		{"good users of a host that asks several databases", []string{
 			say(1, pam, "eve"), say(1, backend, "eve"), say(5, pam, "bob"), say(9, pam, "bob"),
