@@ -12,7 +12,7 @@ FUZZTIME ?= 5s
 GO = $(eval GO := $(or $(shell tests/setup.sh go),$(error there is no Go to build with, see above)))$(GO)
 export CGO_ENABLED = 0
 
-.PHONY: help build generate verify test bench bench-intake bench-latency fuzz lint fmt install demo
+.PHONY: help build generate verify test bench bench-intake bench-latency bench-datapath fuzz lint fmt install demo
 .DEFAULT_GOAL := help
 
 help: ## show this list
@@ -44,6 +44,10 @@ bench-latency: ## measure the time from a log line to the kernel's refusal, besi
 	peers=$$(tests/setup.sh bench) && $(MAKE) build && \
 		$(GO) build -buildvcs=false -o bin/latency ./tests/bench/latency && \
 		chrt -f 10 bin/latency -peers "$$peers" $(BENCHFLAGS)
+
+bench-datapath: ## measure packets a second of weir and of other packet filters (as root; BENCHFLAGS)
+	peers=$$(tests/setup.sh bench datapath) && \
+		$(GO) build -buildvcs=false -o bin/bench ./tests/bench && bin/bench datapath -peers "$$peers" $(BENCHFLAGS)
 
 fuzz: ## fuzz every parser for FUZZTIME (5s)
 	tests/fuzz.sh "$(GO)" $(FUZZTIME)

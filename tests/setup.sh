@@ -8,6 +8,9 @@
 #   tests/setup.sh test      install what `make test` needs
 #   tests/setup.sh bench     unpack the programs that `make bench-intake` compares
 #                            weir with, outside of the tree, and print where
+#   tests/setup.sh bench datapath
+#                            the same for `make bench-datapath`; the packet
+#                            filters of Debian are installed (root)
 set -euo pipefail
 cd "$(dirname "$0")/.."
 
@@ -15,6 +18,7 @@ say() { echo "setup: $*" >&2; }
 die() { say "$*"; exit 1; }
 
 demo_packages="iproute2 postfix dovecot-core dovecot-imapd dovecot-pop3d dovecot-lmtpd"
+filter_packages="nftables ipset iptables"
 test_packages="$demo_packages clang llvm libbpf-dev systemd systemd-journal-remote"
 
 # installed PACKAGE: dpkg says that it is there and configured.
@@ -162,8 +166,16 @@ go) find_go || fetch_go ;;
 demo) install $demo_packages ;;
 test) install $test_packages ;;
 bench)
-	install python3
-	unpack sshguard fail2ban crowdsec
+	case ${2:-} in
+	datapath)
+		(install $filter_packages) || say "their rows will say that they are missing"
+		unpack libxdp1
+		;;
+	*)
+		install python3
+		unpack sshguard fail2ban crowdsec
+		;;
+	esac
 	;;
-*) die "usage: tests/setup.sh go|demo|test|bench" ;;
+*) die "usage: tests/setup.sh go|demo|test|bench [datapath]" ;;
 esac

@@ -41,6 +41,9 @@ func run(ctx context.Context, args []string) error {
 	if len(args) == 2 && args[0] == "parse" {
 		return parse(args[1])
 	}
+	if len(args) > 0 && args[0] == "datapath" {
+		return runDatapath(ctx, args[1:])
+	}
 	var o options
 	var memory string
 	flags := flag.NewFlagSet("bench", flag.ContinueOnError)

@@ -82,7 +82,10 @@ const (
 	end   = "<!-- bench-intake wrote what stands above -->\n"
 )
 
-func update(path, text string) error {
+func update(path, text string) error { return updateBetween(path, begin, end, text) }
+
+// updateBetween replaces what stands between two marks in a file.
+func updateBetween(path, begin, end, text string) error {
 	old, err := os.ReadFile(path)
 	if err != nil {
 		return err
