@@ -24,6 +24,9 @@ type datapathOptions struct {
 	update      string        // file to write the tables to
 }
 
+// longestBench ends a benchmark that something holds up.
+const longestBench = time.Hour
+
 // runDatapath is the command's second half: how many packets weir and others
 // judge.
 func runDatapath(ctx context.Context, args []string) error {
@@ -49,6 +52,8 @@ func runDatapath(ctx context.Context, args []string) error {
 	if o.runs < 1 || o.rounds < 1 || o.length <= 0 {
 		return errors.New("nothing to measure")
 	}
+	ctx, cancel := context.WithTimeout(ctx, longestBench)
+	defer cancel()
 	r, err := benchDatapath(ctx, o)
 	if err != nil {
 		return err

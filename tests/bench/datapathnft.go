@@ -54,10 +54,11 @@ func (t tool) version(name string) (string, error) {
 type nftGate struct {
 	tool
 	table, hook string
+	dropped     uint64
 }
 
 func newNFTGate(t tool, family, hook string, n uint32) (*nftGate, error) {
-	g := &nftGate{t, fmt.Sprintf("%s bench_%d", family, n), hook}
+	g := &nftGate{tool: t, table: fmt.Sprintf("%s bench_%d", family, n), hook: hook}
 	return g, g.fill(n)
 }
 
@@ -91,12 +92,16 @@ func (g *nftGate) leave() error {
 	return g.do(fmt.Sprintf("flush chain %s judge\ndelete chain %s judge\n", g.table, g.table), "nft", "-f", "-")
 }
 
+// count takes what the counter has and begins it anew: to list it, nft would
+// read all sets first.
 func (g *nftGate) count() (uint64, error) {
-	out, err := g.run(nil, "nft", append([]string{"list", "counter"}, append(strings.Fields(g.table), "dropped")...)...)
+	out, err := g.run(nil, "nft", append([]string{"reset", "counter"}, append(strings.Fields(g.table), "dropped")...)...)
 	if err != nil {
 		return 0, err
 	}
-	return numberBehind(out, "packets")
+	n, err := numberBehind(out, "packets")
+	g.dropped += n
+	return g.dropped, err
 }
 
 // numberBehind reads "… packets 17 …".

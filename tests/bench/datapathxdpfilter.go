@@ -32,7 +32,7 @@ const (
 func openXDPFilter(peers string, n uint32) (_ *xdpFilter, err error) {
 	version, missing := packageVersion(options{peers: peers}, "libxdp1")
 	if missing != "" {
-		return nil, errors.New(missing + " datapath")
+		return nil, errors.New("package libxdp1 is not there: run tests/setup.sh bench datapath and name its folder with -peers")
 	}
 	objects, err := filepath.Glob(filepath.Join(peers, "usr/lib/*/bpf", xdpFilterName+".o"))
 	if err != nil || len(objects) == 0 {
