@@ -65,8 +65,8 @@ func figures() *datapathReport {
 func TestDatapathRows(t *testing.T) {
 	text := figures().String()
 	for _, want := range []string{
-		"| empty program | drops IPv4 | – | 5.00 | 1 | 100.0 % |",
-		"| weir | drops IPv4 | 1,000,000 | 2.50 | 0.50 | 100.0 % |",
+		"| empty program | drops IPv4 | – | 5.00 | 1 | 0 | 100.0 % |",
+		"| weir | drops IPv4 | 1,000,000 | 2.50 | 0.50 | 200 | 100.0 % |",
 		"NOT MEASURED: not there",
 	} {
 		if !strings.Contains(text, want) {

@@ -46,18 +46,19 @@ func (r *datapathReport) String() string {
 }
 
 func (r *datapathReport) writeRows(b *strings.Builder) {
-	b.WriteString("| what judges | what it does | flagged | million packets/s | of the empty program | judged of those sent |\n")
-	b.WriteString("| --- | --- | --- | --- | --- | --- |\n")
+	b.WriteString("| what judges | what it does | flagged | million packets/s | of the empty program | ns more a packet | judged of those sent |\n")
+	b.WriteString("| --- | --- | --- | --- | --- | --- | --- |\n")
 	for _, row := range r.rows {
 		if row.missing != "" {
-			fmt.Fprintf(b, "| %s | %s | %s | **NOT MEASURED: %s** | | |\n", row.contender, row.what, flagged(row.flagged), oneLine(row.missing))
+			fmt.Fprintf(b, "| %s | %s | %s | **NOT MEASURED: %s** | | | |\n", row.contender, row.what, flagged(row.flagged), oneLine(row.missing))
 			continue
 		}
-		ratio := "1"
+		ratio, more := "1", "0"
 		if row.base != nil {
-			ratio = fmt.Sprintf("%.2f", row.ratio())
+			ratio = fmt.Sprintf("%.2f", row.beside(func(rate, base float64) float64 { return rate / base }))
+			more = fmt.Sprintf("%.0f", row.beside(func(rate, base float64) float64 { return 1e9/rate - 1e9/base }))
 		}
-		fmt.Fprintf(b, "| %s | %s | %s | %.2f | %s | %.1f %% |\n", row.contender, row.what, flagged(row.flagged), row.rate()/1e6, ratio,
+		fmt.Fprintf(b, "| %s | %s | %s | %.2f | %s | %s | %.1f %% |\n", row.contender, row.what, flagged(row.flagged), row.rate()/1e6, ratio, more,
 			100*median(row.runs, func(p pace) float64 { return p.part }))
 	}
 }
@@ -100,14 +101,14 @@ func oneLine(s string) string {
 
 func (r *row) rate() float64 { return median(r.runs, func(p pace) float64 { return p.rate }) }
 
-// ratio compares with the empty program in the same round, so that what slowed
-// a round down slowed both.
-func (r *row) ratio() float64 {
-	ratios := make([]float64, len(r.runs))
+// beside compares with the empty program in the same round, so that what
+// slowed a round down slowed both, and returns the median.
+func (r *row) beside(compare func(rate, base float64) float64) float64 {
+	list := make([]float64, len(r.runs))
 	for i := range r.runs {
-		ratios[i] = r.runs[i].rate / r.base.runs[i].rate
+		list[i] = compare(r.runs[i].rate, r.base.runs[i].rate)
 	}
-	return median(ratios, func(f float64) float64 { return f })
+	return median(list, func(f float64) float64 { return f })
 }
 
 func median[T any](list []T, of func(T) float64) float64 {
