@@ -1,6 +1,7 @@
 package main
 
 import (
+	"cmp"
 	"fmt"
 	"math"
 	"slices"
@@ -88,10 +89,16 @@ func (r *datapathReport) plot() string {
 	}
 	names := []label{{name: "empty program", at: y(empty)}}
 	for i, s := range list {
-		names = append(names, label{s.name, fmt.Sprintf("name c%d", i), y(s.points[len(s.points)-1].rate)})
+		end := s.points[len(s.points)-1]
+		l := label{s.name, fmt.Sprintf("name c%d", i), y(end.rate)}
+		if len(s.points) == 1 && end.sources < most { // a dot far from where lines end
+			b.WriteString(l.draw(x(end.sources) + labelGap/2))
+			continue
+		}
+		names = append(names, l)
 	}
-	for _, e := range apart(names) {
-		fmt.Fprintf(&b, `<text class="%s" x="%d" y="%.1f">%s</text>`+"\n", e.class, fieldRight+12, e.at+4, e.name)
+	for _, l := range apart(names) {
+		b.WriteString(l.draw(fieldRight + labelGap))
 	}
 	b.WriteString("</svg>\n")
 	return b.String()
@@ -116,11 +123,15 @@ type label struct {
 	at          float64
 }
 
+func (l label) draw(x float64) string {
+	return fmt.Sprintf(`<text class="%s" x="%.1f" y="%.1f">%s</text>`+"\n", l.class, x, l.at+4, l.name)
+}
+
 // apart moves names down where they would overlap.
-func apart(ends []label) []label {
-	slices.SortFunc(ends, func(a, b label) int { return int(math.Copysign(1, a.at-b.at)) })
-	for i := 1; i < len(ends); i++ {
-		ends[i].at = max(ends[i].at, ends[i-1].at+labelGap)
+func apart(names []label) []label {
+	slices.SortFunc(names, func(a, b label) int { return cmp.Compare(a.at, b.at) })
+	for i := 1; i < len(names); i++ {
+		names[i].at = max(names[i].at, names[i-1].at+labelGap)
 	}
-	return ends
+	return names
 }
