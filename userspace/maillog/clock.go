@@ -1,6 +1,9 @@
 package maillog
 
-import "time"
+import (
+	"bytes"
+	"time"
+)
 
 // clock reads the stamps of a log. Traditional ones have no year: the first
 // gets the newest year that does not lie behind the reference, and each later
@@ -71,11 +74,10 @@ func distance(a, b int64) int64 {
 func (c *clock) parse(stamp []byte) (time.Time, bool) {
 	if stamp[3] == ' ' {
 		month, day, ok := monthAndDay(stamp)
-		h, m, s, ok2 := timeOfDay(stamp[len(stamp)-8:])
-		if !ok || !ok2 {
+		if !ok {
 			return time.Time{}, false
 		}
-		return time.Unix(c.local(civilHour{c.year, month, day, h})+int64(60*m+s), 0).UTC(), true
+		return c.parseTime(civilHour{year: c.year, month: month, day: day}, stamp[bytes.IndexByte(stamp, ':')-2:])
 	}
 	if stamp[2] == '-' {
 		return c.parseDMY(stamp)
@@ -99,7 +101,8 @@ func (c *clock) parseDMY(stamp []byte) (time.Time, bool) {
 }
 
 // parseISO reads "2026-11-22T00:20:01.547326+01:00" (RFC 3339 section 5.6);
-// the fraction and the offset may be missing. Exim writes " +0100".
+// the fraction and the offset may be missing. journalctl(1) up to systemd 253
+// writes "+0100", and Exim " +0100".
 func (c *clock) parseISO(stamp []byte) (time.Time, bool) {
 	year, ok1 := digits(stamp[0:4])
 	month, ok2 := digits(stamp[5:7])
@@ -133,27 +136,33 @@ func (c *clock) parseTime(at civilHour, b []byte) (time.Time, bool) {
 		unix = c.local(at)
 	case len(rest) == 1 && (rest[0] == 'Z' || rest[0] == 'z'):
 		unix = at.utc()
-	case len(rest) == 6:
-		sign, hours := rest[0], rest[1:3]
-		if rest[0] == ' ' {
-			sign, hours = rest[1], rest[2:4]
-		} else if rest[3] != ':' {
+	default:
+		offset, ok := zoneOffset(trimStart(rest))
+		if !ok {
 			return time.Time{}, false
-		}
-		oh, ok1 := digits(hours)
-		om, ok2 := digits(rest[4:6])
-		if !ok1 || !ok2 || sign != '+' && sign != '-' {
-			return time.Time{}, false
-		}
-		offset := int64(3600*oh + 60*om)
-		if sign == '-' {
-			offset = -offset
 		}
 		unix = at.utc() - offset
-	default:
-		return time.Time{}, false
 	}
 	return time.Unix(unix+int64(60*m+s), nsec).UTC(), true
+}
+
+// zoneOffset reads "+01:00" or "+0100" and returns it in seconds.
+func zoneOffset(b []byte) (int64, bool) {
+	if len(b) < len("+0100") || b[0] != '+' && b[0] != '-' {
+		return 0, false
+	}
+	hours, minutes := b[1:3], b[3:]
+	minutes, _ = skipWord(minutes, ":")
+	h, ok1 := digits(hours)
+	m, ok2 := digits(minutes)
+	if !ok1 || !ok2 || len(minutes) != 2 {
+		return 0, false
+	}
+	offset := int64(3600*h + 60*m)
+	if b[0] == '-' {
+		offset = -offset
+	}
+	return offset, true
 }
 
 // local returns when the hour began in the clock's zone. Neighbouring lines

@@ -6,6 +6,8 @@ import "bytes"
 // Exim itself write it:
 //
 //	Nov 22 00:20:01 host prog[pid]: text     (RFC 3164 section 4.1.2)
+//	Nov 22 00:20:01.5 host prog: text   (journalctl -o short-precise)
+//	Nov 22 00:20:01 host mail.info prog[pid]: text (BusyBox's syslogd)
 //	2026-11-22T00:20:01.5+01:00 host prog: text (rsyslog, RFC 3339)
 //	Nov 22 00:20:01 imap-login: Info: text   (Dovecot's log_path)
 //	2026-11-22 00:20:01 dovecot: imap-login: text
@@ -20,6 +22,9 @@ import "bytes"
 // shape; clock reads it if there is need.
 func splitHeader(line []byte, r *record) bool {
 	line = trimEnd(line)
+	for len(line) > 0 && line[0] == 0 {
+		line = line[1:] // what a crash left of a block that was never written
+	}
 	if len(line) > 0 && line[0] == '<' {
 		_, digits := leadingUint(line[1:])
 		if digits == 0 || digits > 3 || len(line) < digits+2 || line[digits+1] != '>' {
@@ -62,7 +67,25 @@ func splitHeader(line []byte, r *record) bool {
 		return splitProgram(line, r)
 	}
 	r.host = line[:space]
-	return splitProgram(line[space+1:], r) || splitMainlog(whole, r)
+	line = line[space+1:]
+	return splitProgram(line, r) || splitProgram(behindPriority(line), r) || splitMainlog(whole, r)
+}
+
+// behindPriority returns what stands behind "FACILITY.LEVEL ", which BusyBox's
+// syslogd writes in words (sysklogd/syslogd.c), nil if b does not begin so.
+func behindPriority(b []byte) []byte {
+	word, rest, _ := bytes.Cut(b, []byte(" "))
+	facility, level, _ := bytes.Cut(word, []byte("."))
+	for _, c := range facility {
+		if !isAlnum(c) {
+			return nil
+		}
+	}
+	switch string(level) {
+	case "emerg", "alert", "crit", "err", "warn", "notice", "info", "debug":
+		return rest
+	}
+	return nil
 }
 
 // splitMainlog takes a line that names no program for one of Exim's own log,
@@ -175,7 +198,14 @@ func stampLen(line []byte) int {
 		if line[5] == ' ' && line[4] != ' ' { // "Nov 2 00:20:01", unpadded
 			n = 14
 		}
-		if line[n] == ' ' && line[n-3] == ':' && line[n-6] == ':' && line[n-9] == ' ' {
+		if line[n-3] != ':' || line[n-6] != ':' || line[n-9] != ' ' {
+			return 0
+		}
+		if line[n] == '.' {
+			_, digits := leadingUint(line[n+1:])
+			n += len(".") + digits
+		}
+		if n < len(line) && line[n] == ' ' {
 			return n
 		}
 		return 0
