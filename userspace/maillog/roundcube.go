@@ -182,16 +182,11 @@ type roundcubeClient struct {
 // readRoundcubeClient reads "USER from ADDRESS" or "USER from ADDRESS[ ](X-…: …)",
 // all of b. In the first form the last address is Roundcube's. In the second
 // USER or the header may forge another, and then nothing tells which is which.
+// Where a line has been cut on its way, within a header as long as a client
+// likes, the second looks like the first.
 func readRoundcubeClient(b []byte) (c roundcubeClient, ok bool) {
 	const mark = " from "
-	if !bytes.HasSuffix(b, []byte{')'}) {
-		i := bytes.LastIndex(b, []byte(mark))
-		if i < 0 {
-			return c, false
-		}
-		addr, n := leadingAddr(b[i+len(mark):])
-		return roundcubeClient{addr, b[:i]}, n > 0 && i+len(mark)+n == len(b)
-	}
+	headers := bytes.HasSuffix(b, []byte{')'})
 	for from := 0; ; from += len(mark) {
 		i := index(b[from:], mark)
 		if i < 0 {
@@ -200,13 +195,14 @@ func readRoundcubeClient(b []byte) (c roundcubeClient, ok bool) {
 		from += i
 		addr, n := leadingAddr(b[from+len(mark):])
 		rest, _ := skipWord(b[from+len(mark)+n:], " ")
-		if n == 0 || !hasPrefix(rest, "(X-Real-IP: ") && !hasPrefix(rest, "(X-Forwarded-For: ") {
+		last := len(rest) == 0 && !headers
+		if n == 0 || !last && !hasPrefix(rest, "(X-Real-IP: ") && !hasPrefix(rest, "(X-Forwarded-For: ") {
 			continue
 		}
 		if ok && c.addr != addr {
 			return c, false
 		}
-		if !ok {
+		if !ok || last {
 			c, ok = roundcubeClient{addr, b[:from]}, true
 		}
 	}
