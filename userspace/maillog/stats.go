@@ -47,6 +47,8 @@ func (p *Parser) found(k pattern) { p.counts.patterns[k]++ }
 func (p *Parser) puzzled(r *record) {
 	p.counts.notUnderstood++
 	n := copy(p.counts.sample[:], r.program)
-	n += copy(p.counts.sample[n:], ": ")
+	if n > 0 { // not of a server's own log
+		n += copy(p.counts.sample[n:], ": ")
+	}
 	p.counts.sampleLen = n + copy(p.counts.sample[n:], r.text)
 }
