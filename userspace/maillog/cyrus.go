@@ -100,24 +100,24 @@ func (p *Parser) cyrusFailure(r *record, addr netip.Addr, words, user []byte, ou
 	}, cyrusReach, 1, out)
 }
 
-// isCyrusRefusal reports whether the SASL library refused the credentials, or
-// a mechanism that it has not. Its other answers are a broken exchange or the
-// server's trouble ("SASL(-1): generic failure"). Where a client's own words
-// say that it was refused, it may have that.
+// isCyrusRefusal reports whether the SASL library refused the login (sasl.go),
+// or the server itself for want of such a user. Where a client's own words say
+// that it was refused, it may have that.
 func isCyrusRefusal(rest []byte) bool {
-	if index(rest, "SASL(-13): ") >= 0 || index(rest, "SASL(-4): no mechanism available") >= 0 {
-		return true
-	}
-	for _, end := range [...]string{
-		" authentication failure", " user not found", " no mechanism available", // timsieved, pop3d of 2.5
-		"[authentication failure]", "[user not found]", "[no mechanism available]",
-		" invalid user", "anonymous login refused",
-	} {
-		if bytes.HasSuffix(rest, []byte(end)) {
+	const mark = "SASL(-"
+	for b := rest; ; {
+		i := index(b, mark)
+		if i < 0 {
+			break
+		}
+		b = b[i+len(mark):]
+		if n, length := leadingUint(b); isSASLOffenceNumber(n) && hasPrefix(b[length:], "): ") {
 			return true
 		}
 	}
-	return false
+	return endsInSASLOffence(rest, "[", "]") ||
+		endsInSASLOffence(rest, " ", "") || // timsieved, pop3d of 2.5
+		bytes.HasSuffix(rest, []byte(" invalid user")) || bytes.HasSuffix(rest, []byte("anonymous login refused"))
 }
 
 // cyrusUser returns USER of "MECHANISM (USER) [REASON]" and the like, or nil.
@@ -149,21 +149,6 @@ func cyrusUser(rest []byte) []byte {
 		return words[:end]
 	}
 	return nil
-}
-
-// isPlainMechanism reports whether the mechanism that b begins with hands the
-// password to the server, which may then ask saslauthd.
-func isPlainMechanism(b []byte) bool {
-	n := bytes.IndexByte(b, ' ')
-	if n < 0 {
-		n = len(b)
-	}
-	for _, plain := range [...]string{"plaintext", "PLAIN", "LOGIN", "Basic"} {
-		if n == len(plain) && bytes.EqualFold(b[:n], []byte(plain)) {
-			return true
-		}
-	}
-	return false
 }
 
 // cyrusGood reads a login. "anonymous PASSWORD" is none.

@@ -59,12 +59,9 @@ func (p *Parser) cyrusEvent(r *record, rest []byte, out []policy.Event) []policy
 	return p.cyrusFailure(r, addr, mechanism, user, out)
 }
 
+// isLogfmtRefusal reports the same as isCyrusRefusal of a reason alone.
 func isLogfmtRefusal(reason []byte) bool {
-	switch string(reason) {
-	case "authentication failure", "user not found", "no mechanism available", "invalid user":
-		return true
-	}
-	return isCyrusRefusal(reason)
+	return string(reason) == "invalid user" || isCyrusRefusal(reason) || endsInSASLOffence(reason, "", "")
 }
 
 // logfmtPair reads KEY=VALUE at the beginning of b and returns what stands

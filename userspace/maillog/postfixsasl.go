@@ -117,10 +117,10 @@ func cutUser(reason []byte) (_, user []byte) {
 }
 
 // isJudged reports whether a reason says that the credentials were refused.
-// Those that do not are known. With Dovecot others are the administrator's
-// (the field "reason" of a passdb), empty, or the last challenge in base64:
-// "UGFzc3dvcmQ6" is "Password:", and OAuth 2 has an error in JSON there (RFC
-// 7628 section 3.2.2).
+// Those that do not are known: Cyrus SASL's (sasl.go) and the following. Others
+// are, with Dovecot, the administrator's (the field "reason" of a passdb),
+// empty, or the last challenge in base64: "UGFzc3dvcmQ6" is "Password:", and
+// OAuth 2 has an error in JSON there (RFC 7628 section 3.2.2).
 func isJudged(reason []byte) bool {
 	switch string(reason) {
 	case unjudged,
@@ -130,34 +130,8 @@ func isJudged(reason []byte) bool {
 		"Can't connect to authentication server",
 		"Connection lost to authentication server",
 		"Invalid base64 data in continued response",
-		"Invalid base64 data in initial response",
-		// lib/common.c of Cyrus SASL, sasl_errstring(): saslauthd or a
-		// database cannot be reached, or is in trouble …
-		"can't request information until later in exchange",
-		"error when parsing configuration file",
-		"generic failure",
-		"no memory available",
-		"overflowed buffer",
-		"remote authentication server unavailable",
-		"SASL library is not initialized",
-		"server failed mutual authentication step",
-		"transient failure (e.g., weak key)",
-		"undefined error!",
-		"version mismatch with plug-in",
-		// … the exchange broke off, or made no sense …
-		"another step is needed in authentication",
-		"bad protocol / cancel",
-		"channel binding failure",
-		"invalid parameter supplied",
-		"needs user interaction",
-		"wrong mechanism",
-		"mechanism doesn't support requested feature",
-		// … or the user has no secret for this mechanism.
-		"encryption needed to use mechanism",
-		"mechanism too weak for this user",
-		"One time use of a plaintext password will enable requested mechanism for user",
-		"user exists, but no verifier for user":
+		"Invalid base64 data in initial response":
 		return false
 	}
-	return !hasPrefix(reason, "Temporary authentication failure") && !hasPrefix(reason, "Temporary internal failure")
+	return !isSASLExcuse(reason) && !hasAnyPrefix(reason, "Temporary authentication failure", "Temporary internal failure")
 }

@@ -138,7 +138,7 @@ func (p *Parser) sendmailRefusal(r *record, key uint64, part int, rest []byte, o
 	}
 	e := p.envelope(key)
 	e.Judged++
-	if !isSASLRefusal(reason) {
+	if !isSendmailRefusal(reason) {
 		return out
 	}
 	p.found(sendmailAuthFailure)

@@ -62,23 +62,19 @@ func sendmailClient(b []byte) (addr netip.Addr, rest []byte, ok bool) {
 	return addr, rest, true
 }
 
-// isSASLRefusal reports whether a failure is that of credentials. It reads
+// isSendmailRefusal reports whether the SASL library refused the login
+// (sasl.go). It reads
 //
-//	ERROR (NUMBER)…
-//
-// Numbers are those of Cyrus SASL's sasl.h: BADAUTH, NOAUTHZ, EXPIRED,
-// DISABLED and NOUSER. Others are the server's troubles or a broken exchange.
-func isSASLRefusal(b []byte) bool {
-	i := index(b, " (-")
+//	ERROR (-NUMBER)…
+func isSendmailRefusal(b []byte) bool {
+	const mark = " (-"
+	i := index(b, mark)
 	if i < 0 {
 		return false
 	}
-	b = b[i+len(" (-"):]
+	b = b[i+len(mark):]
 	n, length := leadingUint(b)
-	if length == len(b) || b[length] != ')' {
-		return false
-	}
-	return n == 13 || n == 14 || n == 18 || n == 19 || n == 20
+	return isSASLOffenceNumber(n) && hasPrefix(b[length:], ")")
 }
 
 // sendmailUser returns the user of a login that failed. With PLAIN it is
