@@ -25,10 +25,6 @@ import (
 
 const amavisServer = "amavis"
 
-// maxHeads is how many lines may wait for the one that they go on in; each of
-// amavis's processes has one at most.
-const maxHeads = 1 << 8
-
 // amavisHead is the beginning of an entry whose queue ID has not come yet.
 type amavisHead struct {
 	Source netip.Addr

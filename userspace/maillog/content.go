@@ -12,9 +12,6 @@ import "weir/policy"
 // They are one event, by the queue ID, whatever host or log they come from: a
 // filter's own log names no host.
 
-// maxJudged is how many judged messages are remembered.
-const maxJudged = 1 << 12
-
 // submitter returns who submitted a message that Postfix has in its queue, if
 // it was a user.
 func (p *Parser) submitter(r *record, id []byte) (queued, bool) {

@@ -19,7 +19,7 @@ import (
 // last place of an address is the right one. "LOGIN FAILED, method=" is
 // written as well where the client gave up amid an exchange: nothing tells.
 //
-// courieresmtp.go has the mail server.
+// couriermail.go has the mail server.
 
 const courierServer = "courier"
 
@@ -40,22 +40,20 @@ func (p *Parser) isCourierPiece(r *record) bool {
 	if len(r.text) < courierPiece {
 		return false
 	}
-	p.courier.torn.put(programKey(r), true)
+	p.courier.Torn.put(programKey(r), true)
 	return true
 }
 
 // isBehindPiece reports whether r may be the rest of a torn line.
 func (p *Parser) isBehindPiece(r *record) bool {
-	if p.courier.torn.empty() {
+	if p.courier.Torn.empty() {
 		return false
 	}
 	key := programKey(r)
-	behind := p.courier.torn.get(key) != nil
-	p.courier.torn.remove(key)
+	behind := p.courier.Torn.get(key) != nil
+	p.courier.Torn.remove(key)
 	return behind
 }
-
-func programKey(r *record) uint64 { return uint64(newHash.bytes(r.host).bytes(r.program)) }
 
 // mailbox reads what programs named imapd, pop3d and the like write: Courier's
 // or those of Cyrus IMAP.
@@ -113,7 +111,7 @@ func (p *Parser) courierLogin(r *record, out []policy.Event) []policy.Event {
 			return out
 		}
 		p.found(courierLogin)
-		p.courier.trouble.remove(hostKey(r))
+		p.courier.Trouble.remove(hostKey(r))
 		return p.emitLogin(r, policy.Event{
 			Kind: policy.AuthSuccess, Source: addr, User: p.users.name(user), Service: courierService(r.program), Server: courierServer,
 		}, out)
@@ -140,7 +138,7 @@ func (p *Parser) courierFailure(r *record, addr netip.Addr, service string, user
 	if !ok {
 		return out
 	}
-	if trouble := p.courier.trouble.get(hostKey(r)); trouble != nil && distance(*trouble, t.Unix()) <= courierOutage {
+	if trouble := p.courier.Trouble.get(hostKey(r)); trouble != nil && distance(*trouble, t.Unix()) <= courierOutage {
 		return out
 	}
 	p.found(courierLoginFailure)
@@ -188,6 +186,6 @@ func (p *Parser) courierTrouble(r *record) {
 		return
 	}
 	if t, ok := p.when(r); ok {
-		p.courier.trouble.put(hostKey(r), t.Unix())
+		p.courier.Trouble.put(hostKey(r), t.Unix())
 	}
 }

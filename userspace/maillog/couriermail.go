@@ -24,19 +24,6 @@ import (
 // blanks within HELO as underscores, and what is longer than 128 bytes ends in
 // three dots.
 
-// courierMail is a message that courierd has accepted from a client.
-type courierMail struct {
-	Source netip.Addr
-	User   string
-	Told   int // recipients that events have told of
-	Seen   int // recipients whose delivery was begun
-	Unix   int64
-}
-
-// courierTries is for how many seconds a message's deliveries are followed:
-// courierd begins with them at once.
-const courierTries = 3600
-
 // courierSMTP reads the lines of courieresmtpd.
 func (p *Parser) courierSMTP(r *record, out []policy.Event) []policy.Event {
 	if p.isBehindPiece(r) || p.isCourierPiece(r) {
@@ -140,14 +127,10 @@ func (p *Parser) courierQueue(r *record, out []policy.Event) []policy.Event {
 		}
 	case 'c':
 		if id, ok := skipWord(r.text, "completed,id="); ok {
-			p.courier.mail.remove(courierMailKey(r, id))
+			p.courier.Deliveries.Mail.remove(idKey(r, id))
 		}
 	}
 	return out
-}
-
-func courierMailKey(r *record, id []byte) uint64 {
-	return uint64(newHash.bytes(r.host).bytes(id))
 }
 
 // courierID returns the ID that b begins with: hexadecimal numbers and dots.
@@ -185,16 +168,16 @@ func (p *Parser) courierArrival(r *record, rest []byte, out []policy.Event) []po
 		return out
 	}
 	p.found(courierArrival)
-	m := courierMail{Source: addr, Told: 1, Unix: t.Unix()}
+	m := accepted{Source: addr, Service: smtp, Told: 1, Unix: t.Unix()}
 	if authenticated {
 		m.User = p.users.name(user)
-		p.courier.trouble.remove(hostKey(r))
+		p.courier.Trouble.remove(hostKey(r))
 		out = p.emitLogin(r, policy.Event{
 			Kind: policy.AuthSuccess, Source: addr, User: m.User, Service: smtp, Server: courierServer,
 		}, out)
 	}
-	p.courier.mail.put(courierMailKey(r, id), m)
-	return p.emitCourier(r, &m, out)
+	p.courier.Deliveries.Mail.put(idKey(r, id), m)
+	return p.emitAccepted(r, &m, 1, courierServer, out)
 }
 
 // courierMTA reads "HELO ([NAME ][ADDRESS])", in which neither HELO nor NAME
@@ -216,33 +199,11 @@ func courierMTA(b []byte) (addr netip.Addr, ok bool) {
 // courierDelivery reads that a recipient's delivery is begun, for the first
 // time or again.
 func (p *Parser) courierDelivery(r *record, rest []byte, out []policy.Event) []policy.Event {
-	id, rest := courierID(rest)
-	key := courierMailKey(r, id)
-	m := p.courier.mail.get(key)
 	const addr = ",addr=<"
+	id, rest := courierID(rest)
 	i := bytes.LastIndex(rest, []byte(addr))
-	if m == nil || i < 0 || hasPrefix(rest, ",from=<>,module=dsn,") {
+	if i < 0 || hasPrefix(rest, ",from=<>,module=dsn,") {
 		return out
 	}
-	if t, ok := p.when(r); !ok || t.Unix() > m.Unix+courierTries {
-		p.courier.mail.remove(key)
-		return out
-	}
-	recipient := uint64(newHash.uint(uint32(key)).uint(uint32(key >> 32)).bytes(rest[i+len(addr):]))
-	if p.courier.recipients.get(recipient) != nil {
-		return out
-	}
-	p.found(courierDelivery)
-	p.courier.recipients.put(recipient, true)
-	if m.Seen++; m.Seen <= m.Told {
-		return out
-	}
-	m.Told++
-	return p.emitCourier(r, m, out)
-}
-
-func (p *Parser) emitCourier(r *record, m *courierMail, out []policy.Event) []policy.Event {
-	return p.emit(r, policy.Event{
-		Kind: policy.Message, Source: m.Source, User: m.User, Service: smtp, Server: courierServer, Recipients: 1,
-	}, out)
+	return p.emitDelivery(r, &p.courier.Deliveries, idKey(r, id), rest[i+len(addr):], courierDelivery, courierServer, out)
 }

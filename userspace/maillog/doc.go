@@ -14,9 +14,11 @@
 // are, so that in their own files a client can begin a line.
 //
 // Servers tell some things in several lines. The parser joins them by queue
-// ID, process and source, in tables of fixed size whose oldest entries go
-// first, by the time in the log and never by a clock: the same log gives the
-// same events, whenever it is read.
+// ID, process, session and source, in tables of fixed size whose oldest entries
+// go first, by the time in the log and never by a clock: the same log gives the
+// same events, whenever it is read, and whether the parser was stopped in
+// between (MarshalBinary) or not. Tables and names together take up less than
+// 64 MiB, whatever a log contains; those of an ordinary host, a few.
 //
 // The package may import policy and the standard library. It does no I/O.
 package maillog

@@ -78,7 +78,10 @@ func isTemporary(answer []byte) bool {
 // its ID's hash gives it. A proxy hands its session's ID on to the server
 // behind it, which writes it too: where one log has both, what they tell of a
 // session is told once.
-type relays []relay
+type relays struct {
+	Saved []relay // while state is written or read; see state.go
+	slots []relay
+}
 
 type relay struct {
 	ID       uint64 // hash; 0: none
@@ -95,11 +98,11 @@ const maxRelays = 1 << 10
 
 // of returns the session with that ID, an empty one if it is new.
 func (s *relays) of(id []byte) *relay {
-	if *s == nil {
-		*s = make(relays, maxRelays)
+	if s.slots == nil {
+		s.slots = make([]relay, maxRelays)
 	}
 	key := uint64(newHash.bytes(id))
-	e := &(*s)[key%maxRelays]
+	e := &s.slots[key%maxRelays]
 	if e.ID != key {
 		*e = relay{ID: key}
 	}
@@ -151,28 +154,26 @@ func (s *relays) excuse(id []byte) {
 	}
 }
 
-// save returns the sessions in use.
-func (s relays) save() (saved []relay) {
-	for _, e := range s {
+func (s *relays) save() {
+	for _, e := range s.slots {
 		if e.ID != 0 {
-			saved = append(saved, e)
+			s.Saved = append(s.Saved, e)
 		}
 	}
-	return saved
 }
 
-// restoreRelays builds the sessions that were saved.
-func restoreRelays(saved []relay) (relays, bool) {
-	if len(saved) == 0 {
-		return nil, true
+func (s *relays) forget() { s.Saved = nil }
+
+func (s *relays) restore() bool {
+	if len(s.Saved) > 0 {
+		s.slots = make([]relay, maxRelays)
 	}
-	s := make(relays, maxRelays)
-	for _, e := range saved {
-		at := &s[e.ID%maxRelays]
+	for _, e := range s.Saved {
+		at := &s.slots[e.ID%maxRelays]
 		if e.ID == 0 || at.ID != 0 {
-			return s, false
+			return false
 		}
 		*at = e
 	}
-	return s, true
+	return true
 }

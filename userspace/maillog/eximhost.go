@@ -32,8 +32,8 @@ const (
 //
 //	rejected EHLO from CLIENT: syntactically invalid argument(s): ARGUMENT
 func (p *Parser) eximBadHELO(text []byte) {
-	if p.eximLog.helo == heloUnknown && index(text, ": syntactically invalid argument(s): ") > 0 {
-		p.eximLog.helo = heloStrict
+	if p.eximLog.HELO == heloUnknown && index(text, ": syntactically invalid argument(s): ") > 0 {
+		p.eximLog.HELO = heloStrict
 	}
 }
 
@@ -76,9 +76,9 @@ func (p *Parser) eximClient(b []byte, follows func([]byte) bool) (c eximPeer, ok
 		}
 	}
 	if junk || !two && ok && isJunk(name) {
-		p.eximLog.helo = heloJunk
+		p.eximLog.HELO = heloJunk
 	}
-	if two && (p.eximLog.helo != heloStrict || isJunk(name)) {
+	if two && (p.eximLog.HELO != heloStrict || isJunk(name)) {
 		return c, false
 	}
 	return c, ok

@@ -2,24 +2,9 @@ package maillog
 
 import (
 	"bytes"
-	"net/netip"
 
 	"weir/policy"
 )
-
-// eximMessage is a message that Exim has accepted from a client.
-type eximMessage struct {
-	Source  netip.Addr
-	User    string
-	Service string
-	Told    int // recipients that events have told of
-	Seen    int // recipients whose delivery has been tried
-	Unix    int64
-}
-
-// eximTries is for how many seconds a message's deliveries are followed. The
-// first try of all recipients lies in it, also where a queue runner starts it.
-const eximTries = 3600
 
 // eximID reads a message ID and a space and returns what stands behind; nil
 // if b does not begin with one. IDs were 6-6-2 base-62 digits before 4.97 and
@@ -40,7 +25,7 @@ func eximID(b []byte) (id, rest []byte) {
 // eximMail reads "ID FLAG …" lines.
 func (p *Parser) eximMail(r *record, id, text []byte, out []policy.Event) []policy.Event {
 	if hasPrefix(text, "Completed") {
-		p.eximLog.mail.remove(eximMailKey(r, id))
+		p.eximLog.Deliveries.Mail.remove(idKey(r, id))
 		return out
 	}
 	if len(text) < 4 || text[2] != ' ' {
@@ -53,10 +38,6 @@ func (p *Parser) eximMail(r *record, id, text []byte, out []policy.Event) []poli
 		return p.eximDelivery(r, id, text[3:], out)
 	}
 	return out
-}
-
-func eximMailKey(r *record, id []byte) uint64 {
-	return uint64(newHash.bytes(r.host).bytes(id))
 }
 
 // eximArrival reads
@@ -92,8 +73,8 @@ func (p *Parser) eximArrival(r *record, id, rest []byte, out []policy.Event) []p
 		return out
 	}
 	p.found(eximArrival)
-	m := eximMessage{Source: c.addr, User: p.users.name(name), Service: c.service, Told: max(eximRecipients(rest), 1), Unix: t.Unix()}
-	p.eximLog.mail.put(eximMailKey(r, id), m)
+	m := accepted{Source: c.addr, User: p.users.name(name), Service: c.service, Told: max(eximRecipients(rest), 1), Unix: t.Unix()}
+	p.eximLog.Deliveries.Mail.put(idKey(r, id), m)
 	if r.pid == 0 {
 		r.pid = c.port // tells sessions apart as well
 	}
@@ -102,16 +83,10 @@ func (p *Parser) eximArrival(r *record, id, rest []byte, out []policy.Event) []p
 			Kind: policy.AuthSuccess, Source: m.Source, User: m.User, Service: m.Service, Server: eximServer,
 		}, out)
 	}
-	return p.emitMessage(r, &m, m.Told, out)
+	return p.emitAccepted(r, &m, m.Told, eximServer, out)
 }
 
 func isBeforeProtocol(b []byte) bool { return hasPrefix(b, " P=") }
-
-func (p *Parser) emitMessage(r *record, m *eximMessage, recipients int, out []policy.Event) []policy.Event {
-	return p.emit(r, policy.Event{
-		Kind: policy.Message, Source: m.Source, User: m.User, Service: m.Service, Server: eximServer, Recipients: recipients,
-	}, out)
-}
 
 // eximLogin returns whom the client logged in as, if it did, and what stands
 // behind. The protocol says whether it did (esmtpa, esmtpsa). Words of the
@@ -180,32 +155,13 @@ func eximRecipients(b []byte) (n int) {
 //
 //	ADDRESS[ (PARENTS)][ <RECIPIENT>][ F=<…>][ R=…]…
 //
-// of a recipient that a delivery was tried to: done, put off or failed. Each
-// recipient counts once, by the address that the client named, so that an
-// alias of a hundred people is one; a recipient that no event has told of
-// yet is told of as a message of its own, for it is the number of recipients
-// that a message weighs.
+// of a recipient that a delivery was tried to: done, put off or failed.
 func (p *Parser) eximDelivery(r *record, id, rest []byte, out []policy.Event) []policy.Event {
-	key := eximMailKey(r, id)
-	m := p.eximLog.mail.get(key)
-	if m == nil {
+	d, key := &p.eximLog.Deliveries, idKey(r, id)
+	if d.Mail.get(key) == nil {
 		return out
 	}
-	if t, ok := p.when(r); !ok || t.Unix() > m.Unix+eximTries {
-		p.eximLog.mail.remove(key)
-		return out
-	}
-	recipient := uint64(newHash.uint(uint32(key)).uint(uint32(key >> 32)).bytes(eximRecipient(rest)))
-	if p.eximLog.recipients.get(recipient) != nil {
-		return out
-	}
-	p.found(eximDelivery)
-	p.eximLog.recipients.put(recipient, true)
-	if m.Seen++; m.Seen <= m.Told {
-		return out
-	}
-	m.Told++
-	return p.emitMessage(r, m, 1, out)
+	return p.emitDelivery(r, d, key, eximRecipient(rest), eximDelivery, eximServer, out)
 }
 
 // eximRecipient returns the recipient that a delivery line is about. Exim

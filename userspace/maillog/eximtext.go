@@ -9,7 +9,7 @@ package maillog
 func (p *Parser) eximText(r *record) bool {
 	if !r.mainlog {
 		if n, last, rest := eximPart(r.text); n > 0 {
-			text, ok := p.eximLog.parts.join(sessionKey(r), n, last, rest)
+			text, ok := p.eximLog.Parts.join(sessionKey(r), n, last, rest)
 			if !ok {
 				return false
 			}
@@ -111,11 +111,11 @@ func (p *Parser) isEximCopy(r *record, now int64) bool {
 		return false
 	}
 	key, text := sessionKey(r), newHash.bytes(r.text)
-	c := p.eximLog.copies.get(key)
+	c := p.eximLog.Copies.get(key)
 	if c == nil || c.Text != text || now-c.Unix > skew {
-		p.eximLog.copies.put(key, eximCopy{text, now})
+		p.eximLog.Copies.put(key, eximCopy{text, now})
 		return false
 	}
-	p.eximLog.copies.remove(key)
+	p.eximLog.Copies.remove(key)
 	return true
 }

@@ -40,7 +40,7 @@ func (p *Parser) openSMTPD(r *record, out []policy.Event) []policy.Event {
 	if len(rest) == 0 || rest[0] == 'e' || rest[0] == 't' { // envelope, tls: half of a log
 		return out
 	}
-	who := openSMTPDWho{key: uint64(newHash.bytes(r.host).bytes(id))}
+	who := openSMTPDWho{key: idKey(r, id)}
 	if known := p.sessions.get(who.key); known != nil {
 		who.session = *known
 	}

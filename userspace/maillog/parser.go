@@ -48,16 +48,28 @@ type Parser struct {
 	counts counts
 }
 
-// Bounds of the parser's memory. A busy host has a few hundred sessions and
-// messages under way; a log server that gathers many hosts, some thousands.
+// Bounds of the parser's memory, in entries. A busy host has a few hundred
+// sessions and messages under way; a log server that gathers many hosts, some
+// thousands. All tables full, and all their strings as long as they can be,
+// a parser takes up less than maxBytes.
 const (
-	maxQueued   = 1 << 15
-	maxSessions = 1 << 14
-	maxTold     = 1 << 13
-	maxHosts    = 1 << 10
-	maxUsers    = 1 << 15 // a generation; two are kept
-	maxUserLen  = 255     // bytes; RFC 5321 section 4.5.3.1 allows 64 + 1 + 255
-	maxRepeat   = 20      // events of one line
+	maxQueued     = 1 << 15 // messages of Postfix
+	maxSessions   = 1 << 14
+	maxTold       = 1 << 13 // login failures
+	maxHosts      = 1 << 10
+	maxAccepted   = 1 << 13 // messages of Exim; of Courier
+	maxRecipients = 1 << 15 // theirs
+	maxEximCopies = 1 << 10
+	maxJudged     = 1 << 12 // messages that a content filter thinks bad
+	maxHeads      = 1 << 8  // lines of amavis that go on; a process has one at most
+	maxEnvelopes  = 1 << 13 // of Sendmail
+	maxWeb        = 1 << 12 // clients of Roundcube; processes of SOGo; sessions of Stalwart
+	maxUsers      = 1 << 15 // a generation; two are kept
+
+	maxBytes = 64 << 20
+
+	maxUserLen = 255 // bytes; RFC 5321 section 4.5.3.1 allows 64 + 1 + 255
+	maxRepeat  = 20  // events of one line
 )
 
 // NewParser returns a parser that has read nothing yet.
@@ -68,8 +80,13 @@ func NewParser(o Options) *Parser {
 	if o.Reference.IsZero() {
 		o.Reference = time.Now()
 	}
+	p := newParser()
+	p.clock.location, p.clock.reference = o.Location, o.Reference.Unix()
+	return p
+}
+
+func newParser() *Parser {
 	return &Parser{
-		clock:    clock{location: o.Location, reference: o.Reference.Unix()},
 		users:    newInterner(maxUsers),
 		queue:    newTable[queued](maxQueued),
 		sessions: newTable[session](maxSessions),
@@ -195,8 +212,6 @@ func callerOf(r *record, addr netip.Addr) caller {
 	}
 	return c
 }
-
-func hostKey(r *record) uint64 { return uint64(newHash.bytes(r.host)) }
 
 // when returns the time of r, and whether its stamp can be read.
 func (p *Parser) when(r *record) (time.Time, bool) {

@@ -83,7 +83,3 @@ func instanceOf(program []byte) hash {
 	name, _, _ := bytes.Cut(program, []byte("/"))
 	return newHash.bytes(name)
 }
-
-func sessionKey(r *record) uint64 {
-	return uint64(newHash.bytes(r.host).bytes(r.program).uint(r.pid))
-}

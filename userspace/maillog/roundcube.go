@@ -57,10 +57,10 @@ func (p *Parser) roundcube(r *record, out []policy.Event) []policy.Event {
 	}
 	if rest := skipRoundcubeSession(text); rest != nil {
 		text = rest
-		if p.web.sessions.get(hostKey(r)) == nil {
-			p.web.sessions.put(hostKey(r), true)
+		if p.web.Sessions.get(hostKey(r)) == nil {
+			p.web.Sessions.put(hostKey(r), true)
 		}
-	} else if p.web.sessions.get(hostKey(r)) != nil {
+	} else if p.web.Sessions.get(hostKey(r)) != nil {
 		return out
 	}
 	if rest, ok := skipWord(text, "Failed login for "); ok {

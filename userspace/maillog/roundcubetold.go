@@ -27,7 +27,7 @@ func (p *Parser) roundcubeTell(r *record, c roundcubeClient, logins bool, out []
 	addr := c.addr.As16()
 	key := uint64(newHash.bytes(r.host).bytes(addr[:]))
 	told := roundcubeTold{Unix: t.Unix(), Logins: logins}
-	if before := p.web.roundcube.get(key); before != nil && distance(before.Unix, told.Unix) <= roundcubeReach {
+	if before := p.web.Roundcube.get(key); before != nil && distance(before.Unix, told.Unix) <= roundcubeReach {
 		if before.Logins != logins && before.Left > 0 {
 			before.Left--
 			return out
@@ -37,7 +37,7 @@ func (p *Parser) roundcubeTell(r *record, c roundcubeClient, logins bool, out []
 		}
 	}
 	told.Left++
-	p.web.roundcube.put(key, told)
+	p.web.Roundcube.put(key, told)
 	return p.emit(r, policy.Event{
 		Kind: policy.AuthFailure, Source: c.addr, User: p.users.name(c.user), Service: web, Server: roundcubeServer,
 	}, out)

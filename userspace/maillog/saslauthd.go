@@ -201,6 +201,6 @@ func (p *Parser) saslPAM(r *record) {
 		return
 	}
 	p.found(saslauthdPAM)
-	p.courier.trouble.remove(hostKey(r)) // authdaemond is there
+	p.courier.Trouble.remove(hostKey(r)) // authdaemond is there
 	p.told.backend(callerOf(r, addr), refusal{user: p.users.name(user), place: uint64(newHash.bytes(r.program)), heard: true}, t)
 }

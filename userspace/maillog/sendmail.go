@@ -34,9 +34,6 @@ type sendmailEnvelope struct {
 	Message    bool
 }
 
-// maxEnvelopes bounds the memory, as the bounds of Parser do.
-const maxEnvelopes = 1 << 13
-
 func (p *Parser) sendmail(r *record, out []policy.Event) []policy.Event {
 	id, part, text := sendmailID(r.text)
 	if len(text) == 0 {
@@ -54,7 +51,7 @@ func (p *Parser) sendmail(r *record, out []policy.Event) []policy.Event {
 	if hasPrefix(text, "to=") { // most of a log
 		return out
 	}
-	key := uint64(newHash.bytes(r.host).bytes(id))
+	key := idKey(r, id)
 	if part > 1 {
 		return p.sendmailPart(r, key, part, text, out)
 	}

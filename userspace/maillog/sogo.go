@@ -70,12 +70,12 @@ func (p *Parser) sogoSays(r *record, said sogoRequest) {
 	if before := p.sogoSaid(r); before != nil && before.Trouble {
 		said.Trouble = true
 	}
-	p.web.sogo.put(sessionKey(r), said)
+	p.web.SOGo.put(sessionKey(r), said)
 }
 
 // sogoSaid returns what the process has said of its request, or nil.
 func (p *Parser) sogoSaid(r *record) *sogoRequest {
-	said := p.web.sogo.get(sessionKey(r))
+	said := p.web.SOGo.get(sessionKey(r))
 	if said == nil {
 		return nil
 	}
@@ -137,7 +137,7 @@ func (p *Parser) sogoSuccess(r *record, text []byte, out []policy.Event) []polic
 // request.
 func (p *Parser) sogoRequestEnd(r *record, out []policy.Event) []policy.Event {
 	key := sessionKey(r)
-	if p.web.sogo.get(key) == nil {
+	if p.web.SOGo.get(key) == nil {
 		return out
 	}
 	status := sogoRequestLine(r.text)
@@ -146,11 +146,11 @@ func (p *Parser) sogoRequestEnd(r *record, out []policy.Event) []policy.Event {
 	}
 	said := p.sogoSaid(r)
 	if said == nil || said.Trouble || said.User == "" || string(status) != "401" {
-		p.web.sogo.remove(key)
+		p.web.SOGo.remove(key)
 		return out
 	}
 	user := said.User
-	p.web.sogo.remove(key)
+	p.web.SOGo.remove(key)
 	addr, _, ok := readSOGoLogin(r.text, " \"")
 	if !ok {
 		p.puzzled(r)

@@ -112,7 +112,7 @@ func (p *Parser) stalwartLogin(r *record, keys []byte, out []policy.Event) []pol
 	p.found(stalwartLoginSuccess)
 	name := p.users.name(user)
 	if c.session != 0 {
-		p.web.stalwart.put(c.session.key(r), name)
+		p.web.Stalwart.put(c.session.key(r), name)
 	}
 	return p.emit(r, policy.Event{
 		Kind: policy.AuthSuccess, Source: c.addr, User: name, Service: c.service, Server: stalwartServer,
@@ -131,7 +131,7 @@ func (p *Parser) stalwartMessage(r *record, keys []byte, out []policy.Event) []p
 		return out
 	}
 	user := ""
-	if name := p.web.stalwart.get(c.session.key(r)); name != nil {
+	if name := p.web.Stalwart.get(c.session.key(r)); name != nil {
 		user = *name
 	}
 	p.found(stalwartMessageQueued)

@@ -14,42 +14,110 @@ var ErrState = errors.New("state of the log parser cannot be read")
 
 // stateVersion stands before the state; it changes with the meaning of any
 // part of it.
-const stateVersion = "weir maillog 7\n"
+const stateVersion = "weir maillog 8\n"
 
 // state is what must survive a restart, so that joined lines whose halves lie
-// on either side of it are neither lost nor told twice.
+// on either side of it are neither lost nor told twice: parts of a parser.
 type state struct {
-	Day           [6]byte
-	Noon          int64
-	Year          int
-	ExtraElements bool
-	Queue         tableState[queued]
-	Sessions      tableState[session]
-	Several       tableState[bool]
-	Relayed       []relay
-	Exim          eximSaved
-	Judged        tableState[bool]
-	Heads         tableState[amavisHead]
-	Pending       tableState[sendmailEnvelope]
-	Web           webSaved
-	SASL          tableState[saslNote]
-	Courier       courierSaved
+	Day           *[6]byte
+	Noon          *int64
+	Year          *int
+	ExtraElements *bool
+	Queue         *table[queued]
+	Sessions      *table[session]
+	Several       *table[bool]
+	Relayed       *relays
+	Exim          *eximState
+	Judged        *table[bool]
+	Heads         *table[amavisHead]
+	Pending       *table[sendmailEnvelope]
+	Web           *webState
+	SASL          *table[saslNote]
+	Courier       *courierState
 	Notes         []noteState
 	NoteCount     uint64
 	Horizon       int64
 }
 
-type tableState[V any] struct {
-	Next  uint32 // as in table
-	Slots int
-	Used  []slotState[V]
+func (p *Parser) state() state {
+	return state{
+		Day: &p.clock.day, Noon: &p.clock.noon, Year: &p.clock.year,
+		ExtraElements: &p.extraElements,
+		Queue:         &p.queue,
+		Sessions:      &p.sessions,
+		Several:       &p.several,
+		Relayed:       &p.relayed,
+		Exim:          &p.eximLog,
+		Judged:        &p.judged,
+		Heads:         &p.heads,
+		Pending:       &p.pending,
+		Web:           &p.web,
+		SASL:          &p.sasl,
+		Courier:       &p.courier,
+		Notes:         p.told.state(), NoteCount: p.told.count, Horizon: p.told.horizon,
+	}
 }
 
-// slotState is a used slot with its place.
-type slotState[V any] struct {
+// saver is what is saved in another shape than it is used in: save makes that
+// shape, restore reads it and reports whether it can be right, forget drops it.
+type saver interface {
+	save()
+	restore() bool
+	forget()
+}
+
+// savers are all of a parser's. A new table must be added here.
+func (p *Parser) savers() []saver {
+	exim, courier, web := &p.eximLog, &p.courier, &p.web
+	return []saver{
+		&p.queue, &p.sessions, &p.several, &p.relayed, &p.judged, &p.heads, &p.pending, &p.sasl,
+		&exim.Deliveries.Mail, &exim.Deliveries.Recipients, &exim.Copies,
+		&courier.Torn, &courier.Trouble, &courier.Deliveries.Mail, &courier.Deliveries.Recipients,
+		&web.Roundcube, &web.Sessions, &web.SOGo, &web.Stalwart,
+	}
+}
+
+type savedTable[V any] struct {
+	Next  uint32 // as in table
+	Slots int
+	Used  []savedSlot[V]
+}
+
+// savedSlot is a used slot with its place.
+type savedSlot[V any] struct {
 	At    int
 	Key   uint64
 	Value V
+}
+
+func (t *table[V]) save() {
+	t.Saved = &savedTable[V]{Next: t.next, Slots: len(t.slots), Used: make([]savedSlot[V], 0, len(t.index))}
+	for i := range t.slots {
+		if slot := &t.slots[i]; slot.used {
+			t.Saved.Used = append(t.Saved.Used, savedSlot[V]{i, slot.key, slot.value})
+		}
+	}
+}
+
+func (t *table[V]) forget() { t.Saved = nil }
+
+func (t *table[V]) restore() bool {
+	s := t.Saved
+	if s == nil {
+		return true
+	}
+	if s.Slots < 0 || s.Slots > t.size || s.Next > 0 && int(s.Next) >= s.Slots {
+		return false
+	}
+	t.slots, t.next = make([]slot[V], s.Slots), s.Next
+	for _, u := range s.Used {
+		if u.At < 0 || u.At >= s.Slots || t.slots[u.At].used || t.get(u.Key) != nil {
+			return false
+		}
+		t.slots[u.At] = slot[V]{true, u.Key, u.Value}
+		t.index[u.Key] = uint32(u.At)
+	}
+	return true
 }
 
 // noteState is a note with its number and its party.
@@ -63,25 +131,13 @@ type noteState struct {
 // MarshalBinary returns the state that joins lines and removes repetitions.
 // Its size is bounded. The counts of Stats are not part of it.
 func (p *Parser) MarshalBinary() ([]byte, error) {
-	s := state{
-		Day: p.clock.day, Noon: p.clock.noon, Year: p.clock.year,
-		ExtraElements: p.extraElements,
-		Queue:         p.queue.state(),
-		Sessions:      p.sessions.state(),
-		Several:       p.several.state(),
-		Relayed:       p.relayed.save(),
-		Exim:          p.eximLog.save(),
-		Judged:        p.judged.state(),
-		Heads:         p.heads.state(),
-		Pending:       p.pending.state(),
-		Web:           p.web.save(),
-		SASL:          p.sasl.state(),
-		Courier:       p.courier.save(),
-		Notes:         p.told.state(), NoteCount: p.told.count, Horizon: p.told.horizon,
-	}
 	var b bytes.Buffer
 	b.WriteString(stateVersion)
-	if err := gob.NewEncoder(&b).Encode(&s); err != nil {
+	for _, s := range p.savers() {
+		s.save()
+		defer s.forget()
+	}
+	if err := gob.NewEncoder(&b).Encode(p.state()); err != nil {
 		return nil, fmt.Errorf("save state of the log parser: %w", err)
 	}
 	return b.Bytes(), nil
@@ -93,58 +149,23 @@ func (p *Parser) UnmarshalBinary(data []byte) error {
 	if !ok {
 		return fmt.Errorf("%w: unknown version", ErrState)
 	}
-	var s state
+	next := newParser()
+	s := next.state()
 	if err := gob.NewDecoder(bytes.NewReader(rest)).Decode(&s); err != nil {
 		return fmt.Errorf("%w: %w", ErrState, err)
 	}
-	queue, ok1 := s.Queue.table(maxQueued)
-	sessions, ok2 := s.Sessions.table(maxSessions)
-	several, ok3 := s.Several.table(maxHosts)
-	told, ok4 := s.ledger(maxTold)
-	exim, ok5 := s.Exim.restore()
-	judged, ok6 := s.Judged.table(maxJudged)
-	heads, ok7 := s.Heads.table(maxHeads)
-	pending, ok8 := s.Pending.table(maxEnvelopes)
-	web, ok9 := s.Web.restore()
-	relayed, ok10 := restoreRelays(s.Relayed)
-	sasl, ok11 := s.SASL.table(maxHosts)
-	courier, ok12 := s.Courier.restore()
-	if !ok1 || !ok2 || !ok3 || !ok4 || !ok5 || !ok6 || !ok7 || !ok8 || !ok9 || !ok10 || !ok11 || !ok12 {
+	next.told, ok = s.ledger(maxTold)
+	for _, part := range next.savers() {
+		ok = ok && part.restore()
+		part.forget()
+	}
+	if !ok || next.eximLog.HELO > heloJunk || len(next.eximLog.Parts.Text) > maxEximText {
 		return fmt.Errorf("%w: its parts do not fit together", ErrState)
 	}
-	p.clock.day, p.clock.noon, p.clock.year = s.Day, s.Noon, s.Year
-	p.extraElements = s.ExtraElements
-	p.queue, p.sessions, p.several, p.told, p.eximLog = queue, sessions, several, told, exim
-	p.judged, p.heads, p.pending = judged, heads, pending
-	p.web, p.relayed, p.sasl, p.courier = web, relayed, sasl, courier
+	next.clock.location, next.clock.reference = p.clock.location, p.clock.reference
+	next.scanner, next.users, next.counts = p.scanner, p.users, p.counts
+	*p = *next
 	return nil
-}
-
-func (t *table[V]) state() tableState[V] {
-	s := tableState[V]{Next: t.next, Slots: len(t.slots)}
-	for i := range t.slots {
-		if slot := &t.slots[i]; slot.used {
-			s.Used = append(s.Used, slotState[V]{i, slot.key, slot.value})
-		}
-	}
-	return s
-}
-
-// table builds the table that was saved.
-func (s *tableState[V]) table(size int) (table[V], bool) {
-	t := newTable[V](size)
-	if s.Slots < 0 || s.Slots > size || s.Next > 0 && int(s.Next) >= s.Slots {
-		return t, false
-	}
-	t.slots, t.next = make([]slot[V], s.Slots), s.Next
-	for _, u := range s.Used {
-		if u.At < 0 || u.At >= s.Slots || t.slots[u.At].used || t.get(u.Key) != nil {
-			return t, false
-		}
-		t.slots[u.At] = slot[V]{true, u.Key, u.Value}
-		t.index[u.Key] = uint32(u.At)
-	}
-	return t, true
 }
 
 // state returns the notes that can still be matched.

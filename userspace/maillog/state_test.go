@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+	"reflect"
 	"slices"
 	"strings"
 	"testing"
@@ -148,4 +149,29 @@ func TestStats(t *testing.T) {
 	if s.Patterns[postfixConnect].Lines != 1 {
 		t.Errorf("patterns: %+v", s.Patterns)
 	}
+}
+
+// Every table of a parser is saved.
+func TestAllTablesAreSaved(t *testing.T) {
+	p := newTestParser()
+	saved := map[any]bool{}
+	for _, s := range p.savers() {
+		saved[s] = true
+	}
+	var walk func(v reflect.Value, name string)
+	walk = func(v reflect.Value, name string) {
+		for i := range v.NumField() {
+			field, name := v.Field(i), name+"."+v.Type().Field(i).Name
+			if field.Kind() != reflect.Struct {
+				continue
+			}
+			at := reflect.NewAt(field.Type(), field.Addr().UnsafePointer()).Interface()
+			if _, ok := at.(saver); !ok {
+				walk(field, name)
+			} else if !saved[at] {
+				t.Errorf("%s is not saved", name)
+			}
+		}
+	}
+	walk(reflect.ValueOf(p).Elem(), "Parser")
 }

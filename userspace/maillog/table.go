@@ -5,6 +5,8 @@ import "encoding/binary"
 // table is a map of bounded size. When it is full, the entry that was put
 // first goes, read or not: eviction depends on nothing but the log.
 type table[V any] struct {
+	Saved *savedTable[V] // while state is written or read; see state.go
+
 	index map[uint64]uint32 // key → slot
 	slots []slot[V]
 	next  uint32 // the slot to be taken next, once slots has its full size
