@@ -87,8 +87,9 @@ func TestRelaysTellOnce(t *testing.T) {
 		if fmt.Sprint(got) != test.want {
 			t.Errorf("%s: %v, want %s", test.name, got, test.want)
 		}
-		saved, ok := restoreRelays(s.save())
-		if !ok || saved.news([]byte("0XNOKNVgjdbLAHEK"), relayed) != s.news([]byte("0XNOKNVgjdbLAHEK"), relayed) {
+		s.save()
+		saved := relays{Saved: s.Saved}
+		if !saved.restore() || saved.news([]byte("0XNOKNVgjdbLAHEK"), relayed) != s.news([]byte("0XNOKNVgjdbLAHEK"), relayed) {
 			t.Errorf("%s: forgotten when saved", test.name)
 		}
 	}
