@@ -101,8 +101,8 @@ func (c *clock) parseDMY(stamp []byte) (time.Time, bool) {
 }
 
 // parseISO reads "2026-11-22T00:20:01.547326+01:00" (RFC 3339 section 5.6);
-// the fraction and the offset may be missing. journalctl(1) up to systemd 253
-// writes "+0100", and Exim " +0100".
+// the fraction and the offset may be missing. journalctl(1) of
+// systemd 252 writes "+0100", and Exim " +0100".
 func (c *clock) parseISO(stamp []byte) (time.Time, bool) {
 	year, ok1 := digits(stamp[0:4])
 	month, ok2 := digits(stamp[5:7])
