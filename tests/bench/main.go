@@ -28,13 +28,14 @@ func main() {
 
 // options say what to measure.
 type options struct {
-	weir   string
-	peers  string // folder with the unpacked packages of the others
-	lines  uint64 // of the log
-	sample uint64 // of its beginning, for slow contenders
-	runs   int
-	memory []uint64 // lines after which weir's memory is measured
-	update string   // file to write the tables to
+	weir     string
+	peers    string // folder with the unpacked packages of the others
+	lines    uint64 // of the log
+	sample   uint64 // of its beginning, for slow contenders
+	runs     int
+	memory   []uint64 // lines after which weir's memory is measured
+	realtime bool     // contenders have their cores to themselves
+	update   string   // file to write the tables to
 }
 
 func run(ctx context.Context, args []string) error {
@@ -53,6 +54,7 @@ func run(ctx context.Context, args []string) error {
 	flags.Uint64Var(&o.sample, "sample", 100_000, "`lines` of it that slow contenders read")
 	flags.IntVar(&o.runs, "runs", 3, "how `often` each contender runs")
 	flags.StringVar(&memory, "memory", "1,10,30", "millions of `lines` after which weir's memory is measured; empty: not at all")
+	flags.BoolVar(&o.realtime, "realtime", false, "give contenders that are not slow their cores before all other programs (chrt, as root)")
 	flags.StringVar(&o.update, "update", "", "write the tables to `file` as well")
 	if err := flags.Parse(args); err != nil {
 		return err

@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"os"
 	"runtime"
+	"strconv"
 	"strings"
 	"syscall"
 	"time"
@@ -26,6 +27,11 @@ func table(contenders []*contender, l *logs, o options) *report {
 	fmt.Fprintf(&r.head, "%s; %d cores (%s), %s, %s. The log: %s lines, %s MB, %s failed logins; the slow ones read its first %s lines. Medians of %d runs; load average %s before them.\n\n",
 		time.Now().UTC().Format(time.DateOnly), runtime.NumCPU(), cpuName(), kernel(), runtime.Version(),
 		thousands(int64(l.whole.lines)), thousands(l.whole.bytes/1e6), thousands(int64(l.whole.truth.sum())), thousands(int64(l.sample.lines)), o.runs, l.load)
+	if o.realtime {
+		r.head.WriteString("The contenders that read the whole log had their cores to themselves (`-realtime`); of the others only the figures of CPU time and memory mean something.\n\n")
+	} else if load, err := strconv.ParseFloat(l.load, 64); err == nil && load > 0.5 {
+		r.head.WriteString("**Other programs used the machine meanwhile: only the figures of CPU time and memory mean something.**\n\n")
+	}
 	r.rows.WriteString("| | cores | lines/s | lines a CPU second | of weir's | peak MB | failed logins found | counted besides |\n")
 	r.rows.WriteString("| --- | --- | --- | --- | --- | --- | --- | --- |\n")
 	weir := 0.0

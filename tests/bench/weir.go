@@ -37,7 +37,13 @@ func newContenders(folder string, o options) ([]*contender, error) {
 	if err != nil {
 		return nil, fmt.Errorf("set up CrowdSec: %w", err)
 	}
-	return append(list, crowdsec), nil
+	list = append(list, crowdsec)
+	for _, c := range list {
+		// Not the slow ones: they would keep everybody else waiting, and
+		// CrowdSec waits for itself by spinning, which then never ends.
+		c.urgent = o.realtime && !c.slow
+	}
+	return list, nil
 }
 
 // parse reads a log with weir's parser and nothing else.
