@@ -2,6 +2,7 @@ package main
 
 import (
 	"fmt"
+	"math"
 	"os"
 	"path/filepath"
 	"runtime"
@@ -56,7 +57,7 @@ func (r *datapathReport) writeRows(b *strings.Builder) {
 		ratio, more := "1", "0"
 		if row.base != nil {
 			ratio = fmt.Sprintf("%.2f", row.beside(func(rate, base float64) float64 { return rate / base }))
-			more = fmt.Sprintf("%.0f", row.beside(func(rate, base float64) float64 { return 1e9/rate - 1e9/base }))
+			more = fmt.Sprintf("%d", int(math.Round(row.beside(func(rate, base float64) float64 { return 1e9/rate - 1e9/base }))))
 		}
 		fmt.Fprintf(b, "| %s | %s | %s | %.2f | %s | %s | %.1f %% |\n", row.contender, row.what, flagged(row.flagged), row.rate()/1e6, ratio, more,
 			100*median(row.runs, func(p pace) float64 { return p.part }))
