@@ -44,6 +44,7 @@ func TestAttemptsCountOnce(t *testing.T) {
 		{"Postfix through Dovecot", []string{say(1, backend, "bob"), say(3, postfix, "bob")}, "1"},
 		{"Postfix that does not name the user", []string{say(1, backend, "bob"), say(3, nameless)}, "1"},
 		{"Postfix told first", []string{say(3, postfix, "bob"), say(2, backend, "bob")}, "1"},
+		{"Postfix told first of one of two", []string{say(3, postfix, "bob"), say(2, backend, "bob"), say(3, backend, "bob")}, "1 3"},
 		{"told first by a nameless Postfix", []string{say(3, nameless), say(2, backend, "bob")}, "1"},
 		{"Dovecot's auth and login processes", []string{say(1, backend, "bob"), say(3, imap, "bob")}, "1"},
 		{"the name's case and domain differ", []string{say(1, backend, "bob"), say(3, imap, "Bob@Example.org")}, "1"},
