@@ -82,10 +82,7 @@ func (p *Parser) amavisEntry(r *record, key uint64, source netip.Addr, b []byte,
 			break
 		}
 		rest = rest[i+len(amavisQueueID):]
-		n := 0
-		for n < len(rest) && isAlnum(rest[n]) {
-			n++
-		}
+		n := leadingAlnum(rest)
 		if m, ok := p.submitter(r, rest[:n]); ok && m.Source == source && n < len(rest) && rest[n] == ',' {
 			p.found(amavisVerdict)
 			return p.emitContent(r, rest[:n], m, amavisServer, out)

@@ -16,10 +16,7 @@ func (p *Parser) clamavMilter(r *record, out []policy.Event) []policy.Event {
 	if !ok {
 		return out
 	}
-	n := 0
-	for n < len(rest) && isAlnum(rest[n]) {
-		n++
-	}
+	n := leadingAlnum(rest)
 	if !hasPrefix(rest[n:], " from <") {
 		return out
 	}

@@ -31,7 +31,7 @@ type civilHour struct {
 // follow takes note of the day of a stamp. It is called for every line,
 // whatever its program, so that a year never turns unseen.
 func (c *clock) follow(stamp []byte) {
-	if len(stamp) < 6 || stamp[3] != ' ' || string(stamp[:6]) == string(c.day[:]) {
+	if len(stamp) < 6 || stamp[3] != ' ' || [6]byte(stamp) == c.day {
 		return
 	}
 	month, day, ok := monthAndDay(stamp)

@@ -52,11 +52,11 @@ func (p *Parser) cyrus(r *record, out []policy.Event) []policy.Event {
 	switch r.text[0] {
 	case 'b':
 		if rest, ok := skipWord(r.text, "badlogin: "); ok {
-			return p.cyrusBad(r, rest, out)
+			return p.cyrusTold(r, rest, true, out)
 		}
 	case 'l':
 		if rest, ok := skipWord(r.text, "login: "); ok {
-			return p.cyrusGood(r, rest, out)
+			return p.cyrusTold(r, rest, false, out)
 		}
 	case 'e':
 		if rest, ok := skipWord(r.text, "event=login."); ok {
@@ -66,16 +66,19 @@ func (p *Parser) cyrus(r *record, out []policy.Event) []policy.Event {
 	return out
 }
 
-func (p *Parser) cyrusBad(r *record, rest []byte, out []policy.Event) []policy.Event {
+// cyrusTold reads "CLIENT …" of a login that was bad, or good.
+func (p *Parser) cyrusTold(r *record, rest []byte, bad bool, out []policy.Event) []policy.Event {
 	addr, rest, ok := cyrusClient(rest)
 	if ok {
 		rest, ok = skipWord(rest, " ")
 	}
-	if !ok {
+	switch {
+	case !ok:
 		p.puzzled(r)
 		return out
-	}
-	if !isCyrusRefusal(rest) {
+	case !bad:
+		return p.cyrusGood(r, addr, rest, out)
+	case !isCyrusRefusal(rest):
 		return out
 	}
 	return p.cyrusFailure(r, addr, rest, cyrusUser(rest), out)
@@ -152,15 +155,7 @@ func cyrusUser(rest []byte) []byte {
 }
 
 // cyrusGood reads a login. "anonymous PASSWORD" is none.
-func (p *Parser) cyrusGood(r *record, rest []byte, out []policy.Event) []policy.Event {
-	addr, rest, ok := cyrusClient(rest)
-	if ok {
-		rest, ok = skipWord(rest, " ")
-	}
-	if !ok {
-		p.puzzled(r)
-		return out
-	}
+func (p *Parser) cyrusGood(r *record, addr netip.Addr, rest []byte, out []policy.Event) []policy.Event {
 	const key = " User logged in"
 	end := bytes.LastIndex(rest, []byte(key))
 	if end < 0 {

@@ -11,27 +11,37 @@ type dialect uint8
 
 const (
 	otherDialect dialect = iota
+
+	// Postfix
 	smtpdDialect
 	postscreenDialect
 	qmgrDialect
+	cleanupDialect
+
+	// other servers
 	dovecotDialect
 	eximDialect
 	openSMTPDDialect
-	nginxDialect
-	cleanupDialect
-	rspamdDialect
-	amavisDialect
-	clamavDialect
 	sendmailDialect
-	roundcubeDialect
-	sogoDialect
-	stalwartDialect
 	cyrusDialect
 	mailboxDialect // of Cyrus or Courier
 	courierSMTPDialect
 	courierQueueDialect
+	stalwartDialect
+
+	// what checks passwords for servers
 	saslauthdDialect
 	saslPAMDialect
+
+	// proxies and webmail
+	nginxDialect
+	roundcubeDialect
+	sogoDialect
+
+	// content filters
+	rspamdDialect
+	amavisDialect
+	clamavDialect
 )
 
 // dialectOf finds the reader of a program's lines by its name alone. Postfix
@@ -71,22 +81,8 @@ func dialectOf(r *record) dialect {
 		return dovecotDialect
 	case "smtpd": // Postfix's has a slash
 		return openSMTPDDialect
-	case "nginx":
-		return nginxDialect
-	case "rspamd":
-		return rspamdDialect
-	case "amavis", "amavisd", "amavisd-new":
-		return amavisDialect
-	case "clamav-milter":
-		return clamavDialect
 	case "sm-mta", "sendmail":
 		return sendmailDialect
-	case "roundcube":
-		return roundcubeDialect
-	case "sogod", "sogo":
-		return sogoDialect
-	case "stalwart", "stalwart-mail":
-		return stalwartDialect
 	case "imap", "imaps", "pop3", "pop3s", "sieve", "timsieved", "managesieve", "http", "https", "httpd":
 		return cyrusDialect
 	case "imapd", "pop3d", "imapd-ssl", "pop3d-ssl":
@@ -95,10 +91,24 @@ func dialectOf(r *record) dialect {
 		return courierSMTPDialect
 	case "courierd":
 		return courierQueueDialect
+	case "stalwart", "stalwart-mail":
+		return stalwartDialect
 	case "saslauthd":
 		return saslauthdDialect
 	case "authdaemond":
 		return saslPAMDialect
+	case "nginx":
+		return nginxDialect
+	case "roundcube":
+		return roundcubeDialect
+	case "sogod", "sogo":
+		return sogoDialect
+	case "rspamd":
+		return rspamdDialect
+	case "amavis", "amavisd", "amavisd-new":
+		return amavisDialect
+	case "clamav-milter":
+		return clamavDialect
 	}
 	return otherDialect
 }
@@ -112,28 +122,16 @@ func (p *Parser) readText(r *record, out []policy.Event) []policy.Event {
 		return p.postscreen(r, out)
 	case qmgrDialect:
 		return p.qmgr(r, out)
+	case cleanupDialect:
+		return p.cleanup(r, out)
+	case dovecotDialect:
+		return p.dovecot(r, out)
 	case eximDialect:
 		return p.exim(r, out)
 	case openSMTPDDialect:
 		return p.openSMTPD(r, out)
-	case nginxDialect:
-		return p.nginx(r, out)
-	case cleanupDialect:
-		return p.cleanup(r, out)
-	case rspamdDialect:
-		return p.rspamd(r, out)
-	case amavisDialect:
-		return p.amavis(r, out)
-	case clamavDialect:
-		return p.clamavMilter(r, out)
 	case sendmailDialect:
 		return p.sendmail(r, out)
-	case roundcubeDialect:
-		return p.roundcube(r, out)
-	case sogoDialect:
-		return p.sogo(r, out)
-	case stalwartDialect:
-		return p.stalwart(r, out)
 	case cyrusDialect:
 		return p.cyrus(r, out)
 	case mailboxDialect:
@@ -142,12 +140,24 @@ func (p *Parser) readText(r *record, out []policy.Event) []policy.Event {
 		return p.courierSMTP(r, out)
 	case courierQueueDialect:
 		return p.courierQueue(r, out)
+	case stalwartDialect:
+		return p.stalwart(r, out)
 	case saslauthdDialect:
 		return p.saslauthd(r, out)
 	case saslPAMDialect:
 		p.saslPAM(r)
-		return out
-	default:
-		return p.dovecot(r, out)
+	case nginxDialect:
+		return p.nginx(r, out)
+	case roundcubeDialect:
+		return p.roundcube(r, out)
+	case sogoDialect:
+		return p.sogo(r, out)
+	case rspamdDialect:
+		return p.rspamd(r, out)
+	case amavisDialect:
+		return p.amavis(r, out)
+	case clamavDialect:
+		return p.clamavMilter(r, out)
 	}
+	return out
 }

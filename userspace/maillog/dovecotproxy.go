@@ -66,12 +66,7 @@ func (p *Parser) dovecotProxy(r *record, service string, text []byte, out []poli
 // isTemporary reports whether an answer says that the login was not judged
 // (RFC 5530 section 3, RFC 2449 section 8.1.1, RFC 3463 class 4).
 func isTemporary(answer []byte) bool {
-	for _, code := range [...]string{"[UNAVAILABLE]", "[SYS/TEMP]", "[SERVERBUG]", "[LIMIT]", "[INUSE]", "[IN-USE]", "4", "Temporary "} {
-		if hasPrefix(answer, code) {
-			return true
-		}
-	}
-	return false
+	return hasAnyPrefix(answer, "[UNAVAILABLE]", "[SYS/TEMP]", "[SERVERBUG]", "[LIMIT]", "[INUSE]", "[IN-USE]", "4", "Temporary ")
 }
 
 // relays are the newest sessions of login processes, each at the place that

@@ -167,23 +167,14 @@ func (p *Parser) eximOther(r *record) {
 	if r.mainlog && p.counts.patterns[eximArrival]+p.counts.patterns[eximAuthFailure] == 0 {
 		return
 	}
-	for _, known := range [...]string{
+	if hasAnyPrefix(r.text,
 		"SMTP ", "no MAIL in ", "unexpected disconnection while ", "TLS error on ", "TLS session", "rejected ", "temporarily rejected ",
 		"refused connection from ", "no host name found ", "no IP address found ", "unqualified ", "U=", "VRFY failed ", "EXPN ", "ETRN ",
-		"Warning: ", "exim ", "ident connection ", "too many ", "ignoring AUTH=", "smtp_", "daemon: ", "Connection from ",
-	} {
-		if hasPrefix(r.text, known) {
-			return
-		}
+		"Warning: ", "exim ", "ident connection ", "too many ", "ignoring AUTH=", "smtp_", "daemon: ", "Connection from ") {
+		return
 	}
-	for i, c := range r.text {
-		if c != '[' {
-			continue
-		}
-		if _, n := leadingAddr(r.text[i+1:]); n > 0 && i+1+n < len(r.text) && r.text[i+1+n] == ']' {
-			p.puzzled(r)
-			return
-		}
+	if hasBracketedAddr(r.text) {
+		p.puzzled(r)
 	}
 }
 

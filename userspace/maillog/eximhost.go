@@ -130,11 +130,7 @@ func eximAddress(b []byte) (c eximPeer, ok bool) {
 		b, c.ident = rest[n:], true
 	}
 	if rest, ok := skipWord(b, " Ci="); ok {
-		n := 0
-		for n < len(rest) && isAlnum(rest[n]) {
-			n++
-		}
-		b = rest[n:]
+		b = rest[leadingAlnum(rest):]
 	}
 	c.rest = b
 	return c, true

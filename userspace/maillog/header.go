@@ -56,7 +56,7 @@ func splitHeader(line []byte, r *record) bool {
 	if space <= 0 {
 		return false
 	}
-	if isRspamdHead(line) {
+	if (line[0] == '#' || line[0] == '[') && isRspamdHead(line) {
 		r.dialect, r.text = rspamdDialect, line
 		return true
 	}
@@ -68,7 +68,7 @@ func splitHeader(line []byte, r *record) bool {
 	}
 	r.host = line[:space]
 	line = line[space+1:]
-	return splitProgram(line, r) || splitProgram(behindPriority(line), r) || splitMainlog(whole, r)
+	return splitProgram(line, r) || splitMainlog(whole, r) || splitProgram(behindPriority(line), r)
 }
 
 // behindPriority returns what stands behind "FACILITY.LEVEL ", which BusyBox's
@@ -116,39 +116,40 @@ func splitOwn(line []byte, r *record) bool {
 // processes write without a host is left whole: there the process is part of
 // the text, as it is behind "dovecot: ".
 func splitProgram(line []byte, r *record) bool {
-	for i, c := range line {
-		switch {
-		case c == ':':
-			r.program = line[:i]
-			r.text = trimStart(line[i+1:])
-			if r.host == nil && isDovecotProcess(r.program) {
-				r.program, r.own, r.text = line[:i], true, line
-			}
-			return true
-		case c == '[':
-			pid, digits := leadingUint(line[i+1:])
-			rest := line[i+1+digits:]
-			if len(rest) < 2 || rest[0] != ']' || rest[1] != ':' {
-				return false
-			}
-			r.program, r.pid = line[:i], uint32(pid)
-			r.text = trimStart(rest[2:])
-			return true
-		case c == '(':
-			if r.host == nil && isDovecotProcess(line[:i]) {
-				r.program, r.own, r.text = line[:i], true, line
-				return true
-			}
-			return false
-		case c == ' ':
-			if string(line[:i]) != "sogod" || !hasPrefix(line[i:], " [") || !splitProgram(line[i+1:], r) {
-				return false
-			}
-			r.program = line[:i]
-			return true
-		}
+	i := 0
+	for i < len(line) && !endsProgram(line[i]) {
+		i++
 	}
-	return false
+	if i == len(line) {
+		return false
+	}
+	r.program = line[:i]
+	switch line[i] {
+	case ':':
+		r.text = trimStart(line[i+1:])
+		if r.host == nil && isDovecotProcess(r.program) {
+			r.own, r.text = true, line
+		}
+		return true
+	case '[':
+		pid, digits := leadingUint(line[i+1:])
+		rest, ok := skipWord(line[i+1+digits:], "]:")
+		r.pid, r.text = uint32(pid), trimStart(rest)
+		return ok
+	case '(':
+		r.own, r.text = r.host == nil && isDovecotProcess(r.program), line
+		return r.own
+	default:
+		ok := string(r.program) == "sogod" && hasPrefix(line[i:], " [") && splitProgram(line[i+1:], r)
+		r.program = line[:i]
+		return ok
+	}
+}
+
+// endsProgram reports whether c ends a program's name: ' ', '(', ':' or '['.
+func endsProgram(c byte) bool {
+	const low = 1<<' ' | 1<<'(' | 1<<':'
+	return c == '[' || c < 64 && low>>c&1 != 0
 }
 
 // isRspamdHead reports whether b begins as rspamd's own log does behind the
@@ -177,10 +178,12 @@ func isDovecotProcess(name []byte) bool {
 
 // isHostWord reports whether b can be a host name or address.
 func isHostWord(b []byte) bool {
+	const (
+		low  = 1<<'.' | 1<<'-' | 1<<':' | 1<<'%' | 0x3ff<<'0'
+		high = 1<<('_'-64) | 0x3ffffff<<('A'-64) | 0x3ffffff<<('a'-64)
+	)
 	for _, c := range b {
-		switch {
-		case isAlnum(c), c == '.', c == '-', c == '_', c == ':', c == '%', c >= 0x80:
-		default:
+		if c < 64 && low>>c&1 == 0 || c >= 64 && c < 128 && high>>(c-64)&1 == 0 {
 			return false
 		}
 	}

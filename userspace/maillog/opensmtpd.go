@@ -62,7 +62,7 @@ func (p *Parser) openSMTPD(r *record, out []policy.Event) []policy.Event {
 		}
 	case 'f':
 		if rest, ok := skipWord(rest, "failed-command "); ok {
-			return p.openSMTPDReject(r, who, rest, out)
+			return p.openSMTPDRefusal(r, who, rest, out)
 		}
 	case 'm':
 		if rest, ok := skipWord(rest, "message "); ok {
@@ -203,14 +203,14 @@ func (p *Parser) openSMTPDMessage(r *record, who openSMTPDWho, rest []byte, out 
 	}, out)
 }
 
-// openSMTPDReject reads
+// openSMTPDRefusal reads
 //
 //	[address=ADDRESS host=NAME ]command="RCPT TO:<…>…" result="550 Invalid recipient…"
 //
 // The command is the client's, with its quotation marks; the last result is
 // the server's, for no address that it repeats can have a space. It gives this
 // one reply for a user that does not exist and for a domain that is not its own.
-func (p *Parser) openSMTPDReject(r *record, who openSMTPDWho, rest []byte, out []policy.Event) []policy.Event {
+func (p *Parser) openSMTPDRefusal(r *record, who openSMTPDWho, rest []byte, out []policy.Event) []policy.Event {
 	const result = `" result="`
 	rest = who.at(rest)
 	if i := index(rest, `command="`); i >= 0 {
@@ -220,7 +220,7 @@ func (p *Parser) openSMTPDReject(r *record, who openSMTPDWho, rest []byte, out [
 	if i < 0 || !isRCPT(rest) || !hasPrefix(rest[i+len(result):], "550 Invalid recipient") {
 		return out
 	}
-	p.found(openSMTPDReject)
+	p.found(openSMTPDUnknownRecipient)
 	if !who.Source.IsValid() {
 		return out
 	}

@@ -122,11 +122,12 @@ type record struct {
 // lines of the input from 1.
 func (p *Parser) Line(line []byte, number uint64, out []policy.Event) []policy.Event {
 	p.counts.lines++
-	var s Scanned
-	if !p.scanner.Scan(line, number, &s) {
+	r := record{number: number}
+	if !p.scanner.scan(line, &r) {
 		return out
 	}
-	return p.Read(&s, out)
+	p.clock.follow(r.stamp)
+	return p.read(&r, out)
 }
 
 // Message reads a record whose header has been taken off already, as journal

@@ -12,6 +12,7 @@ const (
 	postfixProxyAccept
 	postfixQueueActive
 	postfixUnknownRecipient
+	postfixMilterReject
 
 	dovecotLogin
 	dovecotLoginFailure
@@ -30,15 +31,7 @@ const (
 	openSMTPDConnect
 	openSMTPDLogin
 	openSMTPDMessage
-	openSMTPDReject
-
-	nginxConnect
-	nginxLogin
-	nginxLoginFailure
-	postfixMilterReject
-	rspamdVerdict
-	amavisVerdict
-	clamavInfected
+	openSMTPDUnknownRecipient
 
 	sendmailConnect
 	sendmailLogin
@@ -46,25 +39,10 @@ const (
 	sendmailMessage
 	sendmailUnknownRecipient
 	sendmailAttack
-	sendmailNothing
-
-	roundcubeLogin
-	roundcubeFailure
-
-	sogoLogin
-	sogoLoginFailure
-	sogoDAVFailure
-
-	stalwartConnect
-	stalwartLoginSuccess
-	stalwartLoginFailure
-	stalwartMessageQueued
-	stalwartUnknownRecipient
+	sendmailNoMail
 
 	cyrusLogin
 	cyrusLoginFailure
-	saslauthdFailure
-	saslauthdPAM
 
 	courierConnect
 	courierLogin
@@ -72,6 +50,30 @@ const (
 	courierUnknownRecipient
 	courierArrival
 	courierDelivery
+
+	stalwartConnect
+	stalwartLogin
+	stalwartLoginFailure
+	stalwartMessage
+	stalwartUnknownRecipient
+
+	saslauthdFailure
+	saslauthdPAM
+
+	nginxConnect
+	nginxLogin
+	nginxLoginFailure
+
+	roundcubeLogin
+	roundcubeLoginFailure
+
+	sogoLogin
+	sogoLoginFailure
+	sogoDAVFailure
+
+	rspamdVerdict
+	amavisVerdict
+	clamavInfected
 
 	patternCount
 )
@@ -85,6 +87,7 @@ func (k pattern) String() string {
 		postfixProxyAccept:      "postfix-proxy-accept",
 		postfixQueueActive:      "postfix-queue-active",
 		postfixUnknownRecipient: "postfix-unknown-recipient",
+		postfixMilterReject:     "postfix-milter-reject",
 
 		dovecotLogin:        "dovecot-login",
 		dovecotLoginFailure: "dovecot-login-failure",
@@ -100,18 +103,10 @@ func (k pattern) String() string {
 		eximUnknownRecipient: "exim-unknown-recipient",
 		eximNoMail:           "exim-no-mail",
 
-		openSMTPDConnect: "opensmtpd-connect",
-		openSMTPDLogin:   "opensmtpd-login",
-		openSMTPDMessage: "opensmtpd-message",
-		openSMTPDReject:  "opensmtpd-reject",
-
-		nginxConnect:        "nginx-connect",
-		nginxLogin:          "nginx-login",
-		nginxLoginFailure:   "nginx-login-failure",
-		postfixMilterReject: "postfix-milter-reject",
-		rspamdVerdict:       "rspamd-verdict",
-		amavisVerdict:       "amavis-verdict",
-		clamavInfected:      "clamav-infected",
+		openSMTPDConnect:          "opensmtpd-connect",
+		openSMTPDLogin:            "opensmtpd-login",
+		openSMTPDMessage:          "opensmtpd-message",
+		openSMTPDUnknownRecipient: "opensmtpd-unknown-recipient",
 
 		sendmailConnect:          "sendmail-connect",
 		sendmailLogin:            "sendmail-login",
@@ -119,25 +114,10 @@ func (k pattern) String() string {
 		sendmailMessage:          "sendmail-message",
 		sendmailUnknownRecipient: "sendmail-unknown-recipient",
 		sendmailAttack:           "sendmail-attack",
-		sendmailNothing:          "sendmail-nothing",
-
-		roundcubeLogin:   "roundcube-login",
-		roundcubeFailure: "roundcube-login-failure",
-
-		sogoLogin:        "sogo-login",
-		sogoLoginFailure: "sogo-login-failure",
-		sogoDAVFailure:   "sogo-dav-failure",
-
-		stalwartConnect:          "stalwart-connect",
-		stalwartLoginSuccess:     "stalwart-login",
-		stalwartLoginFailure:     "stalwart-login-failure",
-		stalwartMessageQueued:    "stalwart-message",
-		stalwartUnknownRecipient: "stalwart-unknown-recipient",
+		sendmailNoMail:           "sendmail-no-mail",
 
 		cyrusLogin:        "cyrus-login",
 		cyrusLoginFailure: "cyrus-login-failure",
-		saslauthdFailure:  "saslauthd-failure",
-		saslauthdPAM:      "saslauthd-pam",
 
 		courierConnect:          "courier-connect",
 		courierLogin:            "courier-login",
@@ -145,5 +125,29 @@ func (k pattern) String() string {
 		courierUnknownRecipient: "courier-unknown-recipient",
 		courierArrival:          "courier-arrival",
 		courierDelivery:         "courier-delivery",
+
+		stalwartConnect:          "stalwart-connect",
+		stalwartLogin:            "stalwart-login",
+		stalwartLoginFailure:     "stalwart-login-failure",
+		stalwartMessage:          "stalwart-message",
+		stalwartUnknownRecipient: "stalwart-unknown-recipient",
+
+		saslauthdFailure: "saslauthd-failure",
+		saslauthdPAM:     "saslauthd-pam",
+
+		nginxConnect:      "nginx-connect",
+		nginxLogin:        "nginx-login",
+		nginxLoginFailure: "nginx-login-failure",
+
+		roundcubeLogin:        "roundcube-login",
+		roundcubeLoginFailure: "roundcube-login-failure",
+
+		sogoLogin:        "sogo-login",
+		sogoLoginFailure: "sogo-login-failure",
+		sogoDAVFailure:   "sogo-dav-failure",
+
+		rspamdVerdict:  "rspamd-verdict",
+		amavisVerdict:  "amavis-verdict",
+		clamavInfected: "clamav-infected",
 	}[k]
 }

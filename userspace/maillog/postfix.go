@@ -81,7 +81,7 @@ func (p *Parser) smtpd(r *record, out []policy.Event) []policy.Event {
 }
 
 func (p *Parser) smtpdConnect(r *record, rest []byte, out []policy.Event) []policy.Event {
-	source, rest, ok := client(rest)
+	source, rest, ok := readPostfixClient(rest)
 	if !ok || len(rest) != 0 {
 		p.puzzled(r)
 		return out
@@ -147,7 +147,7 @@ func (p *Parser) smtpdReject(r *record, rest []byte, out []policy.Event) []polic
 			return out
 		}
 	}
-	source, rest, ok := client(rest)
+	source, rest, ok := readPostfixClient(rest)
 	if !ok || !hasPrefix(rest, ": ") {
 		p.puzzled(r)
 		return out

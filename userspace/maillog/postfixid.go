@@ -5,10 +5,10 @@ import (
 	"net/netip"
 )
 
-// client reads NAME[ADDRESS] or NAME[ADDRESS]:PORT at the beginning of b and
+// readPostfixClient reads NAME[ADDRESS] or NAME[ADDRESS]:PORT at the beginning of b and
 // returns what stands behind. The address is invalid where Postfix itself
 // did not know it ("unknown[unknown]").
-func client(b []byte) (addr netip.Addr, rest []byte, ok bool) {
+func readPostfixClient(b []byte) (addr netip.Addr, rest []byte, ok bool) {
 	n := 0
 	for n < len(b) && (isAlnum(b[n]) || b[n] == '.' || b[n] == '-' || b[n] == '_') {
 		n++
@@ -29,11 +29,7 @@ func client(b []byte) (addr netip.Addr, rest []byte, ok bool) {
 	}
 	b = b[1:]
 	if len(b) > 1 && b[0] == ':' && b[1] != ' ' { // a port, or "unknown"
-		n = 1
-		for n < len(b) && isAlnum(b[n]) {
-			n++
-		}
-		b = b[n:]
+		b = b[1+leadingAlnum(b[1:]):]
 	}
 	return addr, b, true
 }
@@ -42,10 +38,7 @@ func client(b []byte) (addr netip.Addr, rest []byte, ok bool) {
 // begin with one. Short IDs are hexadecimal, long ones (enable_long_queue_ids)
 // letters and digits; "NOQUEUE" stands for none.
 func queueID(b []byte) (id, rest []byte) {
-	n := 0
-	for n < len(b) && n < 32 && isAlnum(b[n]) {
-		n++
-	}
+	n := leadingAlnum(b[:min(len(b), 32)])
 	if n < 5 || n+2 > len(b) || b[n] != ':' || b[n+1] != ' ' {
 		return nil, b
 	}

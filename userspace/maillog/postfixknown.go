@@ -5,17 +5,8 @@ import "bytes"
 // postfixOther counts a line of smtpd or postscreen that no pattern knows, if
 // it names an address and is none of those that are known to say nothing.
 func (p *Parser) postfixOther(r *record) {
-	if isPostfixNoise(r.text) {
-		return
-	}
-	for i, c := range r.text {
-		if c != '[' {
-			continue
-		}
-		if _, n := leadingAddr(r.text[i+1:]); n > 0 && i+1+n < len(r.text) && r.text[i+1+n] == ']' {
-			p.puzzled(r)
-			return
-		}
+	if !isPostfixNoise(r.text) && hasBracketedAddr(r.text) {
+		p.puzzled(r)
 	}
 }
 
@@ -50,7 +41,7 @@ func isPostfixNoise(text []byte) bool {
 	if hasPrefix(text, "[") {
 		return index(text, "]: discarding EHLO keywords: ") > 0 || index(text, ": replacing command ") > 0
 	}
-	if _, rest, ok := client(text); ok {
+	if _, rest, ok := readPostfixClient(text); ok {
 		return hasAnyPrefix(rest, ": TLS ", ": Reusing ", ": looking up ", ": save ", ": remove ", ": subject_CN=", ": Issuing ",
 			": depth=", ": verify=", ": Matched ", ": certificate ", ": raw public key ", ": replacing command ", ": re-using ")
 	}
@@ -122,15 +113,6 @@ func isFunction(text []byte) bool {
 			return underscores > 0
 		case !isDigit(c) && (c < 'a' || c > 'z'):
 			return false
-		}
-	}
-	return false
-}
-
-func hasAnyPrefix(b []byte, prefixes ...string) bool {
-	for _, s := range prefixes {
-		if hasPrefix(b, s) {
-			return true
 		}
 	}
 	return false

@@ -27,7 +27,7 @@ type queued struct {
 // which the first recipient calls forth that is not refused. A login is told
 // here and nowhere else.
 func (p *Parser) smtpdClient(r *record, id, rest []byte, out []policy.Event) []policy.Event {
-	source, rest, ok := client(rest)
+	source, rest, ok := readPostfixClient(rest)
 	if !ok || len(rest) > 0 && rest[0] != ',' {
 		p.puzzled(r)
 		return out
@@ -115,10 +115,7 @@ func (p *Parser) smtpdProxyAccept(r *record, rest []byte, out []policy.Event) []
 		return out
 	}
 	id := rest[i+len(key):]
-	n := 0
-	for n < len(id) && isAlnum(id[n]) {
-		n++
-	}
+	n := leadingAlnum(id)
 	p.found(postfixProxyAccept)
 	m, s := p.recall(r, id[:n]), p.sessions.get(sessionKey(r))
 	if m == nil || !m.Proxied || s == nil || !s.Source.IsValid() {

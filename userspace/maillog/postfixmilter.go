@@ -14,7 +14,7 @@ func (p *Parser) cleanup(r *record, out []policy.Event) []policy.Event {
 	if !ok {
 		return out
 	}
-	source, rest, ok := client(rest)
+	source, rest, ok := readPostfixClient(rest)
 	if !ok {
 		p.puzzled(r)
 		return out
@@ -35,14 +35,12 @@ func (p *Parser) cleanup(r *record, out []policy.Event) []policy.Event {
 // what is in it. The text is the filter's or its administrator's; other ones
 // may mean anything.
 func isFilterText(b []byte) bool {
-	for _, text := range [...]string{
+	if hasAnyPrefix(b,
 		"Spam message rejected;",   // rspamd, src/libserver/milter_internal.h
 		"Gtube pattern;",           // rspamd, src/libmime/message.c
 		"Blocked by SpamAssassin;", // spamass-milter
-	} {
-		if hasPrefix(b, text) {
-			return true
-		}
+	) {
+		return true
 	}
 	// rspamd, lualib/lua_scanners: the scanner's name, and what it found.
 	n := 0

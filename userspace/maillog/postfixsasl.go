@@ -22,7 +22,7 @@ const postfixReach = 30
 // command rate limit exceeded" (smtpd_client_auth_rate_limit) an attempt that
 // was not looked at: no password was judged.
 func (p *Parser) smtpdWarning(r *record, rest []byte, out []policy.Event) []policy.Event {
-	source, behind, ok := client(rest)
+	source, behind, ok := readPostfixClient(rest)
 	if !ok {
 		if hasPrefix(rest, "SASL: Connect to ") && r.pid != 0 {
 			p.sessions.put(sessionKey(r), session{Unreachable: true})

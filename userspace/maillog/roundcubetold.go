@@ -19,7 +19,7 @@ const roundcubeReach = 60
 
 // roundcubeTell emits the failure of c, unless the other file has told of it.
 func (p *Parser) roundcubeTell(r *record, c roundcubeClient, logins bool, out []policy.Event) []policy.Event {
-	p.found(roundcubeFailure)
+	p.found(roundcubeLoginFailure)
 	t, ok := p.when(r)
 	if !ok || len(c.user) == 0 {
 		return out // nothing was entered

@@ -120,17 +120,10 @@ func isSASLTrouble(b []byte) bool {
 	if i < 0 {
 		return false
 	}
-	reason := b[i+len("] [reason="):]
-	for _, trouble := range [...]string{
+	return hasAnyPrefix(b[i+len("] [reason="):],
 		"PAM start error", "PAM session error", "internal mechanism failure", "[ALERT] ", "saslauthd internal error",
 		"Username lookup failure", "Username shadow lookup failure", "Insufficient permission", "setpwdb() internal failure",
-		"(auth_dce malloc failure)", "(possible system error)",
-	} {
-		if hasPrefix(reason, trouble) {
-			return true
-		}
-	}
-	return false
+		"(auth_dce malloc failure)", "(possible system error)")
 }
 
 // saslRefuses notes that the saslauthd of r's host has refused user.

@@ -17,13 +17,16 @@ type Scanned struct{ record record }
 // has to read it: with it goes the first line of each day, whoever wrote it,
 // because the parser gives traditional stamps their year.
 func (s *Scanner) Scan(line []byte, number uint64, to *Scanned) bool {
-	r := &to.record
-	*r = record{number: number}
+	to.record = record{number: number}
+	return s.scan(line, &to.record)
+}
+
+func (s *Scanner) scan(line []byte, r *record) bool {
 	if !splitHeader(line, r) {
 		return false
 	}
 	r.dialect = dialectOf(r)
-	if stamp := r.stamp; len(stamp) > 6 && stamp[3] == ' ' && string(stamp[:6]) != string(s.day[:]) {
+	if stamp := r.stamp; len(stamp) > 6 && stamp[3] == ' ' && [6]byte(stamp) != s.day {
 		copy(s.day[:], stamp)
 		return true
 	}

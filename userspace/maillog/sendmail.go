@@ -248,7 +248,7 @@ func (p *Parser) sendmailEnding(r *record, key uint64, text []byte, out []policy
 		return p.sendmailNamed(r, key, policy.Event{Source: addr, Service: smtp}, out)
 	}
 	if daemon, ok := skipWord(rest, " did not issue MAIL/EXPN/VRFY/ETRN during connection to "); ok && bytes.IndexByte(daemon, ' ') < 0 {
-		p.found(sendmailNothing)
+		p.found(sendmailNoMail)
 		out = p.sendmailNamed(r, key, policy.Event{Source: addr, Service: daemonService(daemon)}, out)
 		p.pending.remove(key)
 	}

@@ -9,10 +9,7 @@ import (
 // and the process's number is the end of it; NOQUEUE stands for none, as does
 // nothing at all. part is 0 where a text is whole.
 func sendmailID(b []byte) (id []byte, part int, text []byte) {
-	n := 0
-	for n < len(b) && n < 32 && isAlnum(b[n]) {
-		n++
-	}
+	n := leadingAlnum(b[:min(len(b), 32)])
 	if n < len("NOQUEUE") {
 		return nil, 0, b
 	}

@@ -109,7 +109,7 @@ func (p *Parser) stalwartLogin(r *record, keys []byte, out []policy.Event) []pol
 		p.puzzled(r)
 		return out
 	}
-	p.found(stalwartLoginSuccess)
+	p.found(stalwartLogin)
 	name := p.users.name(user)
 	if c.session != 0 {
 		p.web.Stalwart.put(c.session.key(r), name)
@@ -134,7 +134,7 @@ func (p *Parser) stalwartMessage(r *record, keys []byte, out []policy.Event) []p
 	if name := p.web.Stalwart.get(c.session.key(r)); name != nil {
 		user = *name
 	}
-	p.found(stalwartMessageQueued)
+	p.found(stalwartMessage)
 	return p.emit(r, policy.Event{
 		Kind: policy.Message, Source: c.addr, User: user, Service: c.service, Server: stalwartServer,
 		Recipients: 1 + bytes.Count(c.rest[list:end], []byte("\", \"")),

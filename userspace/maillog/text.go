@@ -7,6 +7,15 @@ import (
 
 func hasPrefix(b []byte, s string) bool { return len(b) >= len(s) && string(b[:len(s)]) == s }
 
+func hasAnyPrefix(b []byte, prefixes ...string) bool {
+	for _, s := range prefixes {
+		if hasPrefix(b, s) {
+			return true
+		}
+	}
+	return false
+}
+
 func isDigit(c byte) bool { return c >= '0' && c <= '9' }
 
 func isAlnum(c byte) bool {
@@ -48,6 +57,14 @@ func leadingUint(b []byte) (n, length int) {
 		length++
 	}
 	return n, length
+}
+
+// leadingAlnum returns how many letters and digits b begins with.
+func leadingAlnum(b []byte) (n int) {
+	for n < len(b) && isAlnum(b[n]) {
+		n++
+	}
+	return n
 }
 
 // skipWord returns b behind prefix, if it begins with that.
@@ -108,6 +125,20 @@ func leadingAddr(b []byte) (netip.Addr, int) {
 		}
 	}
 	return netip.AddrFrom16(a).Unmap(), n
+}
+
+// hasBracketedAddr reports whether b has "[ADDRESS]" anywhere.
+func hasBracketedAddr(b []byte) bool {
+	for {
+		i := bytes.IndexByte(b, '[')
+		if i < 0 {
+			return false
+		}
+		b = b[i+1:]
+		if _, n := leadingAddr(b); n > 0 && hasPrefix(b[n:], "]") {
+			return true
+		}
+	}
 }
 
 func isHex(c byte) bool { return isDigit(c) || c|0x20 >= 'a' && c|0x20 <= 'f' }
