@@ -75,3 +75,34 @@ func TestCheckpointPace(t *testing.T) {
 		t.Error("checkpoints are not taken when they are due")
 	}
 }
+
+// An agent that is killed before its first checkpoint is due has begun at the
+// log's end; the next one goes on there, and not at the end once more.
+func TestFirstPositionIsKept(t *testing.T) {
+	b := newBench(t)
+	b.write(b.log, "what was there before\n")
+	o := b.options()
+	o.fromStart = false
+	first, err := start(o)
+	if err != nil {
+		t.Fatal(err)
+	}
+	mustWait(t, "the first position", func() (told bool) {
+		if err := first.core.do(t.Context(), func() { told = len(first.core.positions) == 1 }); err != nil {
+			t.Fatal(err)
+		}
+		return told
+	})
+	if err := first.change(t.Context(), func(*core) error { return nil }); err != nil { // returns when all is stored
+		t.Fatal(err)
+	}
+	kill(first)
+	text := mustRead(t, "testdata/mail.log")
+	mustAppend(t, b.log, text)
+	second, err := start(o)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer kill(second)
+	mustReach(t, second, lineCount(text))
+}

@@ -109,8 +109,12 @@ func (c *core) consume(input string, batch []intake.Record, after intake.Positio
 	}
 	c.apply()
 	c.tell()
+	_, known := c.positions[input]
 	c.positions[input] = after
 	c.dirty = true
+	if !known { // or a crash would begin it at its end once more
+		c.checkpoint()
+	}
 }
 
 // tell logs what was decided, after it is in force: whoever takes the log may

@@ -154,7 +154,14 @@ func eximLogs(f *finder, s *server) {
 	}
 	if file == "" && !syslog { // the folder that was built in
 		known := []string{"/var/log/exim4/mainlog", "/var/log/exim/main.log", "/var/log/exim/mainlog", "/var/log/exim_mainlog", "/var/spool/exim/log/mainlog", "/var/spool/exim4/log/mainlog"}
-		if i := slices.IndexFunc(known, f.exists); i >= 0 {
+		i := slices.IndexFunc(known, f.exists)
+		if i < 0 { // nothing was ever logged; Exim's own folder is there
+			i = slices.IndexFunc(known, func(name string) bool {
+				folder := path.Dir(name)
+				return folder != "/var/log" && f.exists(folder)
+			})
+		}
+		if i >= 0 {
 			file, config = known[i], "Exim"
 		}
 	}

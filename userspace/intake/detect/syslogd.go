@@ -104,8 +104,12 @@ func (f *finder) resolveFacility(facility string, of []*server) {
 		f.addUnits(of, cmp.Or(f.stale(facility), "no syslog daemon writes files")+", the journal has it")
 	default:
 		for _, c := range f.candidates(facility) {
-			if c.own && f.exists(c.name) {
+			switch {
+			case c.own && f.exists(c.name):
 				f.addFile(of, c.name, f.stale(facility)+", but there is nothing else")
+				return
+			case c.own && c.routed:
+				f.addFile(of, c.name, "rsyslogd is to write facility "+facility+" there")
 				return
 			}
 		}
