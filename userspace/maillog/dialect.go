@@ -48,12 +48,7 @@ const (
 // writes syslog_name "/" process, and syslog_name is the administrator's:
 // postfix/smtpd, postfix/submission/smtpd, postfix-out/smtpd, mx1/qmgr.
 func dialectOf(r *record) dialect {
-	switch {
-	case r.own:
-		return dovecotDialect
-	case r.mainlog:
-		return eximDialect
-	case r.dialect != otherDialect:
+	if r.dialect != otherDialect { // the header tells
 		return r.dialect
 	}
 	program := r.program

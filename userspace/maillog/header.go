@@ -22,19 +22,12 @@ import "bytes"
 // shape; clock reads it if there is need.
 func splitHeader(line []byte, r *record) bool {
 	line = trimEnd(line)
-	for len(line) > 0 && line[0] == 0 {
-		line = line[1:] // what a crash left of a block that was never written
-	}
-	if len(line) > 0 && line[0] == '<' {
-		_, digits := leadingUint(line[1:])
-		if digits == 0 || digits > 3 || len(line) < digits+2 || line[digits+1] != '>' {
-			return false
-		}
-		line = line[digits+2:]
-	}
 	n := stampLen(line)
 	if n == 0 {
-		return splitOwn(line, r)
+		line = trimFront(line)
+		if n = stampLen(line); n == 0 {
+			return splitOwn(line, r)
+		}
 	}
 	if n+1 >= len(line) {
 		return false
@@ -52,23 +45,38 @@ func splitHeader(line []byte, r *record) bool {
 	// A word that ends in a colon is a program, and no host stands before it.
 	// Nor does one where the word has bytes that no host name has: Dovecot's
 	// own log has "auth(NAME,ADDRESS)…", and NAME is the client's choice.
-	space := bytes.IndexByte(line, ' ')
-	if space <= 0 {
-		return false
-	}
-	if (line[0] == '#' || line[0] == '[') && isRspamdHead(line) {
-		r.dialect, r.text = rspamdDialect, line
-		return true
-	}
-	if line[space-1] == ':' || !isHostWord(line[:space]) {
+	n = hostLen(line)
+	if n == 0 || n == len(line) || line[n] != ' ' || line[n-1] == ':' {
+		if line[0] == ' ' || bytes.IndexByte(line, ' ') < 0 {
+			return false
+		}
+		if isRspamdHead(line) {
+			r.dialect, r.text = rspamdDialect, line
+			return true
+		}
 		return splitProgram(line, r) || splitMainlog(whole, r)
 	}
-	if string(line[:space]) == "sogod" && line[space+1] == '[' {
+	if line[n+1] == '[' && string(line[:n]) == "sogod" {
 		return splitProgram(line, r)
 	}
-	r.host = line[:space]
-	line = line[space+1:]
+	r.host = line[:n]
+	line = line[n+1:]
 	return splitProgram(line, r) || splitMainlog(whole, r) || splitProgram(behindPriority(line), r)
+}
+
+// trimFront returns what stands behind a priority "<22>", and behind what a
+// crash left of a block that was never written.
+func trimFront(line []byte) []byte {
+	for len(line) > 0 && line[0] == 0 {
+		line = line[1:]
+	}
+	rest, ok := skipWord(line, "<")
+	_, digits := leadingUint(rest)
+	rest, ok2 := skipWord(rest[digits:], ">")
+	if !ok || !ok2 || digits == 0 || digits > 3 {
+		return line
+	}
+	return rest
 }
 
 // behindPriority returns what stands behind "FACILITY.LEVEL ", which BusyBox's
@@ -95,7 +103,7 @@ func splitMainlog(line []byte, r *record) bool {
 	if n == 0 {
 		return false
 	}
-	*r = record{stamp: line[:n], mainlog: true, text: line[n+1:], number: r.number}
+	*r = record{stamp: line[:n], mainlog: true, dialect: eximDialect, text: line[n+1:], number: r.number}
 	return true
 }
 
@@ -128,7 +136,7 @@ func splitProgram(line []byte, r *record) bool {
 	case ':':
 		r.text = trimStart(line[i+1:])
 		if r.host == nil && isDovecotProcess(r.program) {
-			r.own, r.text = true, line
+			r.dialect, r.text = dovecotDialect, line
 		}
 		return true
 	case '[':
@@ -137,8 +145,11 @@ func splitProgram(line []byte, r *record) bool {
 		r.pid, r.text = uint32(pid), trimStart(rest)
 		return ok
 	case '(':
-		r.own, r.text = r.host == nil && isDovecotProcess(r.program), line
-		return r.own
+		if r.host != nil || !isDovecotProcess(r.program) {
+			return false
+		}
+		r.dialect, r.text = dovecotDialect, line
+		return true
 	default:
 		ok := string(r.program) == "sogod" && hasPrefix(line[i:], " [") && splitProgram(line[i+1:], r)
 		r.program = line[:i]
@@ -176,18 +187,20 @@ func isDovecotProcess(name []byte) bool {
 	return false
 }
 
-// isHostWord reports whether b can be a host name or address.
-func isHostWord(b []byte) bool {
+// hostLen returns how many bytes that a host name or address can have b begins
+// with.
+func hostLen(b []byte) (n int) {
 	const (
 		low  = 1<<'.' | 1<<'-' | 1<<':' | 1<<'%' | 0x3ff<<'0'
 		high = 1<<('_'-64) | 0x3ffffff<<('A'-64) | 0x3ffffff<<('a'-64)
 	)
-	for _, c := range b {
-		if c < 64 && low>>c&1 == 0 || c >= 64 && c < 128 && high>>(c-64)&1 == 0 {
-			return false
+	for n < len(b) {
+		if c := b[n]; c < 64 && low>>c&1 == 0 || c >= 64 && c < 128 && high>>(c-64)&1 == 0 {
+			break
 		}
+		n++
 	}
-	return true
+	return n
 }
 
 // stampLen returns the length of the stamp that line begins with, if a space

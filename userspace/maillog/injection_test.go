@@ -120,7 +120,13 @@ func newBusyParser() *Parser {
 func TestInjection(t *testing.T) {
 	real := netip.MustParseAddr("203.0.113.5")
 	words := mustForgeries(t)
-	for server, templates := range mustTemplates(t) {
+	all := mustTemplates(t)
+	for k := range patternCount {
+		if server, _, _ := strings.Cut(k.String(), "-"); len(all[server]) == 0 {
+			t.Errorf("no template of %s", server)
+		}
+	}
+	for server, templates := range all {
 		t.Run(server, func(t *testing.T) {
 			t.Parallel()
 			var line []byte

@@ -109,7 +109,6 @@ type record struct {
 	host    []byte    // empty in a journal and in a server's own log
 	program []byte    // without the process ID
 	pid     uint32    // 0 if unknown
-	own     bool      // from Dovecot's own log: text begins with the process
 	mainlog bool      // from a log that may be Exim's own: text begins behind the stamp
 	text    []byte    // what the program said
 	session []byte    // Dovecot's ID, once its reader has found one
