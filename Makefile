@@ -12,7 +12,7 @@ FUZZTIME ?= 5s
 GO = $(eval GO := $(or $(shell tests/setup.sh go),$(error there is no Go to build with, see above)))$(GO)
 export CGO_ENABLED = 0
 
-.PHONY: help build generate verify test bench bench-intake bench-latency bench-datapath fuzz lint fmt install demo
+.PHONY: help build generate verify test test-kernels bench bench-intake bench-latency bench-datapath fuzz lint fmt install demo
 .DEFAULT_GOAL := help
 
 help: ## show this list
@@ -32,6 +32,10 @@ test: ## run everything: verify, lint, fuzz smoke, unit, kernel and end-to-end t
 	$(MAKE) verify lint
 	$(MAKE) fuzz FUZZTIME=2s
 	$(GO) test -count=1 -timeout 15m ./...
+
+test-kernels: ## run the tests that touch the kernel on Debian's kernels, in QEMU (KERNELFLAGS, as root)
+	tests/setup.sh test
+	kernels=$$(tests/setup.sh kernels) && $(GO) run ./tests/kernels -go "$(GO)" -kernels "$$kernels" $(KERNELFLAGS)
 
 bench: ## run the benchmarks of the Go code
 	$(GO) test -run '^$$' -bench . -benchmem ./...

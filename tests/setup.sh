@@ -11,6 +11,8 @@
 #   tests/setup.sh bench datapath
 #                            the same for `make bench-datapath`; the packet
 #                            filters of Debian are installed (root)
+#   tests/setup.sh kernels   install what `make test-kernels` needs, unpack
+#                            Debian's kernels outside of the tree, and print where
 set -euo pipefail
 cd "$(dirname "$0")/.."
 
@@ -19,6 +21,7 @@ die() { say "$*"; exit 1; }
 
 demo_packages="iproute2 postfix dovecot-core dovecot-imapd dovecot-pop3d dovecot-lmtpd"
 filter_packages="nftables ipset iptables"
+guest_packages="qemu-system-x86 busybox-static cpio xz-utils kmod"
 test_packages="$demo_packages clang llvm libbpf-dev systemd systemd-journal-remote"
 
 # installed PACKAGE: dpkg says that it is there and configured.
@@ -161,6 +164,49 @@ unpack() {
 	echo "$dir"
 }
 
+# fetch_kernel KIND PACKAGE [APT OPTION]...: unpacks the kernel that a package
+# of Debian stands for into a folder named as its release, without installing
+# it, and links it as KIND.
+fetch_kernel() {
+	local kind=$1 meta=$2 package release
+	shift 2
+	resolve() { apt-cache "$@" depends "$meta" 2>/dev/null | sed -n '/^ *Depends: /{s///p;q}' || true; }
+	package=$(resolve "$@")
+	if [ -z "$package" ] || ! [ -e "${package#linux-image-}" ]; then
+		apt-get -q "$@" update >/dev/null 2>&1 || true
+		package=$(resolve "$@")
+	fi
+	release=${package#linux-image-}
+	if [ -z "$release" ]; then
+		[ -e "$kind" ] || say "apt knows no $meta: nothing is tested on Linux $kind"
+		return 0
+	fi
+	if ! [ -e "$release" ]; then
+		say "fetching $package"
+		rm -rf fetched
+		mkdir fetched
+		(cd fetched && apt-get -qq -o APT::Sandbox::User=root "$@" download "$package" && dpkg -x ./*.deb . && rm ./*.deb && depmod -b . "$release") >&2 ||
+			die "cannot fetch $package"
+		mv fetched "$release"
+	fi
+	ln -sfn "$release" "$kind"
+}
+
+# fetch_kernels: one that weir must refuse, those of Debian 12, the newer of
+# which is Debian 13's.
+fetch_kernels() {
+	local dir=${XDG_CACHE_HOME:-$HOME/.cache}/weir-kernels
+	mkdir -p "$dir/debian11/lists/partial" "$dir/debian11/archives/partial"
+	cd "$dir"
+	fetch_kernel 6.1 linux-image-cloud-amd64
+	fetch_kernel 6.12 linux-image-6.12-cloud-amd64
+	printf 'deb [signed-by=/usr/share/keyrings/debian-archive-keyring.gpg] %s bullseye main\n' \
+		http://deb.debian.org/debian http://archive.debian.org/debian >debian11/sources.list
+	fetch_kernel 5.10 linux-image-cloud-amd64 -o Dir::Etc::SourceList="$dir/debian11/sources.list" -o Dir::Etc::SourceParts=- \
+		-o Dir::State::Lists="$dir/debian11/lists" -o Dir::Cache="$dir/debian11"
+	echo "$dir"
+}
+
 case ${1:-} in
 go) find_go || fetch_go ;;
 demo) install $demo_packages ;;
@@ -177,5 +223,9 @@ bench)
 		;;
 	esac
 	;;
-*) die "usage: tests/setup.sh go|demo|test|bench [datapath]" ;;
+kernels)
+	install $guest_packages
+	fetch_kernels
+	;;
+*) die "usage: tests/setup.sh go|demo|test|bench [datapath]|kernels" ;;
 esac
