@@ -56,7 +56,7 @@ type event struct {
 }
 
 func readPackage(ctx context.Context, goTool, pkg string, text []byte) ([]result, error) {
-	cmd := exec.CommandContext(ctx, goTool, "tool", "test2json")
+	cmd := exec.CommandContext(ctx, goTool, "tool", "test2json", "-t") // with times
 	cmd.Stdin = bytes.NewReader(text)
 	out, err := cmd.Output()
 	if err != nil {

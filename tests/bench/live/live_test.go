@@ -62,6 +62,7 @@ func TestFrames(t *testing.T) {
 	for name, traffic := range map[string]Traffic{
 		"IPv4":           {Port: 25, Opening: true, First: 100, Count: 8},
 		"IPv4, one":      {Port: 25, Opening: true, First: 5, Count: 1},
+		"IPv4, TCP too":  {Port: 25, Opening: true, First: 100, Count: 8, Checksum: true},
 		"IPv4 elsewhere": {Port: 443, First: 1 << 28, Count: 8, Elsewhere: true},
 		"IPv6":           {IPv6: true, Port: 25, Opening: true, First: 100, Count: 8},
 	} {
