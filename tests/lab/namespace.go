@@ -61,6 +61,12 @@ func (n *Namespace) Do(f func() error) error {
 	return <-result
 }
 
+// Processes returns the ids of the processes in the namespace, other than this
+// one.
+func (n *Namespace) Processes() ([]int, error) {
+	return members(filepath.Join(netnsDir, n.Name))
+}
+
 // shareNamespaces makes the directory of named namespaces a shared mount, as
 // ip-netns(8) does when it adds one. If that happened later, every namespace
 // would be mounted twice, and could not be removed.

@@ -131,6 +131,26 @@ func makePair(world *Namespace) error {
 	return up(end)
 }
 
+// SetQueues gives both ends as many queues each way.
+func (l *Link) SetQueues(n uint32) error {
+	for _, end := range []struct {
+		place Place
+		index int
+	}{{l.world, l.worldEnd}, {l.Host, l.Index}} {
+		err := end.place.Do(func() error {
+			found, err := netlink.LinkByIndex(end.index)
+			if err != nil {
+				return err
+			}
+			return setQueues(found.Attrs().Name, n)
+		})
+		if err != nil {
+			return fmt.Errorf("set queues: %w", err)
+		}
+	}
+	return nil
+}
+
 // Close ends the namespaces that were made for the link, and it with them.
 func (l *Link) Close() error {
 	var errs []error

@@ -14,9 +14,14 @@ const (
 	random = asm.R6
 	frame  = asm.R7
 	source = asm.R8
+	paced  = asm.R9
 )
 
-const noRoom = "no_room"
+// Ways out that make no frame.
+const (
+	noRoom = "no_room"
+	early  = "early"
+)
 
 // Where fields lie in a frame.
 const (
@@ -29,7 +34,7 @@ const (
 // program assembles the generator: it writes a whole frame, since the last
 // one may have been changed by whoever got it, then a source over it, and
 // redirects the frame into the link.
-func (l *Link) program(t Traffic) (*ebpf.Program, error) {
+func (l *Link) program(t Traffic, p *pace) (*ebpf.Program, error) {
 	zero := netip.IPv4Unspecified()
 	if t.IPv6 {
 		zero = netip.IPv6Unspecified()
@@ -42,6 +47,9 @@ func (l *Link) program(t Traffic) (*ebpf.Program, error) {
 		asm.Mov.Reg(asm.R3, frame),
 		asm.Add.Imm(asm.R3, int32(len(template))),
 		asm.JGT.Reg(asm.R3, asm.R2, noRoom),
+	}
+	if p != nil {
+		steps = append(steps, p.steps()...)
 	}
 	for at := 0; at < len(template); at += 4 {
 		word := int32(binary.NativeEndian.Uint32(template[at:]))
@@ -80,11 +88,14 @@ func (l *Link) program(t Traffic) (*ebpf.Program, error) {
 		asm.Mov.Imm(asm.R0, 0).WithSymbol(noRoom), // XDP_ABORTED
 		asm.Return(),
 	)
-	p, err := ebpf.NewProgram(&ebpf.ProgramSpec{Name: "generator", Type: ebpf.XDP, License: "GPL", Instructions: steps})
+	if p != nil && p.interval > 0 {
+		steps = append(steps, asm.Mov.Imm(asm.R0, 1).WithSymbol(early), asm.Return()) // XDP_DROP
+	}
+	program, err := ebpf.NewProgram(&ebpf.ProgramSpec{Name: "generator", Type: ebpf.XDP, License: "GPL", Instructions: steps})
 	if err != nil {
 		return nil, fmt.Errorf("load generator: %w", err)
 	}
-	return p, nil
+	return program, nil
 }
 
 // spread replaces the lowest bits of the register by random ones.
