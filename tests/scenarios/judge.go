@@ -25,6 +25,7 @@ import (
 // nothing.
 type Judge struct {
 	ledger   *policy.Ledger
+	exact    map[netip.Addr]time.Time // end of a drop of one IPv6 address: others judge those
 	users    map[string]*policy.Decision
 	waiting  []policy.Decision // not yet in force
 	refused  map[uint32]bool   // sessions
@@ -70,7 +71,7 @@ func under[K comparable](buckets map[K]*bucket, target K, rate policy.Rate) *buc
 // NewJudge returns a judge to whom nobody is known.
 func NewJudge() *Judge {
 	return &Judge{
-		ledger: policy.NewLedger(), users: make(map[string]*policy.Decision), refused: make(map[uint32]bool),
+		ledger: policy.NewLedger(), exact: make(map[netip.Addr]time.Time), users: make(map[string]*policy.Decision), refused: make(map[uint32]bool),
 		allowed: make(map[netip.Prefix]*bucket), messages: make(map[string]*bucket), own: make(map[own]bool),
 	}
 }
@@ -86,6 +87,10 @@ func (j *Judge) enforce(now time.Time) {
 	n := 0
 	for ; n < len(j.waiting) && j.waiting[n].Since.Before(now); n++ {
 		d := j.waiting[n]
+		if d.User == "" && d.Prefix.Bits() > policy.SourceBits6 {
+			j.exact[d.Prefix.Addr()] = d.Until
+			continue
+		}
 		if d.User == "" {
 			j.ledger.Expire(d.Since)
 			j.ledger.Put(d.Since, d)
@@ -119,6 +124,10 @@ func (j *Judge) Refuses(i *Item) bool {
 
 // refusesSource judges the source, and at an opening its limit.
 func (j *Judge) refusesSource(i *Item) bool {
+	if i.Time.Before(j.exact[i.Source]) {
+		j.refused[i.Session] = true
+		return true
+	}
 	for _, c := range j.ledger.LookupPrefix(netip.PrefixFrom(i.Source, i.Source.BitLen())) {
 		if !c.Wins {
 			continue
