@@ -79,6 +79,20 @@ func (p *party) try(at time.Duration, host int, e endpoint, d door, names ...str
 	p.add(at, host, e, mixlog.Visit{Service: pick(p.dice, d.services), TLS: p.chance(60), Failed: names, Rude: p.chance(60)})
 }
 
+// customer is, now and then, an attacker who has an account of its own, and
+// whose source so succeeds between its tries.
+func (p *party) customer(e endpoint, from, to time.Duration) {
+	if !p.chance(20) {
+		return
+	}
+	u := pick(p.dice, p.users)
+	if p.reads {
+		p.times(from, to, p.wideSpan(10*time.Minute, 4*time.Hour), &always, func(at time.Duration) { p.reading(at, u, e) })
+	} else {
+		p.times(from, to, p.wideSpan(time.Hour, 4*time.Hour), &always, func(at time.Duration) { p.sending(at, u, e, 1) })
+	}
+}
+
 // names are what guessers think of: users that there are, as they are written
 // or another way, and users that there are not.
 func (p *party) names(unknownOf100 int) func() string {
@@ -131,7 +145,9 @@ func (p *party) bruteSlow() {
 			names = append(names, p.names(p.between(0, 40))())
 		}
 		every, jitter, host := p.wideSpan(4*time.Minute, 20*time.Minute), 0.5*p.Float64(), p.IntN(len(p.hosts))
-		for at, i := p.begins(), 0; at < p.o.length(); at, i = at+p.jitter(every, jitter), i+1 {
+		begins := p.begins()
+		p.customer(e, begins, p.o.length())
+		for at, i := begins, 0; at < p.o.length(); at, i = at+p.jitter(every, jitter), i+1 {
 			p.try(at, host, e, d, names[i%len(names)])
 		}
 	}
@@ -141,7 +157,7 @@ func (p *party) spray() {
 	for range p.between(1, 3) {
 		e, d, at, host := p.rented(30), p.door(), p.begins(), p.IntN(len(p.hosts))
 		unknown, guess := p.between(0, 50), p.names(100)
-		gap := p.wideSpan(2*time.Second, 4*time.Minute)
+		gap, begins := p.wideSpan(2*time.Second, 4*time.Minute), at
 		for _, u := range some(p.dice, p.users, p.share(p.wide(300, 3000))) {
 			name := u.name
 			if p.chance(unknown) {
@@ -150,6 +166,7 @@ func (p *party) spray() {
 			p.try(at, host, e, d, name)
 			at += p.jitter(gap, 0.8)
 		}
+		p.customer(e, begins, at)
 	}
 }
 
@@ -183,8 +200,13 @@ func (p *party) botnet() {
 func (p *party) neighbours() {
 	d, at, guess := p.door(), p.begins(), p.names(p.between(0, 70))
 	w := p.net.anywhere(p.dice, hosting, 10)
+	list := p.net.block(p.dice, w, p.between(120, 250))
+	if p.chance(33) { // among people
+		w = pick(p.dice, p.net.local[homes])
+		list = p.net.among(p.dice, w, p.between(100, 200))
+	}
 	var sources []endpoint
-	for _, a := range p.net.block(p.dice, w, p.between(120, 250)) {
+	for _, a := range list {
 		sources = append(sources, endpoint{addr: a, name: reverse(p.dice, w, a)})
 	}
 	lasts := p.wideSpan(time.Hour, max(2*time.Hour, p.o.length()-at-time.Hour))

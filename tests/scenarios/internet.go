@@ -133,6 +133,15 @@ func (n *internet) block(d dice, w *network, count int) (list []netip.Addr) {
 	}
 }
 
+// among gives out count neighbours of a /24 of w in which others live.
+func (n *internet) among(d dice, w *network, count int) (list []netip.Addr) {
+	block := d.IntN(256)
+	for range count {
+		list = append(list, n.v4Of(d, w, block))
+	}
+	return list
+}
+
 // site6 gives out a /48 of w, as the upper half of its addresses.
 func (n *internet) site6(d dice, w *network) uint64 {
 	for {
@@ -162,9 +171,8 @@ func (n *internet) anywhere(d dice, kind use, p int) *network {
 	return pick(d, n.byUse[kind])
 }
 
-// Place tells where an address of a scenario is: the country and the number of
-// the autonomous system that announces it. It is what a database of places
-// would say.
+// place tells where an address is: the country, and the number of the
+// autonomous system that announces it.
 func (n *internet) place(a netip.Addr) (country string, number uint32, known bool) {
 	var i int
 	switch b := a.AsSlice(); {

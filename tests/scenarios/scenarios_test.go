@@ -6,7 +6,9 @@ import (
 	"os"
 	"path/filepath"
 	"reflect"
+	"slices"
 	"testing"
+	"time"
 
 	"weir/policy"
 	"weir/userspace/agent"
@@ -39,6 +41,8 @@ const (
 	mostRefused  = 0.08
 )
 
+// The parser finds in the logs what was done, and the default rules tell who
+// is who.
 func TestDefaultRulesHold(t *testing.T) {
 	stopped, refused := 0.0, 0.0
 	const seeds = 8
@@ -46,6 +50,9 @@ func TestDefaultRulesHold(t *testing.T) {
 		run, err := mustNew(t, small(seed)).Score(defaultEngine)
 		if err != nil {
 			t.Fatal(err)
+		}
+		if run.Elsewhere*200 > run.Lines || max(run.Events, run.Truth)-min(run.Events, run.Truth) > run.Truth/1000 || run.Events == 0 {
+			t.Errorf("seed %d: %d of %d lines are read otherwise, %d events for %d", seed, run.Elsewhere, run.Lines, run.Events, run.Truth)
 		}
 		stopped += run.Closed.Stopped() / seeds
 		refused += run.Closed.Refused() / seeds
@@ -111,7 +118,7 @@ func TestEveryItemHasALabel(t *testing.T) {
 // Whoever is good and whoever is bad never share an address, but for the
 // carriers' NAT in one variety.
 func TestGoodAndBadDoNotShareAnAddress(t *testing.T) {
-	for seed := range uint64(12) {
+	for seed := range uint64(8) {
 		s := mustNew(t, small(seed))
 		good := make(map[policy.Source]string)
 		for _, v := range s.site.visits {
@@ -128,18 +135,6 @@ func TestGoodAndBadDoNotShareAnAddress(t *testing.T) {
 			if shared[source] = true; seed%4 != 1 || len(shared) > 3 {
 				t.Errorf("seed %d: %s and %s share %s", seed, p.Name, good[source], source)
 			}
-		}
-	}
-}
-
-func TestParserReadsWhatWasDone(t *testing.T) {
-	for seed := range uint64(mixCount) {
-		run, err := mustNew(t, small(seed)).Score(defaultEngine)
-		if err != nil {
-			t.Fatal(err)
-		}
-		if run.Elsewhere*200 > run.Lines || max(run.Events, run.Truth)-min(run.Events, run.Truth) > run.Truth/1000 || run.Events == 0 {
-			t.Errorf("seed %d: %d of %d lines are read otherwise, %d events for %d", seed, run.Elsewhere, run.Lines, run.Events, run.Truth)
 		}
 	}
 }
@@ -165,6 +160,9 @@ func TestOneAttackAlone(t *testing.T) {
 	o := small(6)
 	o.Attacks = []string{"spray", "flood"}
 	s := mustNew(t, o)
+	if alone, among := spray(s), spray(mustNew(t, small(6))); len(alone) == 0 || !slices.Equal(alone, among) {
+		t.Errorf("spraying differs when others attack: %d sessions alone, %d among them", len(alone), len(among))
+	}
 	bad := 0
 	for _, p := range s.Parties {
 		if p.Bad {
@@ -180,10 +178,20 @@ func TestOneAttackAlone(t *testing.T) {
 	}
 }
 
+// spray are the times of one attack's sessions.
+func spray(s *Scenario) (times []time.Duration) {
+	for _, v := range s.site.visits {
+		if s.Parties[v.party].Name == "spray" {
+			times = append(times, v.At)
+		}
+	}
+	return times
+}
+
 // What weir replay writes of a log is judged as the engine's own decisions
 // are.
 func TestReplayIsJudgedAlike(t *testing.T) {
-	for seed := range uint64(mixCount) {
+	for _, seed := range []uint64{1, 2} {
 		s := mustNew(t, small(seed))
 		path := filepath.Join(t.TempDir(), "mail.log")
 		var log, truth, decisions bytes.Buffer
