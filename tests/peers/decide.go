@@ -11,11 +11,13 @@ import (
 	"strings"
 )
 
-//go:embed crowdsec_decisions.py
-var crowdsecDecisions string
-
-//go:embed fail2ban_by_record_time.py
-var fail2banByRecordTime string
+// The programs that ask the peers for decisions.
+var (
+	//go:embed crowdsec_decisions.py
+	CrowdSecRecipe string
+	//go:embed fail2ban_by_record_time.py
+	Fail2banRecipe string
+)
 
 // Decide has CrowdSec read a log by the log's own time, and writes what it
 // decided as `weir replay --output jsonl` writes decisions.
@@ -24,7 +26,7 @@ func (c *CrowdSec) Decide(ctx context.Context, log string, out io.Writer) error 
 		return fmt.Errorf("crowdsec: %w", err)
 	}
 	database := filepath.Join(filepath.Dir(c.Config), "data", "crowdsec.db")
-	if err := run(exec.CommandContext(ctx, "python3", "-c", crowdsecDecisions, database), nil, out); err != nil {
+	if err := run(exec.CommandContext(ctx, "python3", "-c", CrowdSecRecipe, database), nil, out); err != nil {
 		return fmt.Errorf("crowdsec's decisions: %w", err)
 	}
 	return nil
@@ -39,7 +41,7 @@ func Fail2ban(ctx context.Context, packages string, services []string, log strin
 		return err
 	}
 	defer in.Close()
-	args := append([]string{"-c", fail2banByRecordTime, filepath.Join(packages, "etc/fail2ban")}, services...)
+	args := append([]string{"-c", Fail2banRecipe, filepath.Join(packages, "etc/fail2ban")}, services...)
 	cmd := exec.CommandContext(ctx, "python3", args...)
 	cmd.Env = append(os.Environ(), "LC_ALL=C.UTF-8", "TZ=UTC", "PYTHONDONTWRITEBYTECODE=1", "PYTHONPATH="+filepath.Join(packages, "usr/lib/python3/dist-packages"))
 	if err := run(cmd, in, out); err != nil {

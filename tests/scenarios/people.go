@@ -90,6 +90,9 @@ func (p *party) ordinary(u *user, where place, from, to, reads, sends time.Durat
 
 // homes are all whom no other party has taken.
 func (p *party) homes() {
+	for _, u := range p.commuters {
+		p.ordinary(u, p.commuter(u, pick(p.dice, p.net.local[mobile])), 0, p.o.length(), 2*time.Hour, day, &waking)
+	}
 	for _, u := range p.take(len(p.spare)) {
 		p.ordinary(u, u.home.device(p.dice), 0, p.o.length(), p.wideSpan(30*time.Minute, 3*time.Hour), p.wideSpan(3*time.Hour, 12*time.Hour), &waking)
 		if p.chance(70) {

@@ -145,7 +145,7 @@ func (t *Truth) Judge(decisions []policy.Decision) *Score {
 		if item := &t.Items[i]; item.Kind == Opening {
 			j.Refuses(item)
 		} else {
-			score.Tallies[item.Party].count(j.Refuses(item))
+			score.Tallies[item.Party].count(j.Refuses(item) != nil)
 		}
 	}
 	return score

@@ -62,6 +62,7 @@ func (r *report) text(seeds []uint64, each bool) string {
 		worst := s.Worst()
 		fmt.Fprintf(&b, "seed %d (%d days, %s, cold %t): %d lines, %d events, %d decisions in %.1f s; stopped %.1f %%, refused %.3f %%, worst %s %.1f %%\n",
 			seeds[i], o.Days, o.Mix, o.Cold, result.Lines, result.Events, result.Told, result.took.Seconds(), 100*s.Stopped(), 100*s.Refused(), worst.Name, 100*worst.Share())
+		b.WriteString(result.reasons.String())
 		if each {
 			fmt.Fprintf(&b, "\n%s\n", scenarios.Table(r.parties, []scenarios.Column{{Name: "open", Scores: []*scenarios.Score{s}}, {Name: "closed", Scores: []*scenarios.Score{result.Closed}}}))
 		}

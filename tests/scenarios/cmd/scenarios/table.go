@@ -27,6 +27,7 @@ type tableOptions struct {
 	config string
 	jobs   int
 	each   bool
+	why    string // parties
 	peers  string // folder with the unpacked packages of the others
 	update string
 }
@@ -39,6 +40,7 @@ func table(args []string, _ io.Reader, stdout io.Writer) error {
 	flags.StringVar(&o.config, "config", "", "a configuration `file` whose rules apply; empty: the built-in ones")
 	flags.IntVar(&o.jobs, "jobs", min(2, runtime.NumCPU()), "scenarios at a `time`")
 	flags.BoolVar(&o.each, "each", false, "a table for each seed as well")
+	flags.StringVar(&o.why, "why", "", "say which rules refused items of these `parties`, with commas between; all: of all that are good")
 	flags.StringVar(&o.peers, "peers", "", "`folder` with the unpacked packages of the others (tests/setup.sh bench); empty: weir alone")
 	flags.StringVar(&o.update, "update", "", "write the tables to `file` as well, and the plot beside it")
 	if err := flags.Parse(args); err != nil {
@@ -60,7 +62,7 @@ func table(args []string, _ io.Reader, stdout io.Writer) error {
 	if o.peers != "" {
 		list = newPeers(o.peers)
 	}
-	results, err := runAll(ctx, seeds, o.jobs, c, list)
+	results, err := runAll(ctx, seeds, o, c, list)
 	if err != nil {
 		return err
 	}
@@ -78,18 +80,20 @@ type result struct {
 	*scenarios.Run
 	peers []*scenarios.Score
 	took  time.Duration // of weir
+
+	reasons *reasons // nil: nobody asks
 }
 
 // runAll scores all seeds, some at a time.
-func runAll(ctx context.Context, seeds []uint64, jobs int, c *config.Config, list []*peer) ([]result, error) {
+func runAll(ctx context.Context, seeds []uint64, o tableOptions, c *config.Config, list []*peer) ([]result, error) {
 	results, errs := make([]result, len(seeds)), make([]error, len(seeds))
 	next := make(chan int)
 	var group sync.WaitGroup
-	for range jobs {
+	for range o.jobs {
 		group.Go(func() {
 			for i := range next {
 				if errs[i] = ctx.Err(); errs[i] == nil {
-					results[i], errs[i] = runOne(ctx, seeds[i], c, list)
+					results[i], errs[i] = runOne(ctx, seeds[i], o, c, list)
 				}
 			}
 		})
@@ -102,12 +106,13 @@ func runAll(ctx context.Context, seeds []uint64, jobs int, c *config.Config, lis
 	return results, errors.Join(errs...)
 }
 
-func runOne(ctx context.Context, seed uint64, c *config.Config, list []*peer) (r result, err error) {
+func runOne(ctx context.Context, seed uint64, o tableOptions, c *config.Config, list []*peer) (r result, err error) {
 	s, err := scenarios.New(scenarios.OptionsOf(seed))
 	if err != nil {
 		return r, err
 	}
 	say("seed %d: weir", seed)
+	r.reasons = watch(s, o.why)
 	began := time.Now()
 	if r.Run, err = s.Score(func() (scenarios.Engine, error) { return policy.NewEngine(c.Rules, c.Limits) }); err != nil {
 		return r, err
