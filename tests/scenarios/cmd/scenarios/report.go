@@ -22,14 +22,20 @@ type report struct {
 	results []result
 	columns []scenarios.Column // weir, then the others
 	closed  scenarios.Column
+	limit   scenarios.Column
 }
 
 func newReport(o tableOptions, results []result, list []*peer) *report {
-	r := &report{results: results, closed: scenarios.Column{Name: "weir, closed loop", Brief: true}}
+	r := &report{
+		results: results,
+		closed:  scenarios.Column{Name: "weir, closed loop", Brief: true},
+		limit:   scenarios.Column{Name: "oracle", Brief: true},
+	}
 	weir := scenarios.Column{Name: "weir"}
 	for _, result := range results {
 		weir.Scores = append(weir.Scores, result.Open)
 		r.closed.Scores = append(r.closed.Scores, result.Closed)
+		r.limit.Scores = append(r.limit.Scores, result.limit)
 	}
 	for _, t := range results[0].Open.Tallies {
 		r.parties = append(r.parties, t.Party)
@@ -51,7 +57,7 @@ func newReport(o tableOptions, results []result, list []*peer) *report {
 
 // all are the columns of the tables.
 func (r *report) all() []scenarios.Column {
-	return append([]scenarios.Column{r.columns[0], r.closed}, r.columns[1:]...)
+	return append(append([]scenarios.Column{r.columns[0], r.closed}, r.columns[1:]...), r.limit)
 }
 
 // text is the report for a terminal.

@@ -79,6 +79,7 @@ func table(args []string, _ io.Reader, stdout io.Writer) error {
 type result struct {
 	*scenarios.Run
 	peers []*scenarios.Score
+	limit *scenarios.Score
 	took  time.Duration // of weir
 
 	reasons *reasons // nil: nobody asks
@@ -118,6 +119,12 @@ func runOne(ctx context.Context, seed uint64, o tableOptions, c *config.Config, 
 		return r, err
 	}
 	r.took = time.Since(began)
+	s.Watch = nil
+	limit, err := s.Score(func() (scenarios.Engine, error) { return s.Oracle(), nil })
+	if err != nil {
+		return r, err
+	}
+	r.limit = limit.Open
 	var there []*peer
 	for _, p := range list {
 		if p.missing == "" {
