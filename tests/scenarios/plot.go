@@ -8,7 +8,7 @@ import (
 // Measures of the plot: a row for each party, in two fields side by side.
 const (
 	plotWidth   = 900
-	plotRow     = 22
+	plotRow     = 24
 	plotTop     = 56
 	plotNames   = 140
 	plotField   = 270
@@ -33,13 +33,13 @@ text { fill: #e6edf3; }
 func mark(i int, x, y float64) string {
 	switch i {
 	case 0:
-		return fmt.Sprintf(`<circle class="c0" cx="%.1f" cy="%.1f" r="5.5"/>`, x, y)
+		return fmt.Sprintf(`<circle class="c0" cx="%.1f" cy="%.1f" r="4.5"/>`, x, y)
 	case 1:
-		return fmt.Sprintf(`<path class="c1" d="M%.1f %.1fh9v9h-9z"/>`, x-4.5, y-4.5)
+		return fmt.Sprintf(`<path class="c1" d="M%.1f %.1fh8v8h-8z"/>`, x-4, y-4)
 	case 2:
-		return fmt.Sprintf(`<path class="c2" d="M%.1f %.1fl5.5 9.5h-11z"/>`, x, y-5.5)
+		return fmt.Sprintf(`<path class="c2" d="M%.1f %.1fl4.6 8h-9.2z"/>`, x, y-4.5)
 	}
-	return fmt.Sprintf(`<path class="c3" d="M%.1f %.1fl5.5 5.5l-5.5 5.5l-5.5 -5.5z"/>`, x, y-5.5)
+	return fmt.Sprintf(`<path class="c3" d="M%.1f %.1fl4.5 4.5l-4.5 4.5l-4.5 -4.5z"/>`, x, y-4.5)
 }
 
 // Plot draws the medians: how much of each attack is stopped, and how much of
@@ -61,7 +61,7 @@ func Plot(parties []Party, columns []Column) string {
 	x := 10.0
 	for i, c := range columns {
 		fmt.Fprintf(&b, `%s<text x="%.0f" y="18">%s</text>`+"\n", mark(i, x+6, 14), x+18, c.Name)
-		x += 40 + 8*float64(len(c.Name))
+		x += 44 + 6.5*float64(len(c.Name))
 	}
 	field(&b, 0, "of an attack's items, stopped", bad, columns)
 	field(&b, plotNames+plotField+plotBetween, "of a good party's items, refused", good, columns)
@@ -82,7 +82,8 @@ func field(b *strings.Builder, left int, head string, parties []Party, columns [
 		fmt.Fprintf(b, `<text x="%d" y="%.1f" text-anchor="end">%s</text><path class="grid" d="M%.1f %.1fH%.1f"/>`+"\n", left+plotNames-10, y+4, p.Name, x(0), y, x(1))
 		for c := len(columns) - 1; c >= 0; c-- { // the first on top
 			if list := columns[c].of(p.Name, (*Tally).Share); len(list) > 0 {
-				b.WriteString(mark(c, x(median(list)), y) + "\n")
+				apart := 5 * (float64(c) - float64(len(columns)-1)/2)
+				b.WriteString(mark(c, x(median(list)), y+apart) + "\n")
 			}
 		}
 	}
