@@ -59,24 +59,22 @@ func (p *party) botnetOf(n, homesOf100 int) (list []endpoint) {
 	return list
 }
 
-// door is what an attack knocks at.
-type door struct{ services []string }
-
-func (p *party) door() door {
+// doors are the services that an attack knocks at.
+func (p *party) doors() []string {
 	all := []string{"submission", "submission", "smtp"}
 	if p.reads {
 		all = append(all, "imap", "imap", "pop3")
 	}
 	if p.chance(50) {
-		all = []string{pick(p.dice, all)}
+		return []string{pick(p.dice, all)}
 	}
-	return door{all}
+	return all
 }
 
 // try is a session in which the names are tried, in vain. All sessions at a
 // user go to one host.
-func (p *party) try(at time.Duration, host int, e endpoint, d door, names ...string) {
-	p.add(at, host, e, mixlog.Visit{Service: pick(p.dice, d.services), TLS: p.chance(60), Failed: names, Rude: p.chance(60)})
+func (p *party) try(at time.Duration, host int, e endpoint, doors []string, names ...string) {
+	p.add(at, host, e, mixlog.Visit{Service: pick(p.dice, doors), TLS: p.chance(60), Failed: names, Rude: p.chance(60)})
 }
 
 // customer is, now and then, an attacker who has an account of its own, and
@@ -117,7 +115,7 @@ func (p *party) names(unknownOf100 int) func() string {
 
 func (p *party) bruteFast() {
 	for range p.between(1, 4) {
-		e, d, at := p.rented(20), p.door(), p.begins()
+		e, d, at := p.rented(20), p.doors(), p.begins()
 		name, guess := pick(p.dice, p.users).name, p.names(p.between(0, 90))
 		one, host := p.chance(50), p.IntN(len(p.hosts))
 		gap := p.wideSpan(time.Second, 30*time.Second)
@@ -138,7 +136,7 @@ func (p *party) bruteFast() {
 
 func (p *party) bruteSlow() {
 	for range p.between(1, 5) {
-		e, d := p.rented(40), p.door()
+		e, d := p.rented(40), p.doors()
 		few := p.IntN(2) // one user, or a few
 		var names []string
 		for range 1 + few*p.between(1, 12) {
@@ -155,7 +153,7 @@ func (p *party) bruteSlow() {
 
 func (p *party) spray() {
 	for range p.between(1, 3) {
-		e, d, at, host := p.rented(30), p.door(), p.begins(), p.IntN(len(p.hosts))
+		e, d, at, host := p.rented(30), p.doors(), p.begins(), p.IntN(len(p.hosts))
 		unknown, guess := p.between(0, 50), p.names(100)
 		gap, begins := p.wideSpan(2*time.Second, 4*time.Minute), at
 		for _, u := range some(p.dice, p.users, p.share(p.wide(300, 3000))) {
@@ -171,7 +169,7 @@ func (p *party) spray() {
 }
 
 func (p *party) oneUser() {
-	u, d, at := pick(p.dice, p.users), p.door(), p.begins()
+	u, d, at := pick(p.dice, p.users), p.doors(), p.begins()
 	sources := p.botnetOf(p.share(p.wide(400, 2000)), p.between(20, 100))
 	lasts := p.wideSpan(2*time.Hour, max(3*time.Hour, p.o.length()-at-time.Hour))
 	for _, e := range sources {
@@ -181,7 +179,7 @@ func (p *party) oneUser() {
 }
 
 func (p *party) botnet() {
-	guess, d, at := p.names(p.between(10, 70)), p.door(), p.begins()
+	guess, d, at := p.names(p.between(10, 70)), p.doors(), p.begins()
 	sources := p.botnetOf(p.share(p.wide(300, 2500)), p.between(40, 100))
 	if p.o.Seed%4 == 1 { // some bots are phones behind the same NAT as good ones
 		for i := range 3 {
@@ -198,7 +196,7 @@ func (p *party) botnet() {
 }
 
 func (p *party) neighbours() {
-	d, at, guess := p.door(), p.begins(), p.names(p.between(0, 70))
+	d, at, guess := p.doors(), p.begins(), p.names(p.between(0, 70))
 	w := p.net.anywhere(p.dice, hosting, 10)
 	list := p.net.block(p.dice, w, p.between(120, 250))
 	if p.chance(33) { // among people

@@ -63,7 +63,7 @@ func (p *party) stolenDripping() {
 // guessed is a brute force that is lucky, and whoever buys what it has found.
 func (p *party) guessed() {
 	for range p.between(2, 5) {
-		u, at, d := pick(p.dice, p.users), p.begins(), p.door()
+		u, at, d := pick(p.dice, p.users), p.begins(), p.doors()
 		guessers := p.botnetOf(p.wide(1, 8), 40)
 		every := p.wideSpan(3*time.Second, 20*time.Minute)
 		for range p.wide(5, 60) {

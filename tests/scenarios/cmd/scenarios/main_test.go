@@ -3,7 +3,6 @@ package main
 import (
 	"bytes"
 	"context"
-	"os"
 	"path/filepath"
 	"slices"
 	"strings"
@@ -57,24 +56,5 @@ func TestSeeds(t *testing.T) {
 		if slices.Contains(scenarios.TrainingSeeds, seed) {
 			t.Errorf("seed %d is tuned on and reported of", seed)
 		}
-	}
-}
-
-func TestUpdate(t *testing.T) {
-	path := filepath.Join(t.TempDir(), "x.md")
-	if err := os.WriteFile(path, []byte("before\n"+begin+"old\n"+end+"behind\n"), 0o600); err != nil {
-		t.Fatal(err)
-	}
-	if err := update(path, "new\n"); err != nil {
-		t.Fatal(err)
-	}
-	if text, _ := os.ReadFile(path); string(text) != "before\n"+begin+"new\n"+end+"behind\n" {
-		t.Errorf("got %s", text)
-	}
-	if err := os.WriteFile(path, []byte("no place"), 0o600); err != nil {
-		t.Fatal(err)
-	}
-	if err := update(path, "new\n"); err == nil {
-		t.Error("no error without a place")
 	}
 }

@@ -1,9 +1,7 @@
 package main
 
 import (
-	"bytes"
 	"fmt"
-	"os"
 	"strings"
 
 	"weir/tests/scenarios"
@@ -98,18 +96,4 @@ func (r *report) markdown(seeds []uint64) string {
 	b.WriteString(scenarios.Table(r.parties, r.all()))
 	fmt.Fprintf(&b, "\n![What was stopped of each attack, and refused of each good party](%s)\n", plotName)
 	return b.String()
-}
-
-// update replaces what stands between the marks in a file.
-func update(path, text string) error {
-	old, err := os.ReadFile(path)
-	if err != nil {
-		return err
-	}
-	before, rest, ok1 := bytes.Cut(old, []byte(begin))
-	_, after, ok2 := bytes.Cut(rest, []byte(end))
-	if !ok1 || !ok2 {
-		return fmt.Errorf("%s has no place for the tables", path)
-	}
-	return os.WriteFile(path, []byte(string(before)+begin+text+end+string(after)), 0o644)
 }

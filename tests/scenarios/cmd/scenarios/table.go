@@ -17,6 +17,7 @@ import (
 	"time"
 
 	"weir/policy"
+	"weir/tests/document"
 	"weir/tests/scenarios"
 	"weir/userspace/config"
 )
@@ -72,7 +73,7 @@ func table(args []string, _ io.Reader, stdout io.Writer) error {
 		return nil
 	}
 	plot := filepath.Join(filepath.Dir(o.update), plotName)
-	return errors.Join(update(o.update, r.markdown(seeds)), os.WriteFile(plot, []byte(scenarios.Plot(r.parties, r.columns)), 0o644))
+	return errors.Join(document.Replace(o.update, begin, end, r.markdown(seeds)), os.WriteFile(plot, []byte(scenarios.Plot(r.parties, r.columns)), 0o644))
 }
 
 // result is what became of one scenario.
