@@ -35,6 +35,16 @@ func (p *party) begins() time.Duration {
 	return p.span(min(6*time.Hour, p.o.length()/4), min(day, p.o.length()/2))
 }
 
+// rests returns when an attacker works: all day or, now and then, not during
+// some hours of it.
+func (p *party) rests() (works func(at time.Duration) bool) {
+	if !p.chance(25) {
+		return func(time.Duration) bool { return true }
+	}
+	from, hours := p.span(0, day), p.span(5*time.Hour, 12*time.Hour)
+	return func(at time.Duration) bool { return (p.clock(at)-from+day)%day > hours }
+}
+
 // rented is a machine anywhere that an attacker uses: a rented server, or
 // somebody's infected computer.
 func (p *party) rented(homesOf100 int) endpoint {
@@ -46,6 +56,9 @@ func (p *party) rented(homesOf100 int) endpoint {
 		}
 	}
 	e := p.endpointOf(p.dice, w)
+	if p.chance(10) {
+		e = endpoint{addr: addr6(p.net.site6(p.dice, w), p.Uint64())}
+	}
 	if p.chance(60) {
 		e.helo = pick(p.dice, []string{"User", "ylmf-pc", "[127.0.0.1]", "localhost", "WIN-" + fmt.Sprint(p.IntN(1e6)), "mail.example.org"})
 	}
@@ -144,8 +157,12 @@ func (p *party) bruteSlow() {
 		}
 		every, jitter, host := p.wideSpan(4*time.Minute, 20*time.Minute), 0.5*p.Float64(), p.IntN(len(p.hosts))
 		begins := p.begins()
+		works := p.rests()
 		p.customer(e, begins, p.o.length())
 		for at, i := begins, 0; at < p.o.length(); at, i = at+p.jitter(every, jitter), i+1 {
+			if !works(at) {
+				continue
+			}
 			p.try(at, host, e, d, names[i%len(names)])
 		}
 	}
@@ -187,10 +204,12 @@ func (p *party) botnet() {
 			sources[i] = endpoint{addr: a}
 		}
 	}
-	left := p.o.length() - at
+	left, works := p.o.length()-at, p.rests()
 	for _, e := range sources {
 		for range p.between(1, 5) {
-			p.try(at+p.span(0, left-1), p.IntN(len(p.hosts)), e, d, guess())
+			if when := at + p.span(0, left-1); works(when) {
+				p.try(when, p.IntN(len(p.hosts)), e, d, guess())
+			}
 		}
 	}
 }

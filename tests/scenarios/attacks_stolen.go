@@ -49,12 +49,14 @@ func (p *party) stolenEverywhere() {
 
 func (p *party) stolenDripping() {
 	messages, low := p.wide(60, 200), p.between(8, 20)
-	high := low + p.between(0, 20)
+	high, works := low+p.between(0, 20), p.rests()
 	for _, u := range some(p.dice, p.users, p.share(p.wide(10, 80))) {
 		for at := p.begins(); at < p.o.length(); at += day {
 			sources := p.botnetOf(p.between(2, 5), 60)
 			for range messages {
-				p.spam(at+p.span(0, day-1), u, pick(p.dice, sources), 1, low, high)
+				if when := at + p.span(0, day-1); works(when) {
+					p.spam(when, u, pick(p.dice, sources), 1, low, high)
+				}
 			}
 		}
 	}
