@@ -102,7 +102,7 @@ func (j *Judge) enforce(now time.Time) {
 			j.users[user] = &d
 		}
 	}
-	j.waiting = append(j.waiting[:0], j.waiting[n:]...)
+	j.waiting = j.waiting[n:]
 	j.ledger.Expire(now)
 }
 
