@@ -90,8 +90,8 @@ func (p *party) try(at time.Duration, host int, e endpoint, doors []string, name
 	p.add(at, host, e, mixlog.Visit{Service: pick(p.dice, doors), TLS: p.chance(60), Failed: names, Rude: p.chance(60)})
 }
 
-// customer is, now and then, an attacker who has an account of its own, and
-// whose source so succeeds between its tries.
+// customer is, now and then, an attacker who has an account already, and whose
+// source so succeeds between its tries.
 func (p *party) customer(e endpoint, from, to time.Duration) {
 	if !p.chance(20) {
 		return

@@ -14,9 +14,8 @@ type line struct {
 
 // newLine connects a home. Some lines get a new address each day, and some share
 // one with their neighbours.
-func (s *site) newLine(d dice) *line { return s.lineOf(d, pick(d, s.net.local[homes])) }
-
-func (s *site) lineOf(d dice, w *network) *line {
+func (s *site) newLine(d dice) *line {
+	w := pick(d, s.net.local[homes])
 	l := &line{network: w}
 	switch n := d.IntN(100); {
 	case n < 12:
