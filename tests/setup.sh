@@ -6,6 +6,8 @@
 #                            go.mod; fetches one if there is none (root)
 #   tests/setup.sh demo      install what `make demo` needs
 #   tests/setup.sh test      install what `make test` needs
+#   tests/setup.sh dovecot24 unpack Dovecot 2.4 and all it needs, of Debian 13,
+#                            outside of the tree, and print where (root)
 #   tests/setup.sh bench     unpack the programs that `make bench-intake` compares
 #                            weir with, outside of the tree, and print where
 #   tests/setup.sh bench datapath
@@ -161,10 +163,60 @@ unpack() {
 	echo "$dir"
 }
 
+# dovecot24 prints a folder with Dovecot 2.4 of Debian 13 and every library that
+# it needs, to be run in by chroot. apt works with a state of its own, so that
+# this machine's knows nothing of Debian 13.
+dovecot24() {
+	local dir=${XDG_CACHE_HOME:-$HOME/.cache}/weir-test/dovecot24 apt name p
+	if [ -e "$dir/.done" ]; then echo "$dir"; return; fi
+	command -v apt-get >/dev/null || die "Dovecot 2.4 is fetched with apt-get, and this is not Debian"
+	say "fetching Dovecot 2.4 of Debian 13"
+	apt=$(mktemp -d)
+	mkdir -p "$apt/lists/partial" "$apt/cache/archives/partial"
+	: >"$apt/status"
+	# The same mirror as this machine's, if it says one.
+	name=$(sed -n 's/^URIs: *//p; s/^deb \(\[[^]]*\] \)\?\([^ ]*\).*/\2/p' /etc/apt/sources.list.d/debian.sources /etc/apt/sources.list 2>/dev/null | head -n 1 || true)
+	cat >"$apt/debian.sources" <<-END
+		Types: deb
+		URIs: ${name:-http://deb.debian.org/debian}
+		Suites: trixie
+		Components: main
+		Signed-By: /usr/share/keyrings/debian-archive-keyring.gpg
+	END
+	cat >"$apt/apt.conf" <<-END
+		Dir::State "$apt";
+		Dir::State::status "$apt/status";
+		Dir::Cache "$apt/cache";
+		Dir::Etc::sourcelist "$apt/debian.sources";
+		Dir::Etc::sourceparts "/nonexistent";
+		APT::Install-Recommends "false";
+		APT::Sandbox::User "root";
+	END
+	(
+		export APT_CONFIG=$apt/apt.conf
+		apt-get -q update && apt-get -q -y --download-only install dovecot-core dovecot-imapd
+	) >"$apt/log" 2>&1 </dev/null || { tail -n 20 "$apt/log" >&2; die "Dovecot 2.4 cannot be fetched; all output is in $apt/log"; }
+	rm -rf "$dir"
+	mkdir -p "$dir"/{dev,mnt,proc,tmp,run,etc,usr/{bin,sbin,lib,lib64}}
+	for p in bin sbin lib lib64; do ln -s usr/$p "$dir/$p"; done
+	for p in "$apt"/cache/archives/*.deb; do dpkg --fsys-tarfile "$p" | tar -x -C "$dir" --keep-directory-symlink; done
+	getent passwd root mail nobody >"$dir/etc/passwd"
+	printf 'dovecot:x:997:997::/:/bin/false\ndovenull:x:998:998::/:/bin/false\n' >>"$dir/etc/passwd"
+	getent group root mail nogroup >"$dir/etc/group"
+	printf 'dovecot:x:997:\ndovenull:x:998:\n' >>"$dir/etc/group"
+	rm -rf "$apt"
+	touch "$dir/.done"
+	echo "$dir"
+}
+
 case ${1:-} in
 go) find_go || fetch_go ;;
 demo) install $demo_packages ;;
-test) install $test_packages ;;
+test)
+	install $test_packages
+	dovecot24 >/dev/null
+	;;
+dovecot24) dovecot24 ;;
 bench)
 	case ${2:-} in
 	datapath)
@@ -177,5 +229,5 @@ bench)
 		;;
 	esac
 	;;
-*) die "usage: tests/setup.sh go|demo|test|bench [datapath]" ;;
+*) die "usage: tests/setup.sh go|demo|test|dovecot24|bench [datapath]" ;;
 esac
