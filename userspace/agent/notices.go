@@ -34,7 +34,7 @@ func (a *Agent) noticeService() *service {
 
 func (a *Agent) startNotices(c *config.Config) (stop func(), err error) {
 	o := notify.DefaultOptions()
-	o.Describe, o.Once, o.Most, o.Now, o.Logger = a.describe, c.Notify.Once, c.Notify.Most, a.o.Now, a.log
+	o.Describe, o.Gather, o.Once, o.Most, o.Now, o.Logger = a.describe, c.Notify.Wait, c.Notify.Once, c.Notify.Most, a.o.Now, a.log
 	o.Mode = func() string { return string(a.current().Mode) }
 	if o.Host, err = os.Hostname(); err != nil {
 		o.Host = "localhost"

@@ -24,6 +24,7 @@ type Notify struct {
 	Webhook           string
 	WebhookSecretFile string
 	Command           []string
+	Wait              time.Duration // before a notice is sent, so that it can tell what was stopped
 	Once              time.Duration // a user is told of once in that time
 	Most              int           // notices an hour; more become one digest
 }
@@ -36,7 +37,7 @@ func (n *Notify) Anybody() bool {
 func defaultNotify() Notify {
 	return Notify{
 		Mailer: Auto, Sendmail: []string{"/usr/sbin/sendmail"}, Language: "en", UserLanguage: "en",
-		Once: 24 * time.Hour, Most: 10,
+		Wait: 30 * time.Second, Once: 24 * time.Hour, Most: 10,
 	}
 }
 
@@ -82,6 +83,9 @@ func (c *Config) notify(top *section) {
 	s.absolute("templates", &n.Templates)
 	s.webhook(n)
 	n.Command = s.program("command", "/usr/local/sbin/user-was-flagged")
+	if wait := s.duration("wait", "30s"); wait > 0 {
+		n.Wait = wait
+	}
 	if once := s.duration("once", "24h"); once > 0 {
 		n.Once = once
 	}

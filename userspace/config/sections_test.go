@@ -57,7 +57,7 @@ once = "12h"
 	want := Notify{
 		Mail: []string{"postmaster@example.com"}, Mailer: "smtp:127.0.0.1:25", Sendmail: []string{"/usr/sbin/sendmail"},
 		Users: true, UserDomains: []string{"example.com"}, Language: "en", UserLanguage: "ja",
-		Webhook: "https://chat.example.com/hook", Command: []string{"/usr/local/sbin/told", "x y"}, Once: 12 * time.Hour, Most: 10,
+		Webhook: "https://chat.example.com/hook", Command: []string{"/usr/local/sbin/told", "x y"}, Wait: 30 * time.Second, Once: 12 * time.Hour, Most: 10,
 	}
 	if !reflect.DeepEqual(c.Notify, want) || !c.Notify.Anybody() {
 		t.Errorf("notify %+v", c.Notify)
