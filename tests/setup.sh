@@ -21,7 +21,7 @@ die() { say "$*"; exit 1; }
 
 demo_packages="iproute2 postfix dovecot-core dovecot-imapd dovecot-pop3d dovecot-lmtpd"
 filter_packages="nftables ipset iptables"
-test_packages="$demo_packages clang llvm libbpf-dev systemd systemd-journal-remote"
+test_packages="$demo_packages clang llvm libbpf-dev systemd systemd-journal-remote rbldnsd"
 
 # installed PACKAGE: dpkg says that it is there and configured.
 installed() {
@@ -54,6 +54,7 @@ install() {
 		case $p in
 		postfix) disable postfix.service ;;
 		dovecot-core) disable dovecot.service dovecot.socket ;;
+		rbldnsd) disable rbldnsd.service rbldnsd.socket ;;
 		esac
 	done
 }
