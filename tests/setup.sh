@@ -171,7 +171,7 @@ unpack() {
 mirror() {
 	local uri
 	uri=$(cat /etc/apt/sources.list.d/*.sources /etc/apt/sources.list /etc/apt/sources.list.d/*.list 2>/dev/null |
-		sed -n 's/^URIs: *\([^ ]*\).*/\1/p; s/^deb \(\[[^]]*\] \)\?\([^ ]*\).*/\2/p' | grep -v security | head -n 1 || true)
+		sed -n 's/^URIs: *\([^ ]*\).*/\1/p; s/^deb \(\[[^]]*\] \)\?\([^ ]*\).*/\2/p' | grep -m 1 'debian/*$' || true)
 	[ -n "$uri" ] || die "no Debian mirror in /etc/apt/sources.list or sources.list.d"
 	echo "$uri"
 }
