@@ -23,11 +23,13 @@ type Datapath struct {
 	layout  string
 	exits   []string
 	objects datapathObjects
+	places  []place // that are tried, the best first
 
 	following sync.Mutex // held by Follow
 	mu        sync.Mutex // guards what follows
 	attached  map[int]*attachment
 	reported  []Attachment
+	checks    Checks
 }
 
 // Open locks the pin folder, takes over the maps an earlier run left there or
@@ -67,7 +69,7 @@ func open(o Options, clocks clocks, adjust func(*ebpf.CollectionSpec) error) (_ 
 		}
 	}
 
-	d := &Datapath{log: o.Logger, attached: make(map[int]*attachment), layout: layoutID(spec)}
+	d := &Datapath{log: o.Logger, attached: make(map[int]*attachment), layout: layoutID(spec), places: places()}
 	if d.exits, err = exitNames(spec); err != nil {
 		return nil, err
 	}
@@ -220,7 +222,7 @@ func (d *Datapath) Close() error {
 	defer d.mu.Unlock()
 	var errs []error
 	for index, a := range d.attached {
-		errs = append(errs, a.link.Close())
+		errs = append(errs, a.release())
 		delete(d.attached, index)
 	}
 	errs = append(errs, d.tables.close(), d.objects.Close(), d.pins.close())
@@ -236,10 +238,10 @@ func (d *Datapath) Remove() error {
 	for index := range d.attached {
 		errs = append(errs, d.detach(index))
 	}
-	indexes, err := d.pins.linkIndexes()
+	hooks, err := d.pins.hooks()
 	errs = append(errs, err)
-	for _, index := range indexes {
-		errs = append(errs, d.detachPinned(index))
+	for _, h := range hooks {
+		errs = append(errs, d.detachPinned(h))
 	}
 	errs = append(errs, d.pins.remove())
 	return errors.Join(errs...)

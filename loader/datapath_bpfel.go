@@ -123,6 +123,8 @@ const (
 	datapathMapVerdicts4     = "verdicts4"
 	datapathMapVerdicts6     = "verdicts6"
 	datapathProgWeirClock    = "weir_clock"
+	datapathProgWeirTc       = "weir_tc"
+	datapathProgWeirTcBare   = "weir_tc_bare"
 	datapathProgWeirXdp      = "weir_xdp"
 	datapathVarBootNs        = "boot_ns"
 	datapathVarFactor4       = "factor4"
@@ -176,8 +178,10 @@ type datapathSpecs struct {
 //
 // It can be passed ebpf.CollectionSpec.Assign.
 type datapathProgramSpecs struct {
-	WeirClock *ebpf.ProgramSpec `ebpf:"weir_clock"`
-	WeirXdp   *ebpf.ProgramSpec `ebpf:"weir_xdp"`
+	WeirClock  *ebpf.ProgramSpec `ebpf:"weir_clock"`
+	WeirTc     *ebpf.ProgramSpec `ebpf:"weir_tc"`
+	WeirTcBare *ebpf.ProgramSpec `ebpf:"weir_tc_bare"`
+	WeirXdp    *ebpf.ProgramSpec `ebpf:"weir_xdp"`
 }
 
 // datapathMapSpecs contains maps before they are loaded into the kernel.
@@ -272,13 +276,17 @@ type datapathVariables struct {
 //
 // It can be passed to loadDatapathObjects or ebpf.CollectionSpec.LoadAndAssign.
 type datapathPrograms struct {
-	WeirClock *ebpf.Program `ebpf:"weir_clock"`
-	WeirXdp   *ebpf.Program `ebpf:"weir_xdp"`
+	WeirClock  *ebpf.Program `ebpf:"weir_clock"`
+	WeirTc     *ebpf.Program `ebpf:"weir_tc"`
+	WeirTcBare *ebpf.Program `ebpf:"weir_tc_bare"`
+	WeirXdp    *ebpf.Program `ebpf:"weir_xdp"`
 }
 
 func (p *datapathPrograms) Close() error {
 	return _DatapathClose(
 		p.WeirClock,
+		p.WeirTc,
+		p.WeirTcBare,
 		p.WeirXdp,
 	)
 }

@@ -15,9 +15,9 @@ const (
 	settleTime = 20 * time.Millisecond
 	// retryTime is how soon what failed is tried again.
 	retryTime = time.Second
-	// reviewTime is how soon interfaces that another program held are
-	// looked at again: it may leave without a netlink message.
-	reviewTime = 10 * time.Second
+	// reviewTime is how soon everything is looked at again without a netlink
+	// message: links can be detached, and pins removed, in silence.
+	reviewTime = 5 * time.Second
 )
 
 // Follow attaches the program to the selected interfaces and keeps it so
@@ -57,10 +57,7 @@ func (d *Datapath) Follow(ctx context.Context, selection []string, changed func(
 	changed(report)
 
 	for {
-		var review <-chan time.Time
-		if slices.ContainsFunc(report, func(a Attachment) bool { return a.Mode == ModeNone && a.Index != 0 }) {
-			review = time.After(reviewTime)
-		}
+		review := time.After(reviewTime)
 		if !events.ok() {
 			review = time.After(retryTime)
 		}
@@ -119,14 +116,16 @@ func (d *Datapath) sync(selection []string) ([]Attachment, error) {
 	for _, l := range chosen {
 		index := l.Attrs().Index
 		wanted[index] = true
-		if a := d.attached[index]; a != nil && !alive(a.link, index) {
-			d.logError("detach", l.Attrs().Name, d.detach(index))
-		}
+		lost := d.dropLost(l)
 		if a := d.attached[index]; a == nil {
-			report = append(report, d.attach(l))
+			now := d.attach(l)
+			report = append(report, now)
+			if lost != "" {
+				d.differs(lost, now.Mode != ModeNone)
+			}
 		} else {
 			if a.stale != nil {
-				a.stale = a.link.Update(d.objects.WeirXdp)
+				d.renew(a, l)
 			}
 			report = append(report, d.describe(l))
 		}
@@ -149,11 +148,11 @@ func (d *Datapath) sync(selection []string) ([]Attachment, error) {
 
 // dropLeftovers detaches what an earlier run attached and nobody wants now.
 func (d *Datapath) dropLeftovers(wanted map[int]bool) {
-	indexes, err := d.pins.linkIndexes()
+	hooks, err := d.pins.hooks()
 	d.logError("look for leftovers", d.pins.dir, err)
-	for _, index := range indexes {
-		if !wanted[index] {
-			d.logError("detach leftover", fmt.Sprint("index ", index), d.detachPinned(index))
+	for _, h := range hooks {
+		if !wanted[h.index] {
+			d.logError("detach leftover", fmt.Sprint("index ", h.index), d.detachPinned(h))
 		}
 	}
 }

@@ -20,58 +20,92 @@ func packetSocket(name string) int {
 	return fd
 }
 
-// probe sends openings of a flagged and of a clean source for as long as the
-// test runs, and counts what gets past the program.
-type probe struct{ flagged, clean atomic.Uint64 }
+// arrivals counts what reaches a namespace's IP stack, past XDP and past
+// traffic control: a packet socket would see what the latter drops.
+type arrivals struct{ flagged, clean atomic.Uint64 }
 
 const (
 	flaggedSource = "192.0.2.1"
 	cleanSource   = "192.0.2.2"
+	serverAddress = "192.0.2.25/24" // where frames go, and to frameTarget
 )
 
-func startProbe(t *testing.T, from *namespace, out string, to *namespace, in string) *probe {
-	p := &probe{}
-	stop := make(chan struct{})
-	done := make(chan struct{}, 2)
-	stopped := func() bool {
-		select {
-		case <-stop:
-			return true
-		default:
-			return false
-		}
-	}
+// background runs f in a namespace until the test ends.
+func (ns *namespace) background(t *testing.T, f func(stopped func() bool)) {
+	stop, done := make(chan struct{}), make(chan struct{})
+	go func() {
+		defer close(done)
+		ns.do(t, func() {
+			f(func() bool {
+				select {
+				case <-stop:
+					return true
+				default:
+					return false
+				}
+			})
+		})
+	}()
+	t.Cleanup(func() { close(stop); <-done })
+}
+
+func (ns *namespace) arrivals(t *testing.T) *arrivals {
+	t.Helper()
+	a := &arrivals{}
 	listening := make(chan struct{})
-	go to.do(t, func() {
-		defer func() { done <- struct{}{} }()
-		fd := packetSocket(in)
+	ns.background(t, func(stopped func() bool) {
+		fd := must(unix.Socket(unix.AF_INET, unix.SOCK_RAW|unix.SOCK_CLOEXEC, unix.IPPROTO_TCP))
 		defer unix.Close(fd)
 		mustDo(t, unix.SetsockoptTimeval(fd, unix.SOL_SOCKET, unix.SO_RCVTIMEO, &unix.Timeval{Usec: 50_000}))
 		close(listening)
-		frame := make([]byte, 128)
+		packet := make([]byte, 128)
 		for !stopped() {
-			n, _, err := unix.Recvfrom(fd, frame, 0)
+			n, _, err := unix.Recvfrom(fd, packet, 0)
 			if err != nil && !errors.Is(err, unix.EAGAIN) && !errors.Is(err, unix.EINTR) {
 				t.Errorf("listen: %v", err)
 				return
 			}
-			if n < 30 {
+			if n < 20 {
 				continue
 			}
-			switch frame[29] { // last byte of the source address
+			switch packet[15] { // last byte of the source address
 			case 1:
-				p.flagged.Add(1)
+				a.flagged.Add(1)
 			case 2:
-				p.clean.Add(1)
+				a.clean.Add(1)
 			}
 		}
 	})
 	<-listening
-	go from.do(t, func() {
-		defer func() { done <- struct{}{} }()
+	return a
+}
+
+// serve gives an interface the addresses that frames of tests go to.
+func (ns *namespace) serve(t *testing.T, name string) {
+	t.Helper()
+	ns.do(t, func() {
+		mustDo(t, netlink.LinkSetHardwareAddr(must(netlink.LinkByName(name)), frameTarget))
+	})
+	ns.address(t, name, serverAddress)
+}
+
+// probe sends openings of a flagged and of a clean source for as long as the
+// test runs, and counts what gets past the program.
+type probe struct{ *arrivals }
+
+func startProbe(t *testing.T, from *namespace, out string, to *namespace, in string) *probe {
+	t.Helper()
+	to.serve(t, in)
+	p := &probe{to.arrivals(t)}
+	from.flood(t, out, syn4(flaggedSource), syn4(cleanSource))
+	return p
+}
+
+// flood sends frames of two kinds, seven flagged ones for each clean one.
+func (ns *namespace) flood(t *testing.T, out string, flagged, clean []byte) {
+	ns.background(t, func(stopped func() bool) {
 		fd := packetSocket(out)
 		defer unix.Close(fd)
-		flagged, clean := syn4(flaggedSource), syn4(cleanSource)
 		for i := 0; !stopped(); i++ {
 			frame := flagged
 			if i%8 == 0 {
@@ -84,12 +118,10 @@ func startProbe(t *testing.T, from *namespace, out string, to *namespace, in str
 			}
 		}
 	})
-	t.Cleanup(func() { close(stop); <-done; <-done })
-	return p
 }
 
 // more waits until n more packets of the clean source got past.
-func (p *probe) more(t *testing.T, n uint64) {
+func (p *arrivals) more(t *testing.T, n uint64) {
 	t.Helper()
 	goal := p.clean.Load() + n
 	eventually(t, "clean packets arrive", func() bool { return p.clean.Load() >= goal })
@@ -111,7 +143,7 @@ func TestRestartAndUpgradeLeaveNoGap(t *testing.T) {
 				host.do(t, func() {
 					index := must(netlink.LinkByName("eth0")).Attrs().Index
 					l := must(link.AttachXDP(link.XDPOptions{Program: d.objects.WeirXdp, Interface: index, Flags: link.XDPGenericMode}))
-					mustDo(t, l.Pin(d.pins.linkPath(index)))
+					mustDo(t, l.Pin(d.pins.hookPath(placeXDP, index)))
 					mustDo(t, l.Close())
 				})
 			}

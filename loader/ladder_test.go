@@ -1,0 +1,117 @@
+package loader
+
+import (
+	"fmt"
+	"testing"
+
+	"github.com/cilium/ebpf"
+	"github.com/cilium/ebpf/asm"
+	"github.com/cilium/ebpf/link"
+	"github.com/vishvananda/netlink"
+	"github.com/vishvananda/netlink/nl"
+)
+
+// foreignProgram passes everything and belongs to somebody else.
+func foreignProgram(t *testing.T, kind ebpf.ProgramType, answer int32) *ebpf.Program {
+	t.Helper()
+	p := must(ebpf.NewProgram(&ebpf.ProgramSpec{
+		Type: kind, License: "GPL", Name: "foreign",
+		Instructions: asm.Instructions{asm.Mov.Imm(asm.R0, answer), asm.Return()},
+	}))
+	t.Cleanup(func() { _ = p.Close() })
+	return p
+}
+
+func (ns *namespace) index(t testing.TB, name string) (index int) {
+	t.Helper()
+	ns.do(t, func() { index = must(netlink.LinkByName(name)).Attrs().Index })
+	return index
+}
+
+// only makes a datapath try one place alone, as where the others are missing.
+func only(d *Datapath, where place) *Datapath {
+	d.places = []place{where}
+	return d
+}
+
+// Another XDP program keeps its place, and weir goes on beside it. When it
+// leaves, the next start goes back, and nothing flagged gets through meanwhile.
+func TestBesideForeignProgram(t *testing.T) {
+	for name, attach := range map[string]func(t *testing.T, ns *namespace, p *ebpf.Program) (detach func()){
+		"link": func(t *testing.T, ns *namespace, p *ebpf.Program) func() {
+			var l link.Link
+			ns.do(t, func() {
+				l = must(link.AttachXDP(link.XDPOptions{Program: p, Interface: ns.index(t, "eth0")}))
+			})
+			return func() { mustDo(t, l.Close()) }
+		},
+		"generic link": func(t *testing.T, ns *namespace, p *ebpf.Program) func() {
+			var l link.Link
+			ns.do(t, func() {
+				l = must(link.AttachXDP(link.XDPOptions{Program: p, Interface: ns.index(t, "eth0"), Flags: link.XDPGenericMode}))
+			})
+			return func() { mustDo(t, l.Close()) }
+		},
+		"netlink": func(t *testing.T, ns *namespace, p *ebpf.Program) func() {
+			set := func(fd int) {
+				ns.do(t, func() {
+					mustDo(t, netlink.LinkSetXdpFdWithFlags(must(netlink.LinkByName("eth0")), fd, nl.XDP_FLAGS_DRV_MODE))
+				})
+			}
+			set(p.FD())
+			return func() { set(-1) }
+		},
+	} {
+		t.Run(name, func(t *testing.T) {
+			program := foreignProgram(t, ebpf.XDP, xdpPass)
+			id := uint32(idOf(program))
+			ns, far := newNamespace(t), newNamespace(t)
+			veth(t, ns, "eth0", far, "far0")
+			detach := attach(t, ns, program)
+			o := testOptions(t)
+			d := mustOpen(t, o)
+			mustDo(t, d.Put(Entry{Prefix: prefix(flaggedSource + "/32"), Action: ActionDrop}))
+			f := follow(t, d, ns, "eth0")
+			f.wantMode(t, "eth0", ModeTCX, fmt.Sprintf("another XDP program (foreign, id %d) holds eth0 and is left alone", id))
+			if got := ns.xdpID(t, "eth0"); got != id {
+				t.Errorf("program %d is attached, want the foreign one, %d", got, id)
+			}
+			p := startProbe(t, far, "far0", ns, "eth0")
+			p.more(t, 10)
+
+			restart := func(mode string) {
+				t.Helper()
+				f.stop()
+				mustDo(t, d.Close())
+				p.more(t, 10)
+				d = mustOpen(t, o)
+				f = follow(t, d, ns, "eth0")
+				f.wantMode(t, "eth0", mode, "")
+				p.more(t, 10)
+			}
+			restart(ModeTCX)
+			detach()
+			// It may be about to come back: whoever runs stays where it is.
+			ns.do(t, func() { must(d.sync([]string{"eth0"})) })
+			if got := ns.xdpID(t, "eth0"); got != 0 {
+				t.Errorf("program %d took the place of one that has just left", got)
+			}
+			restart(ModeNative)
+			if hooks := must(d.pins.hooks()); len(hooks) != 1 || hooks[0].where != placeXDP || len(tcxIn(t, ns, "eth0")) != 0 {
+				t.Errorf("after going back: pins %v, TCX %v", hooks, tcxIn(t, ns, "eth0"))
+			}
+			if n := p.flagged.Load(); n != 0 {
+				t.Errorf("%d flagged packets got past", n)
+			}
+			f.stop()
+			mustDo(t, d.Remove())
+			eventually(t, "flagged packets arrive once the program is gone", func() bool { return p.flagged.Load() > 0 })
+		})
+	}
+}
+
+func tcxIn(t testing.TB, ns *namespace, name string) (ids []ebpf.ProgramID) {
+	t.Helper()
+	ns.do(t, func() { ids = tcxPrograms(must(netlink.LinkByName(name)).Attrs().Index) })
+	return ids
+}

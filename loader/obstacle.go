@@ -1,0 +1,98 @@
+package loader
+
+import (
+	"errors"
+	"fmt"
+	"strings"
+
+	"github.com/cilium/ebpf"
+	"github.com/vishvananda/netlink"
+	"golang.org/x/sys/unix"
+)
+
+// isBare tells an interface whose packets begin with the IP header: it has no
+// link layer, or takes it off before anybody sees the packet (PPP, tunnels).
+func isBare(l netlink.Link) bool {
+	switch l.Attrs().EncapType {
+	case "none", "ppp", "ipip", "tunnel6", "sit", "gre",
+		"unknown519", // ARPHRD_RAWIP
+		"unknown823": // ARPHRD_IP6GRE
+		return true
+	}
+	return false
+}
+
+func isEthernet(l netlink.Link) bool {
+	return l.Attrs().EncapType == "ether" || l.Attrs().EncapType == "loopback"
+}
+
+// xdpObstacle tells why XDP need not be tried on an interface, "" if it may.
+// An XDP program on an interface without a link layer is let attach, and then
+// finds the IP header where it looks for Ethernet.
+func xdpObstacle(l netlink.Link) string {
+	attrs := l.Attrs()
+	switch {
+	case isBare(l):
+		return fmt.Sprintf("%s (%s) has no link layer for XDP to read", attrs.Name, l.Type())
+	case !isEthernet(l):
+		return linkLayerObstacle(l)
+	case attrs.Xdp != nil && attrs.Xdp.Attached:
+		return fmt.Sprintf("another XDP program (%s) holds %s and is left alone", programName(attrs.Xdp.ProgId), attrs.Name)
+	}
+	return ""
+}
+
+// linkLayerObstacle tells that the program cannot read an interface's packets.
+func linkLayerObstacle(l netlink.Link) string {
+	if isBare(l) || isEthernet(l) {
+		return ""
+	}
+	return fmt.Sprintf("%s has a link layer that weir cannot read (%s)", l.Attrs().Name, l.Attrs().EncapType)
+}
+
+// programName says which program this is, as far as we may know: its name is
+// for CAP_SYS_ADMIN alone.
+func programName(id uint32) string {
+	p, err := ebpf.NewProgramFromID(ebpf.ProgramID(id))
+	if err != nil {
+		return fmt.Sprintf("id %d", id)
+	}
+	defer p.Close()
+	info, err := p.Info()
+	if err != nil || info.Name == "" {
+		return fmt.Sprintf("id %d", id)
+	}
+	return fmt.Sprintf("%s, id %d", info.Name, id)
+}
+
+// neighbours tells what else is judged where the program stands.
+func neighbours(l netlink.Link) []string {
+	slave := l.Attrs().Slave
+	if slave == nil || l.Attrs().MasterIndex == 0 {
+		return nil
+	}
+	master := fmt.Sprint("index ", l.Attrs().MasterIndex)
+	if m, err := netlink.LinkByIndex(l.Attrs().MasterIndex); err == nil {
+		master = m.Attrs().Name
+	}
+	if slave.SlaveType() == "bridge" {
+		return []string{fmt.Sprintf("a port of bridge %s: what that forwards to others is judged, too", master)}
+	}
+	return []string{fmt.Sprintf("part of %s %s", slave.SlaveType(), master)}
+}
+
+// bare is the system's error without the layers it came through.
+func bare(err error) error {
+	var errno unix.Errno
+	if errors.As(err, &errno) {
+		return errno
+	}
+	return err
+}
+
+// refusedNative says why the driver did not take the program, and what can be
+// done about it.
+func (d *Datapath) refusedNative(l netlink.Link, err error) string {
+	f := factsOf(l, bare(err), driverWords(l, d.objects.WeirXdp))
+	return strings.Join(f.words(), "; ")
+}
