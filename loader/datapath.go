@@ -229,8 +229,9 @@ func (d *Datapath) Close() error {
 	return errors.Join(errs...)
 }
 
-// Remove detaches the program from every interface and removes all pins and
-// the folder. Close must still be called.
+// Remove detaches the program from every interface of the network namespace
+// that the calling thread is in, and removes all pins and the folder. Close
+// must still be called.
 func (d *Datapath) Remove() error {
 	d.mu.Lock()
 	defer d.mu.Unlock()

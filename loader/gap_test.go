@@ -6,6 +6,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/cilium/ebpf"
 	"github.com/cilium/ebpf/link"
 	"github.com/vishvananda/netlink"
 	"golang.org/x/sys/unix"
@@ -128,38 +129,50 @@ func (p *arrivals) more(t *testing.T, n uint64) {
 }
 
 // However often the agent stops, starts, is upgraded with or without a new
-// layout: nothing flagged gets past.
+// layout: nothing flagged gets past, wherever the program stands.
 func TestRestartAndUpgradeLeaveNoGap(t *testing.T) {
-	for _, mode := range []string{ModeNative, ModeGeneric} {
+	for _, mode := range []string{ModeNative, ModeGeneric, ModeTCX, ModeClsact} {
 		t.Run(mode, func(t *testing.T) {
 			host, net := newNamespace(t), newNamespace(t)
 			veth(t, host, "eth0", net, "net0")
 			o := testOptions(t)
 			drop := Entry{Prefix: prefix(flaggedSource + "/32"), Action: ActionDrop}
+			start := func(layout int) *Datapath {
+				t.Helper()
+				d, err := open(o, systemClocks, otherLayout(layout))
+				mustDo(t, err)
+				t.Cleanup(func() { _ = d.Close() })
+				switch mode {
+				case ModeTCX:
+					return only(d, placeTCX)
+				case ModeClsact:
+					return only(d, placeClsact)
+				}
+				return d
+			}
 
-			d := mustOpen(t, o)
+			d := start(0)
 			mustDo(t, d.Put(drop))
 			if mode == ModeGeneric {
 				host.do(t, func() {
-					index := must(netlink.LinkByName("eth0")).Attrs().Index
-					l := must(link.AttachXDP(link.XDPOptions{Program: d.objects.WeirXdp, Interface: index, Flags: link.XDPGenericMode}))
-					mustDo(t, l.Pin(d.pins.hookPath(placeXDP, index)))
-					mustDo(t, l.Close())
+					mustDo(t, must(d.hang(placeXDP, must(netlink.LinkByName("eth0")), link.XDPGenericMode)).release())
 				})
 			}
 			f := follow(t, d, host, "eth0")
 			f.wantMode(t, "eth0", mode, "")
 			p := startProbe(t, net, "net0", host, "eth0")
 
+			layouts := make(map[string]bool)
 			for i := range 15 {
 				p.more(t, 10)
 				f.stop()
 				mustDo(t, d.Close())
 				p.more(t, 10)
-				if i%3 == 0 {
-					o.Capacity++ // another layout
+				d = start(i / 3)
+				layouts[d.layout] = true
+				if got := must(d.objects.Counters.Info()); int(got.MaxEntries) != len(d.exits)+i/3 {
+					t.Errorf("layout %d has %d counters", i/3, got.MaxEntries)
 				}
-				d = mustOpen(t, o)
 				mustDo(t, d.Put(drop))
 				p.more(t, 10)
 				f = follow(t, d, host, "eth0")
@@ -169,13 +182,29 @@ func TestRestartAndUpgradeLeaveNoGap(t *testing.T) {
 			if n := p.flagged.Load(); n != 0 {
 				t.Errorf("%d flagged packets got past", n)
 			}
+			if len(layouts) != 5 {
+				t.Errorf("%d layouts, want 5", len(layouts))
+			}
 			e, _, err := d.Get(drop.Prefix)
 			t.Logf("%d clean packets passed, %d flagged ones dropped since the last layout (%v)", p.clean.Load(), e.Dropped, err)
 
 			// The probe can tell: without the program they arrive.
 			f.stop()
-			mustDo(t, d.Remove())
+			host.do(t, func() { mustDo(t, d.Remove()) })
 			eventually(t, "flagged packets arrive once the program is gone", func() bool { return p.flagged.Load() > 0 })
 		})
+	}
+}
+
+// otherLayout makes a program whose maps another version cannot use: there
+// are more exits to count, and the tables have other sizes, so that the
+// program finds sources elsewhere.
+func otherLayout(version int) func(*ebpf.CollectionSpec) error {
+	return func(s *ebpf.CollectionSpec) error {
+		s.Maps[datapathMapCounters].MaxEntries += uint32(version)
+		s.Maps[datapathMapVerdicts4].MaxEntries <<= version
+		s.Maps[datapathMapVerdicts6].MaxEntries <<= version
+		s.Maps[datapathMapPrefixes4].MaxEntries += uint32(version)
+		return nil
 	}
 }
