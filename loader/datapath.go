@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"log/slog"
 	"math/rand/v2"
+	"slices"
 	"sync"
 
 	"github.com/cilium/ebpf"
@@ -25,11 +26,16 @@ type Datapath struct {
 	objects datapathObjects
 	places  []place // that are tried, the best first
 
+	canaries sync.Mutex // held while canaries fly, and guards what follows
+	ports    []uint16
+
 	following sync.Mutex // held by Follow
 	mu        sync.Mutex // guards what follows
 	attached  map[int]*attachment
 	reported  []Attachment
 	checks    Checks
+	planted   bool   // canaries
+	broken    string // what differs and could not be put right
 }
 
 // Open locks the pin folder, takes over the maps an earlier run left there or
@@ -125,7 +131,13 @@ func (d *Datapath) load(spec *ebpf.CollectionSpec) (datapathTableKey, error) {
 	if err := d.objects.TableKey.Put(uint32(0), &key); err != nil {
 		return key, fmt.Errorf("write the verdict tables' key: %w", err)
 	}
-	return key, d.pins.pinMaps(d.layout, map[string]*ebpf.Map{
+	return key, d.pins.pinMaps(d.layout, d.maps())
+}
+
+// maps are those that are pinned.
+func (d *Datapath) maps() map[string]*ebpf.Map {
+	return map[string]*ebpf.Map{
+		datapathMapCanaries:  d.objects.Canaries,
 		datapathMapCounters:  d.objects.Counters,
 		datapathMapPorts:     d.objects.Ports,
 		datapathMapTableKey:  d.objects.TableKey,
@@ -135,7 +147,7 @@ func (d *Datapath) load(spec *ebpf.CollectionSpec) (datapathTableKey, error) {
 		datapathMapSources6:  d.objects.Sources6,
 		datapathMapPrefixes4: d.objects.Prefixes4,
 		datapathMapPrefixes6: d.objects.Prefixes6,
-	})
+	}
 }
 
 // setConstants gives the program what it treats as constant.
@@ -209,9 +221,12 @@ func (d *Datapath) SetPorts(ports []uint16) error {
 	for _, p := range ports {
 		set.Word[p/64] |= 1 << (p % 64)
 	}
+	d.canaries.Lock()
+	defer d.canaries.Unlock()
 	if err := d.objects.Ports.Put(uint32(0), &set); err != nil {
 		return fmt.Errorf("set ports: %w", err)
 	}
+	d.ports = slices.Clone(ports)
 	return nil
 }
 

@@ -113,6 +113,7 @@ type datapathTableKey struct {
 //
 // Used for safe lookups in a Collection or CollectionSpec.
 const (
+	datapathMapCanaries      = "canaries"
 	datapathMapCounters      = "counters"
 	datapathMapPorts         = "ports"
 	datapathMapPrefixes4     = "prefixes4"
@@ -188,6 +189,7 @@ type datapathProgramSpecs struct {
 //
 // It can be passed ebpf.CollectionSpec.Assign.
 type datapathMapSpecs struct {
+	Canaries  *ebpf.MapSpec `ebpf:"canaries"`
 	Counters  *ebpf.MapSpec `ebpf:"counters"`
 	Ports     *ebpf.MapSpec `ebpf:"ports"`
 	Prefixes4 *ebpf.MapSpec `ebpf:"prefixes4"`
@@ -233,6 +235,7 @@ func (o *datapathObjects) Close() error {
 //
 // It can be passed to loadDatapathObjects or ebpf.CollectionSpec.LoadAndAssign.
 type datapathMaps struct {
+	Canaries  *ebpf.Map `ebpf:"canaries"`
 	Counters  *ebpf.Map `ebpf:"counters"`
 	Ports     *ebpf.Map `ebpf:"ports"`
 	Prefixes4 *ebpf.Map `ebpf:"prefixes4"`
@@ -246,6 +249,7 @@ type datapathMaps struct {
 
 func (m *datapathMaps) Close() error {
 	return _DatapathClose(
+		m.Canaries,
 		m.Counters,
 		m.Ports,
 		m.Prefixes4,

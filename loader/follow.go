@@ -142,6 +142,7 @@ func (d *Datapath) sync(selection []string) ([]Attachment, error) {
 	if replaced {
 		d.logError("remove old maps", d.pins.dir, d.pins.removeOtherMaps(d.layout))
 	}
+	d.readBack()
 	d.reported = append(report, missing...)
 	return slices.Clone(d.reported), nil
 }

@@ -14,8 +14,12 @@ import (
 // foreignProgram passes everything and belongs to somebody else.
 func foreignProgram(t *testing.T, kind ebpf.ProgramType, answer int32) *ebpf.Program {
 	t.Helper()
+	attach := ebpf.AttachNone
+	if kind == ebpf.XDP {
+		attach = ebpf.AttachXDP
+	}
 	p := must(ebpf.NewProgram(&ebpf.ProgramSpec{
-		Type: kind, License: "GPL", Name: "foreign",
+		Type: kind, AttachType: attach, License: "GPL", Name: "foreign",
 		Instructions: asm.Instructions{asm.Mov.Imm(asm.R0, answer), asm.Return()},
 	}))
 	t.Cleanup(func() { _ = p.Close() })

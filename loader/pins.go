@@ -220,7 +220,7 @@ func (p *pins) pinMaps(layout string, maps map[string]*ebpf.Map) error {
 		return fmt.Errorf("pin maps: %w", err)
 	}
 	for name, m := range maps {
-		if err := m.Pin(filepath.Join(fresh, name)); err != nil {
+		if err := pinMap(m, filepath.Join(fresh, name)); err != nil {
 			return fmt.Errorf("pin map %s: %w", name, err)
 		}
 	}
@@ -228,6 +228,41 @@ func (p *pins) pinMaps(layout string, maps map[string]*ebpf.Map) error {
 		return fmt.Errorf("pin maps: %w", err)
 	}
 	return nil
+}
+
+// pinMap pins a copy, which believes of no pin that it is there.
+func pinMap(m *ebpf.Map, path string) error {
+	c, err := m.Clone()
+	if err != nil {
+		return err
+	}
+	return errors.Join(c.Pin(path), c.Close())
+}
+
+// holdMaps reports whether the maps can still be found.
+func (p *pins) holdMaps(layout string, maps map[string]*ebpf.Map) bool {
+	for name := range maps {
+		if _, err := os.Stat(filepath.Join(p.dir, mapsPrefix+layout, name)); errors.Is(err, fs.ErrNotExist) {
+			return false
+		}
+	}
+	return true
+}
+
+// reclaim makes the folder again if it was removed, and locks it. It reports
+// whether that was so.
+func (p *pins) reclaim() (bool, error) {
+	same, err := stillAt(p.lock, p.dir)
+	if err != nil || same {
+		return false, err
+	}
+	fresh, err := openPins(p.dir)
+	if err != nil {
+		return true, err
+	}
+	_ = p.lock.Close()
+	*p = *fresh
+	return true, nil
 }
 
 // removeOtherMaps removes the maps of every other layout, and what an
