@@ -35,7 +35,7 @@ type Datapath struct {
 	reported  []Attachment
 	checks    Checks
 	planted   bool   // canaries
-	broken    string // what differs and could not be put right
+	stood     string // what differed when we last looked, and could not be put right
 }
 
 // Open locks the pin folder, takes over the maps an earlier run left there or

@@ -109,6 +109,7 @@ func (d *Datapath) sync(selection []string) ([]Attachment, error) {
 	}
 	d.mu.Lock()
 	defer d.mu.Unlock()
+	d.stood, d.checks.Standing = d.checks.Standing, ""
 
 	var report []Attachment
 	wanted := make(map[int]bool)

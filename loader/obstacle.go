@@ -33,7 +33,7 @@ func xdpObstacle(l netlink.Link) string {
 	attrs := l.Attrs()
 	switch {
 	case isBare(l):
-		return fmt.Sprintf("%s (%s) has no link layer for XDP to read", attrs.Name, l.Type())
+		return fmt.Sprintf("an interface of kind %s has no link layer that XDP could read", l.Type())
 	case !isEthernet(l):
 		return linkLayerObstacle(l)
 	case attrs.Xdp != nil && attrs.Xdp.Attached:

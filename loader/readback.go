@@ -19,6 +19,7 @@ type Checks struct {
 	Repaired    uint64 // of those
 	Difference  string // the last one, in words; "" if there was none
 	Found       time.Time
+	Standing    string // one that could not be put right, and is still there
 }
 
 // Checks may be called at any time.
@@ -32,13 +33,11 @@ func (d *Datapath) Checks() Checks {
 // be put right is said and counted once, not each time it is looked at. The
 // lock is held.
 func (d *Datapath) differs(what string, repaired bool) {
-	again := d.broken == what && !repaired
-	d.broken = ""
 	if !repaired {
-		d.broken = what
-	}
-	if again {
-		return
+		d.checks.Standing = what
+		if what == d.stood {
+			return
+		}
 	}
 	d.checks.Differences++
 	d.checks.Difference, d.checks.Found = what, time.Now()

@@ -179,12 +179,12 @@ func TestReadBackTellsOnce(t *testing.T) {
 	mustDo(t, os.RemoveAll(o.Dir))
 	thief := mustOpen(t, o) // another agent has the folder now
 	for range 3 {
-		if got := look(); got.Differences != 1 || got.Repaired != 0 || !strings.Contains(got.Difference, "another agent") {
+		if got := look(); got.Differences != 1 || got.Repaired != 0 || !strings.Contains(got.Standing, "another agent") {
 			t.Errorf("%+v, want one that is not repaired", got)
 		}
 	}
 	mustDo(t, errors.Join(thief.Remove(), thief.Close()))
-	if got := look(); got.Differences != 2 || got.Repaired != 1 {
+	if got := look(); got.Differences != 2 || got.Repaired != 1 || got.Standing != "" {
 		t.Errorf("%+v, want it to be put right", got)
 	}
 }

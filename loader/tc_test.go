@@ -127,7 +127,7 @@ func TestWithoutLinkLayer(t *testing.T) {
 			d := dropped(t)
 			d.places = []place{placeXDP, where}
 			f := follow(t, d, ns, "tun0")
-			f.wantMode(t, "tun0", string(where), "tun0 (tuntap) has no link layer for XDP to read")
+			f.wantMode(t, "tun0", string(where), "an interface of kind tuntap has no link layer that XDP could read")
 			for _, c := range shapes() {
 				if proto := uint16(c.frame[12])<<8 | uint16(c.frame[13]); proto != etherIPv4 && proto != etherIPv6 ||
 					c.frame[14]>>4 != 4 && proto == etherIPv4 || c.frame[14]>>4 != 6 && proto == etherIPv6 {
