@@ -67,18 +67,17 @@ func programName(id uint32) string {
 
 // neighbours tells what else is judged where the program stands.
 func neighbours(l netlink.Link) []string {
-	slave := l.Attrs().Slave
-	if slave == nil || l.Attrs().MasterIndex == 0 {
+	if l.Attrs().MasterIndex == 0 {
 		return nil
 	}
-	master := fmt.Sprint("index ", l.Attrs().MasterIndex)
-	if m, err := netlink.LinkByIndex(l.Attrs().MasterIndex); err == nil {
-		master = m.Attrs().Name
+	switch master, err := netlink.LinkByIndex(l.Attrs().MasterIndex); {
+	case err != nil: // it is just going
+		return nil
+	case master.Type() == "bridge":
+		return []string{fmt.Sprintf("a port of bridge %s: what that forwards to others is judged, too", master.Attrs().Name)}
+	default:
+		return []string{fmt.Sprintf("part of %s %s", master.Type(), master.Attrs().Name)}
 	}
-	if slave.SlaveType() == "bridge" {
-		return []string{fmt.Sprintf("a port of bridge %s: what that forwards to others is judged, too", master)}
-	}
-	return []string{fmt.Sprintf("part of %s %s", slave.SlaveType(), master)}
 }
 
 // bare is the system's error without the layers it came through.

@@ -1,0 +1,240 @@
+package loader
+
+import (
+	"errors"
+	"fmt"
+	"testing"
+
+	"github.com/vishvananda/netlink"
+	"golang.org/x/sys/unix"
+)
+
+// add makes an interface in the calling thread's namespace, and returns false
+// where this kernel cannot.
+func add(t *testing.T, l netlink.Link) bool {
+	t.Helper()
+	err := netlink.LinkAdd(l)
+	if errors.Is(err, unix.EOPNOTSUPP) {
+		return false
+	}
+	mustDo(t, err)
+	mustDo(t, netlink.LinkSetUp(l))
+	return true
+}
+
+// Makers of interfaces on eth0. They return the module that the kernel lacks,
+// "" if it has all.
+
+func plain(*testing.T) string { return "" }
+
+func bridge(t *testing.T) string {
+	br := &netlink.Bridge{LinkAttrs: attrs("br0")}
+	if !add(t, br) {
+		return "bridge"
+	}
+	mustDo(t, netlink.LinkSetMaster(must(netlink.LinkByName("eth0")), br))
+	return ""
+}
+
+func macvlan(t *testing.T) string {
+	a := attrs("mac0")
+	a.ParentIndex = must(netlink.LinkByName("eth0")).Attrs().Index
+	if !add(t, &netlink.Macvlan{LinkAttrs: a, Mode: netlink.MACVLAN_MODE_BRIDGE}) {
+		return "macvlan"
+	}
+	return ""
+}
+
+func vlanOn(parent string) func(t *testing.T) string {
+	return func(t *testing.T) string {
+		a := attrs(parent + ".100")
+		a.ParentIndex = must(netlink.LinkByName(parent)).Attrs().Index
+		if !add(t, &netlink.Vlan{LinkAttrs: a, VlanId: 100, VlanProtocol: netlink.VLAN_PROTOCOL_8021Q}) {
+			return "8021q"
+		}
+		return ""
+	}
+}
+
+func bond(mode netlink.BondMode) func(t *testing.T) string {
+	return func(t *testing.T) string {
+		bond := netlink.NewLinkBond(attrs("bond0"))
+		bond.Mode = mode
+		if !add(t, bond) {
+			return "bonding"
+		}
+		slave := must(netlink.LinkByName("eth0"))
+		mustDo(t, netlink.LinkSetDown(slave))
+		mustDo(t, netlink.LinkSetBondSlave(slave, bond))
+		mustDo(t, netlink.LinkSetUp(slave))
+		return ""
+	}
+}
+
+// both makes one and then the other.
+func both(first, then func(*testing.T) string) func(*testing.T) string {
+	return func(t *testing.T) string {
+		if missing := first(t); missing != "" {
+			return missing
+		}
+		return then(t)
+	}
+}
+
+func attrs(name string) netlink.LinkAttrs {
+	a := netlink.NewLinkAttrs()
+	a.Name = name
+	return a
+}
+
+// Interfaces of each kind, and those that they stand on: wherever the program
+// is attached, nothing flagged arrives, and all else does.
+func TestKindsOfInterfaces(t *testing.T) {
+	active, broadcast := bond(netlink.BOND_MODE_ACTIVE_BACKUP), bond(netlink.BOND_MODE_BROADCAST)
+	for _, c := range []struct {
+		name   string
+		make   func(*testing.T) string
+		serves string // the interface that the host is reached by
+		tag    bool   // of frames
+		attach string
+		mode   string
+		reason string
+	}{
+		{"veth", plain, "eth0", false, "eth0", ModeNative, "driver veth supports native XDP"},
+		{"bridge", bridge, "br0", false, "br0", ModeGeneric, "driver bridge has no native XDP"},
+		{"port of a bridge", bridge, "br0", false, "eth0", ModeNative, "a port of bridge br0"},
+		{"macvlan", macvlan, "mac0", false, "mac0", ModeGeneric, "driver macvlan has no native XDP"},
+		{"below macvlan", macvlan, "mac0", false, "eth0", ModeNative, ""},
+		{"VLAN", vlanOn("eth0"), "eth0.100", true, "eth0.100", ModeGeneric, "has no native XDP"},
+		{"below VLAN", vlanOn("eth0"), "eth0.100", true, "eth0", ModeNative, ""},
+		{"VLAN on a bridge", both(bridge, vlanOn("br0")), "br0.100", true, "br0.100", ModeGeneric, ""},
+		{"bond", active, "bond0", false, "bond0", ModeNative, ""},
+		{"bond that cannot", broadcast, "bond0", false, "bond0", ModeGeneric, "native XDP works in the modes"},
+		{"part of a bond", active, "bond0", false, "eth0", ModeNative, "part of bond bond0"},
+		{"VLAN on a bond", both(active, vlanOn("bond0")), "bond0.100", true, "bond0", ModeNative, ""},
+	} {
+		for _, where := range []place{"", placeTCX, placeClsact} {
+			name := c.name
+			if where != "" {
+				name += "/" + string(where)
+			}
+			t.Run(name, func(t *testing.T) {
+				ns, far := newNamespace(t), newNamespace(t)
+				veth(t, ns, "eth0", far, "far0")
+				var missing string
+				ns.do(t, func() { missing = c.make(t) })
+				if missing != "" {
+					t.Skipf("SKIPPED, NOT TESTED: this kernel has no %s", missing)
+				}
+				ns.serve(t, c.serves)
+				seen := ns.arrivals(t)
+				flagged, clean := syn4(flaggedSource), syn4(cleanSource)
+				if c.tag {
+					flagged, clean = tagged(flagged, etherVLAN), tagged(clean, etherVLAN)
+				}
+				d := mustOpen(t, testOptions(t))
+				mustDo(t, d.Put(Entry{Prefix: prefix(flaggedSource + "/32"), Action: ActionDrop}))
+				f := c
+				if where != "" {
+					only(d, where)
+					f.mode, f.reason = string(where), ""
+				}
+				follow(t, d, ns, c.attach).wantMode(t, c.attach, f.mode, f.reason)
+				far.flood(t, "far0", flagged, clean)
+				seen.more(t, 20)
+				if n := seen.flagged.Load(); n != 0 {
+					t.Errorf("%d flagged packets got past", n)
+				}
+				ns.do(t, func() {
+					must(d.sync([]string{c.attach}))
+					if got := d.Checks(); got.Differences != 0 {
+						t.Errorf("%+v", got)
+					}
+					mustDo(t, d.Remove())
+				})
+				eventually(t, "flagged packets arrive once the program is gone", func() bool { return seen.flagged.Load() > 0 })
+			})
+		}
+	}
+}
+
+// On a bridge what is for others goes past; on its port it does not.
+func TestBridgeJudgesOnlyTheHost(t *testing.T) {
+	for _, c := range []struct {
+		attach string
+		spared bool
+	}{{"br0", true}, {"eth0", false}} {
+		t.Run(c.attach, func(t *testing.T) {
+			ns, far, guest := newNamespace(t), newNamespace(t), newNamespace(t)
+			veth(t, ns, "eth0", far, "far0")
+			veth(t, ns, "port1", guest, "eth0")
+			ns.do(t, func() {
+				bridge(t)
+				mustDo(t, netlink.LinkSetMaster(must(netlink.LinkByName("port1")), must(netlink.LinkByName("br0"))))
+			})
+			guest.serve(t, "eth0")
+			seen := guest.arrivals(t)
+			d := mustOpen(t, testOptions(t))
+			mustDo(t, d.Put(Entry{Prefix: prefix(flaggedSource + "/32"), Action: ActionDrop}))
+			follow(t, d, ns, c.attach)
+			far.flood(t, "far0", syn4(flaggedSource), syn4(cleanSource))
+			seen.more(t, 20)
+			if got := seen.flagged.Load() > 0; got != c.spared {
+				t.Errorf("flagged packets to the guest pass: %t, want %t", got, c.spared)
+			}
+		})
+	}
+}
+
+// A name may change while the program is attached: the interface keeps it, and
+// the selection goes by what the name is now.
+func TestRenamedWhileAttached(t *testing.T) {
+	for _, where := range places() {
+		t.Run(string(where), func(t *testing.T) {
+			ns, far := newNamespace(t), newNamespace(t)
+			veth(t, ns, "eth0", far, "far0")
+			d := only(mustOpen(t, testOptions(t)), where)
+			mustDo(t, d.Put(Entry{Prefix: prefix(flaggedSource + "/32"), Action: ActionDrop}))
+			f := follow(t, d, ns, "eth*")
+			p := startProbe(t, far, "far0", ns, "eth0")
+			for i := range 5 {
+				from, to := fmt.Sprint("eth", i), fmt.Sprint("eth", i+1)
+				ns.do(t, func() { mustDo(t, netlink.LinkSetName(must(netlink.LinkByName(from)), to)) })
+				eventually(t, "the new name is reported", func() bool { return f.of(to).Index != 0 && f.of(to).Mode != ModeNone })
+				p.more(t, 10)
+			}
+			if n := p.flagged.Load(); n != 0 {
+				t.Errorf("%d flagged packets got past", n)
+			}
+			if got := d.Checks(); got.Differences != 0 {
+				t.Errorf("%+v", got)
+			}
+			f.stop()
+			ns.do(t, func() { mustDo(t, d.Remove()) })
+		})
+	}
+}
+
+// An interface that moves to another namespace is let go, and taken up again
+// when it comes back.
+func TestMovedToAnotherNamespace(t *testing.T) {
+	for _, where := range places() {
+		t.Run(string(where), func(t *testing.T) {
+			ns, far, other := newNamespace(t), newNamespace(t), newNamespace(t)
+			veth(t, ns, "eth0", far, "far0")
+			d := only(dropped(t), where)
+			f := follow(t, d, ns, "eth0")
+			mode := f.of("eth0").Mode
+			ns.do(t, func() { mustDo(t, netlink.LinkSetNsFd(must(netlink.LinkByName("eth0")), int(other.handle))) })
+			f.wantMode(t, "eth0", ModeNone, "no such interface")
+			if other.xdpID(t, "eth0") != 0 || len(tcxIn(t, other, "eth0")) != 0 || len(must(d.pins.hooks())) != 0 {
+				t.Error("the program went along, or its pin is still there")
+			}
+			other.do(t, func() {
+				mustDo(t, netlink.LinkSetNsFd(must(netlink.LinkByName("eth0")), int(ns.handle)))
+			})
+			ns.up(t, "eth0")
+			f.wantMode(t, "eth0", mode, "")
+		})
+	}
+}
