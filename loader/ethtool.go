@@ -81,10 +81,13 @@ func channelsOf(name string) (c channels) {
 	return channels{maxRX: at(1), maxTX: at(2), maxCombined: at(4), rx: at(5), tx: at(6), combined: at(8)}
 }
 
-// featuresOf returns the features that are on, by the names that ethtool -k
-// gives them without an alias ("rx-lro", "rx-gro-hw"); none if the interface
-// does not tell.
-func featuresOf(name string) map[string]bool {
+// feature is one of those that ethtool -k shows.
+type feature struct{ on, fixed bool }
+
+// featuresOf returns an interface's features, by the names that ethtool -k
+// gives those without an alias ("rx-lro", "rx-gro-hw"); none if it does not
+// tell.
+func featuresOf(name string) map[string]feature {
 	// struct ethtool_sset_info: command, reserved, mask of 64 bits, sizes.
 	info := command(1, ethtoolStringsInfo, 0, 1<<featureNames, 0)
 	if ethtool(name, info) != nil {
@@ -98,11 +101,10 @@ func featuresOf(name string) map[string]bool {
 	if n == 0 || ethtool(name, names) != nil || ethtool(name, values) != nil {
 		return nil
 	}
-	on := make(map[string]bool)
+	features := make(map[string]feature)
 	for i := range n {
-		if word(values, 2+4*(i/32)+2)>>(i%32)&1 != 0 {
-			on[unix.ByteSliceToString(names[12+i*featureNameLen:][:featureNameLen])] = true
-		}
+		at := func(k int) bool { return word(values, 2+4*(i/32)+k)>>(i%32)&1 != 0 }
+		features[unix.ByteSliceToString(names[12+i*featureNameLen:][:featureNameLen])] = feature{on: at(2), fixed: !at(0) || at(3)}
 	}
-	return on
+	return features
 }

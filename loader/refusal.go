@@ -19,7 +19,7 @@ type facts struct {
 	err      error
 	said     string // by the driver, in its own words; "" if it says nothing
 	mtu      int
-	features map[string]bool // that are on
+	features map[string]feature // none: it does not tell
 	channels channels
 }
 
@@ -55,7 +55,7 @@ func (f facts) words() []string {
 	}
 	refused := fmt.Sprintf("%s refused native XDP (%v)", f.who(), f.err)
 	if !silent {
-		refused = fmt.Sprintf("%s refused native XDP (%q)", f.who(), f.said)
+		refused = fmt.Sprintf("%s refused native XDP (%q)", f.who(), strings.TrimPrefix(f.said, f.driver+": "))
 	}
 	out := []string{refused}
 	add := func(format string, args ...any) { out = append(out, fmt.Sprintf(format, args...)) }
@@ -72,11 +72,15 @@ func (f facts) words() []string {
 	if mentions("mtu", "single page", "too large", "larger than") || silent && f.mtu > plainMTU {
 		add("its MTU is %d: ip link set dev %s mtu %d", f.mtu, f.name, plainMTU)
 	}
-	if mentions("lro", "large receive") || silent && f.features["rx-lro"] {
+	if mentions("lro", "large receive") || silent && f.features["rx-lro"].on {
 		add("receive offload joins packets: ethtool -K %s lro off", f.name)
 	}
-	if mentions("gro_hw", "gro-hw", "hw-gro", "hw gro", "shampo") || silent && f.features["rx-gro-hw"] {
-		add("receive offload joins packets: ethtool -K %s rx-gro-hw off; where that is fixed, take the offload (guest_tso4, guest_tso6) away in the hypervisor", f.name)
+	if mentions("gro_hw", "gro-hw", "hw-gro", "hw gro", "shampo") || silent && f.features["rx-gro-hw"].on {
+		if f.features["rx-gro-hw"].fixed {
+			add("the hypervisor joins packets, and the guest cannot ask it not to: take the offload away there (QEMU: guest_tso4=off,guest_tso6=off,guest_ufo=off,guest_csum=off)")
+		} else {
+			add("receive offload joins packets: ethtool -K %s rx-gro-hw off", f.name)
+		}
 	}
 	if mentions("tx ring", "queue", "channel") || silent && (errors.Is(f.err, unix.ENOMEM) || errors.Is(f.err, unix.ENOSPC)) {
 		out = append(out, f.queueWords()...)

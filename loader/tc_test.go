@@ -51,7 +51,7 @@ func wantCounted(t *testing.T, d *Datapath, exit string, bytes int, send func())
 // What the program makes of frames that came through a real interface, in
 // traffic control: the kernel has taken the outermost tag off by then.
 func TestFramesInTrafficControl(t *testing.T) {
-	for _, where := range []place{placeTCX, placeClsact} {
+	for _, where := range placesHere(t)[1:] {
 		t.Run(string(where), func(t *testing.T) {
 			ns, far := newNamespace(t), newNamespace(t)
 			ns.quiet(t)
@@ -119,7 +119,7 @@ func tun(t *testing.T, ns *namespace, name string, mode netlink.TuntapMode) *os.
 // On an interface without a link layer the packet begins with the IP header.
 // There, traffic control reads it; XDP would be let attach, and be blind.
 func TestWithoutLinkLayer(t *testing.T) {
-	for _, where := range []place{placeTCX, placeClsact} {
+	for _, where := range placesHere(t)[1:] {
 		t.Run(string(where), func(t *testing.T) {
 			ns := newNamespace(t)
 			ns.quiet(t)
@@ -170,7 +170,7 @@ func TestShortFirstPart(t *testing.T) {
 	})
 	t.Cleanup(func() { _ = out.Close() })
 	ns.up(t, "tap0")
-	d := only(dropped(t), placeTCX)
+	d := only(dropped(t), trafficControl(t))
 	follow(t, d, ns, "tap0")
 	chain := []extension{{kind: protoHopByHop, length: 20}, {kind: protoDestination, length: 30}, {kind: protoRouting, length: 2}}
 	for i, frame := range [][]byte{
