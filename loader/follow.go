@@ -117,19 +117,11 @@ func (d *Datapath) sync(selection []string) ([]Attachment, error) {
 	for _, l := range chosen {
 		index := l.Attrs().Index
 		wanted[index] = true
-		lost := d.dropLost(l)
-		if a := d.attached[index]; a == nil {
-			now := d.attach(l)
-			report = append(report, now)
-			if lost != "" {
-				d.differs(lost, now.Mode != ModeNone)
-			}
-		} else {
-			if a.stale != nil {
-				d.renew(a, l)
-			}
-			report = append(report, d.describe(l))
+		now := d.look(l.Link)
+		if l.note != "" {
+			now.Reason += "; " + l.note
 		}
+		report = append(report, now)
 		if a := d.attached[index]; a != nil && a.stale != nil {
 			replaced = false
 		}
@@ -146,6 +138,23 @@ func (d *Datapath) sync(selection []string) ([]Attachment, error) {
 	d.readBack()
 	d.reported = append(report, missing...)
 	return slices.Clone(d.reported), nil
+}
+
+// look sees to it that an interface carries the program, and returns how.
+func (d *Datapath) look(l netlink.Link) Attachment {
+	lost := d.dropLost(l)
+	a := d.attached[l.Attrs().Index]
+	if a == nil {
+		now := d.attach(l)
+		if lost != "" {
+			d.differs(lost, now.Mode != ModeNone)
+		}
+		return now
+	}
+	if a.stale != nil {
+		d.renew(a, l)
+	}
+	return d.describe(l)
 }
 
 // dropLeftovers detaches what an earlier run attached and nobody wants now.

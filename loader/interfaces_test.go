@@ -3,6 +3,7 @@ package loader
 import (
 	"errors"
 	"fmt"
+	"net"
 	"testing"
 
 	"github.com/vishvananda/netlink"
@@ -159,6 +160,38 @@ func TestKindsOfInterfaces(t *testing.T) {
 				eventually(t, "flagged packets arrive once the program is gone", func() bool { return seen.flagged.Load() > 0 })
 			})
 		}
+	}
+}
+
+// "auto" goes below the VLAN that carries the default route, until somebody
+// else stands there, too; nothing flagged gets past meanwhile.
+func TestAutoGoesBelowVLAN(t *testing.T) {
+	ns, far := newNamespace(t), newNamespace(t)
+	veth(t, ns, "eth0", far, "far0")
+	var missing string
+	ns.do(t, func() { missing = vlanOn("eth0")(t) })
+	if missing != "" {
+		t.Skipf("SKIPPED, NOT TESTED: this kernel has no %s", missing)
+	}
+	ns.serve(t, "eth0.100")
+	ns.do(t, func() {
+		mustDo(t, netlink.RouteAdd(&netlink.Route{LinkIndex: must(netlink.LinkByName("eth0.100")).Attrs().Index, Gw: net.IPv4(192, 0, 2, 250)}))
+	})
+	seen := ns.arrivals(t)
+	d := mustOpen(t, testOptions(t))
+	mustDo(t, d.Put(Entry{Prefix: prefix(flaggedSource + "/32"), Action: ActionDrop}))
+	f := follow(t, d, ns, "auto")
+	f.wantMode(t, "eth0", ModeNative, "it carries eth0.100, over which the default route goes")
+	far.flood(t, "far0", tagged(syn4(flaggedSource), etherVLAN), tagged(syn4(cleanSource), etherVLAN))
+	seen.more(t, 20)
+	ns.do(t, func() { missing = macvlan(t) })
+	if missing == "" {
+		f.wantMode(t, "eth0.100", ModeGeneric, "")
+		eventually(t, "eth0 let go", func() bool { return ns.xdpID(t, "eth0") == 0 })
+	}
+	seen.more(t, 20)
+	if n := seen.flagged.Load(); n != 0 {
+		t.Errorf("%d flagged packets got past", n)
 	}
 }
 
