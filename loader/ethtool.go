@@ -20,10 +20,16 @@ const (
 	featureNameLen = 32 // ETH_GSTRING_LEN
 )
 
+// ethtoolSocket is any socket: the kernel asks the driver whatever its family
+// is, and the unit allows no Internet ones.
+func ethtoolSocket() (int, error) {
+	return unix.Socket(unix.AF_UNIX, unix.SOCK_DGRAM|unix.SOCK_CLOEXEC, 0)
+}
+
 // driver names an interface's driver as ethtool -i does, "" if it does not
 // tell.
 func driver(l netlink.Link) string {
-	fd, err := unix.Socket(unix.AF_INET, unix.SOCK_DGRAM|unix.SOCK_CLOEXEC, 0)
+	fd, err := ethtoolSocket()
 	if err != nil {
 		return ""
 	}
@@ -37,7 +43,7 @@ func driver(l netlink.Link) string {
 
 // ethtool hands a command to the driver of an interface.
 func ethtool(name string, command []byte) error {
-	fd, err := unix.Socket(unix.AF_INET, unix.SOCK_DGRAM|unix.SOCK_CLOEXEC, 0)
+	fd, err := ethtoolSocket()
 	if err != nil {
 		return fmt.Errorf("ethtool %s: %w", name, err)
 	}

@@ -223,6 +223,56 @@ func TestBridgeJudgesOnlyTheHost(t *testing.T) {
 	}
 }
 
+// Tunnels hand over packets without a link layer, and what carried them has
+// been taken off.
+func TestTunnels(t *testing.T) {
+	ends := func(local, remote byte) (net.IP, net.IP) {
+		return net.IPv4(10, 0, 0, local), net.IPv4(10, 0, 0, remote)
+	}
+	for _, c := range []struct {
+		module string
+		make   func(local, remote net.IP) netlink.Link
+	}{
+		{"ipip", func(local, remote net.IP) netlink.Link {
+			return &netlink.Iptun{LinkAttrs: attrs("tnl0"), Local: local, Remote: remote, PMtuDisc: 1}
+		}},
+		{"ip_gre", func(local, remote net.IP) netlink.Link {
+			return &netlink.Gretun{LinkAttrs: attrs("tnl0"), Local: local, Remote: remote, PMtuDisc: 1}
+		}},
+		{"sit", func(local, remote net.IP) netlink.Link {
+			return &netlink.Sittun{LinkAttrs: attrs("tnl0"), Local: local, Remote: remote, PMtuDisc: 1, Proto: unix.IPPROTO_IPIP}
+		}},
+	} {
+		for _, where := range placesHere(t)[1:] {
+			t.Run(c.module+"/"+string(where), func(t *testing.T) {
+				ns, far := newNamespace(t), newNamespace(t)
+				veth(t, ns, "eth0", far, "far0")
+				ns.address(t, "eth0", "10.0.0.1/24")
+				far.address(t, "far0", "10.0.0.2/24")
+				made := true
+				ns.do(t, func() { made = made && add(t, c.make(ends(1, 2))) })
+				far.do(t, func() { made = made && add(t, c.make(ends(2, 1))) })
+				if !made {
+					t.Skipf("SKIPPED, NOT TESTED: this kernel has no %s", c.module)
+				}
+				ns.address(t, "tnl0", serverAddress)
+				seen := ns.arrivals(t)
+				d := mustOpen(t, testOptions(t))
+				d.places = []place{placeXDP, where}
+				mustDo(t, d.Put(Entry{Prefix: prefix(flaggedSource + "/32"), Action: ActionDrop}))
+				follow(t, d, ns, "tnl0").wantMode(t, "tnl0", string(where), "has no link layer that XDP could read")
+				far.flood(t, "tnl0", syn4(flaggedSource)[14:], syn4(cleanSource)[14:])
+				seen.more(t, 20)
+				if n := seen.flagged.Load(); n != 0 {
+					t.Errorf("%d flagged packets got past", n)
+				}
+				ns.do(t, func() { mustDo(t, d.Remove()) })
+				eventually(t, "flagged packets arrive once the program is gone", func() bool { return seen.flagged.Load() > 0 })
+			})
+		}
+	}
+}
+
 // A name may change while the program is attached: the interface keeps it, and
 // the selection goes by what the name is now.
 func TestRenamedWhileAttached(t *testing.T) {

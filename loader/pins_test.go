@@ -135,13 +135,19 @@ func TestOptionsValidate(t *testing.T) {
 // The verifier's patience is finite, and another kernel's may be shorter.
 func TestVerifierBudget(t *testing.T) {
 	d := mustOpen(t, testOptions(t))
-	n, ok := must(d.objects.WeirXdp.Info()).VerifiedInstructions()
-	if !ok {
-		t.Skip("SKIPPED: this kernel does not tell")
-	}
-	t.Logf("%d instructions verified", n)
-	if n > 20_000 {
-		t.Errorf("%d instructions verified, more than 20,000", n)
+	for name, p := range map[string]*ebpf.Program{
+		datapathProgWeirXdp:    d.objects.WeirXdp,
+		datapathProgWeirTc:     d.objects.WeirTc,
+		datapathProgWeirTcBare: d.objects.WeirTcBare,
+	} {
+		n, ok := must(p.Info()).VerifiedInstructions()
+		if !ok {
+			t.Skip("SKIPPED: this kernel does not tell")
+		}
+		t.Logf("%s: %d instructions verified", name, n)
+		if n > 20_000 {
+			t.Errorf("%s: %d instructions verified, more than 20,000", name, n)
+		}
 	}
 }
 
