@@ -13,11 +13,14 @@ import (
 )
 
 // packetSocket opens a socket for whole frames on an interface.
-func packetSocket(name string) int {
-	all := uint16(unix.ETH_P_ALL<<8 | unix.ETH_P_ALL>>8)
-	fd := must(unix.Socket(unix.AF_PACKET, unix.SOCK_RAW|unix.SOCK_CLOEXEC, int(all)))
+func packetSocket(name string) int { return linkSocket(name, unix.SOCK_RAW, unix.ETH_P_ALL) }
+
+// linkSocket opens a packet socket (packet(7)) of a type and for a protocol.
+func linkSocket(name string, kind int, protocol uint16) int {
+	protocol = protocol<<8 | protocol>>8
+	fd := must(unix.Socket(unix.AF_PACKET, kind|unix.SOCK_CLOEXEC, int(protocol)))
 	index := must(netlink.LinkByName(name)).Attrs().Index
-	must(0, unix.Bind(fd, &unix.SockaddrLinklayer{Protocol: all, Ifindex: index}))
+	must(0, unix.Bind(fd, &unix.SockaddrLinklayer{Protocol: protocol, Ifindex: index}))
 	return fd
 }
 
@@ -98,14 +101,14 @@ func startProbe(t *testing.T, from *namespace, out string, to *namespace, in str
 	t.Helper()
 	to.serve(t, in)
 	p := &probe{to.arrivals(t)}
-	from.flood(t, out, syn4(flaggedSource), syn4(cleanSource))
+	from.flood(t, func() int { return packetSocket(out) }, syn4(flaggedSource), syn4(cleanSource))
 	return p
 }
 
 // flood sends frames of two kinds, seven flagged ones for each clean one.
-func (ns *namespace) flood(t *testing.T, out string, flagged, clean []byte) {
+func (ns *namespace) flood(t *testing.T, socket func() int, flagged, clean []byte) {
 	ns.background(t, func(stopped func() bool) {
-		fd := packetSocket(out)
+		fd := socket()
 		defer unix.Close(fd)
 		for i := 0; !stopped(); i++ {
 			frame := flagged

@@ -145,7 +145,7 @@ func TestKindsOfInterfaces(t *testing.T) {
 					f.mode, f.reason = string(where), ""
 				}
 				follow(t, d, ns, c.attach).wantMode(t, c.attach, f.mode, f.reason)
-				far.flood(t, "far0", flagged, clean)
+				far.flood(t, func() int { return packetSocket("far0") }, flagged, clean)
 				seen.more(t, 20)
 				if n := seen.flagged.Load(); n != 0 {
 					t.Errorf("%d flagged packets got past", n)
@@ -182,7 +182,7 @@ func TestAutoGoesBelowVLAN(t *testing.T) {
 	mustDo(t, d.Put(Entry{Prefix: prefix(flaggedSource + "/32"), Action: ActionDrop}))
 	f := follow(t, d, ns, "auto")
 	f.wantMode(t, "eth0", ModeNative, "it carries eth0.100, over which the default route goes")
-	far.flood(t, "far0", tagged(syn4(flaggedSource), etherVLAN), tagged(syn4(cleanSource), etherVLAN))
+	far.flood(t, func() int { return packetSocket("far0") }, tagged(syn4(flaggedSource), etherVLAN), tagged(syn4(cleanSource), etherVLAN))
 	seen.more(t, 20)
 	ns.do(t, func() { missing = macvlan(t) })
 	if missing == "" {
@@ -214,7 +214,7 @@ func TestBridgeJudgesOnlyTheHost(t *testing.T) {
 			d := mustOpen(t, testOptions(t))
 			mustDo(t, d.Put(Entry{Prefix: prefix(flaggedSource + "/32"), Action: ActionDrop}))
 			follow(t, d, ns, c.attach)
-			far.flood(t, "far0", syn4(flaggedSource), syn4(cleanSource))
+			far.flood(t, func() int { return packetSocket("far0") }, syn4(flaggedSource), syn4(cleanSource))
 			seen.more(t, 20)
 			if got := seen.flagged.Load() > 0; got != c.spared {
 				t.Errorf("flagged packets to the guest pass: %t, want %t", got, c.spared)
@@ -261,7 +261,7 @@ func TestTunnels(t *testing.T) {
 				d.places = []place{placeXDP, where}
 				mustDo(t, d.Put(Entry{Prefix: prefix(flaggedSource + "/32"), Action: ActionDrop}))
 				follow(t, d, ns, "tnl0").wantMode(t, "tnl0", string(where), "has no link layer that XDP could read")
-				far.flood(t, "tnl0", syn4(flaggedSource)[14:], syn4(cleanSource)[14:])
+				far.flood(t, func() int { return linkSocket("tnl0", unix.SOCK_DGRAM, unix.ETH_P_IP) }, syn4(flaggedSource)[14:], syn4(cleanSource)[14:])
 				seen.more(t, 20)
 				if n := seen.flagged.Load(); n != 0 {
 					t.Errorf("%d flagged packets got past", n)
