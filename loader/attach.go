@@ -101,6 +101,28 @@ func idOf(p *ebpf.Program) ebpf.ProgramID {
 	return id
 }
 
+// rung is one way of attaching.
+type rung struct {
+	mode  string
+	where place
+	flags link.XDPAttachFlags
+}
+
+// ladder returns the ways of attaching in modes, the best first.
+func ladder(modes []string) (rungs []rung) {
+	for _, r := range []rung{
+		{ModeNative, placeXDP, link.XDPDriverMode},
+		{ModeGeneric, placeXDP, link.XDPGenericMode},
+		{ModeTCX, placeTCX, 0},
+		{ModeClsact, placeClsact, 0},
+	} {
+		if slices.Contains(modes, r.mode) {
+			rungs = append(rungs, r)
+		}
+	}
+	return rungs
+}
+
 // climb attaches in the best place there is, better than where the program is
 // already. Whoever climbs stands in both places for a moment, and leaves no
 // gap. It happens when the agent starts, not while it runs: who gave up the
@@ -108,62 +130,57 @@ func idOf(p *ebpf.Program) ebpf.ProgramID {
 func (d *Datapath) climb(l netlink.Link, from *attachment) (*attachment, error) {
 	var why []string
 	var last error
-	for _, where := range d.places {
-		if from != nil && where == from.where {
-			from.why = why
-			return from, nil
+	for _, r := range d.rungs {
+		if from != nil && r.where == from.where {
+			break
 		}
-		h, err := d.tryPlace(where, l, &why)
+		if obstacle := r.obstacle(l); obstacle != "" {
+			if !slices.Contains(why, obstacle) {
+				why = append(why, obstacle)
+			}
+			continue
+		}
+		h, err := d.hang(r, l)
 		if err != nil {
-			last = err
-		}
-		if h == nil {
+			why, last = append(why, d.refused(r, l, err)), err
 			continue
 		}
 		if from != nil {
 			d.logError("leave the old place", l.Attrs().Name, from.remove())
 		}
-		return &attachment{hook: h, where: where, program: idOf(d.programFor(where, l)), why: why}, nil
+		return &attachment{hook: h, where: r.where, program: idOf(d.programFor(r.where, l)), why: why}, nil
 	}
-	if last == nil {
-		return nil, errors.New(strings.Join(why, "; "))
+	switch text := strings.Join(why, "; "); {
+	case from != nil:
+		from.why = why
+		return from, nil
+	case last == nil:
+		return nil, errors.New(text)
+	default:
+		return nil, fmt.Errorf("%s: %w", text, explain(last))
 	}
-	return nil, fmt.Errorf("%s: %w", strings.Join(why, "; "), explain(last))
 }
 
-// tryPlace attaches in one place, or adds to why what was in the way.
-func (d *Datapath) tryPlace(where place, l netlink.Link, why *[]string) (hook, error) {
-	var h hook
-	var err error
-	switch where {
-	case placeXDP:
-		if obstacle := xdpObstacle(l); obstacle != "" {
-			*why = append(*why, obstacle)
-			return nil, nil
-		}
-		if h, err = d.hang(where, l, link.XDPDriverMode); err == nil {
-			return h, nil
-		}
-		*why = append(*why, d.refusedNative(l, err))
-		h, err = d.hang(where, l, link.XDPGenericMode)
-	case placeTCX, placeClsact:
-		if obstacle := linkLayerObstacle(l); obstacle != "" {
-			*why = append(*why, obstacle)
-			return nil, nil
-		}
-		h, err = d.hang(where, l, 0)
-	}
+// refused says in words why there was no attaching on a rung.
+func (d *Datapath) refused(r rung, l netlink.Link, err error) string {
 	switch {
-	case err == nil:
-		return h, nil
-	case where == placeXDP:
-		*why = append(*why, fmt.Sprintf("generic XDP refused: %v", bare(err)))
-	case errors.Is(err, ebpf.ErrNotSupported):
-		*why = append(*why, fmt.Sprintf("TCX needs Linux 6.6, this is %s", release()))
-	default:
-		*why = append(*why, fmt.Sprintf("%s refused: %v", where, bare(err)))
+	case r.mode == ModeNative:
+		f := factsOf(l, bare(err), driverWords(l, d.objects.WeirXdp))
+		return strings.Join(f.words(), "; ")
+	case r.mode == ModeTCX && errors.Is(err, ebpf.ErrNotSupported):
+		return fmt.Sprintf("TCX needs Linux 6.6, this is %s", release())
 	}
-	return nil, err
+	return fmt.Sprintf("%s refused: %v", modeWords(r.mode), bare(err))
+}
+
+func modeWords(mode string) string {
+	switch mode {
+	case ModeNative, ModeGeneric:
+		return mode + " XDP"
+	case ModeTCX:
+		return "TCX"
+	}
+	return mode
 }
 
 // describe says how the program stands on an interface that carries it.

@@ -24,7 +24,7 @@ type Datapath struct {
 	layout  string
 	exits   []string
 	objects datapathObjects
-	places  []place // that are tried, the best first
+	rungs   []rung // that are tried, the best first
 
 	canaries sync.Mutex // held while canaries fly, and guards what follows
 	ports    []uint16
@@ -75,7 +75,7 @@ func open(o Options, clocks clocks, adjust func(*ebpf.CollectionSpec) error) (_ 
 		}
 	}
 
-	d := &Datapath{log: o.Logger, attached: make(map[int]*attachment), layout: layoutID(spec), places: places()}
+	d := &Datapath{log: o.Logger, attached: make(map[int]*attachment), layout: layoutID(spec), rungs: ladder(o.Modes)}
 	if d.exits, err = exitNames(spec); err != nil {
 		return nil, err
 	}

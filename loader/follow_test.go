@@ -90,7 +90,7 @@ func TestFollowNativeAndGeneric(t *testing.T) {
 	// The next start says the same of what it found.
 	f.stop()
 	mustDo(t, d.Close())
-	d = mustOpen(t, Options{Dir: d.pins.dir, Capacity: 1 << 10, Logger: d.log})
+	d = mustOpen(t, Options{Dir: d.pins.dir, Capacity: 1 << 10, Modes: DefaultOptions().Modes, Logger: d.log})
 	f = follow(t, d, ns, "eth0", "lo")
 	f.wantMode(t, "eth0", ModeNative, "driver veth supports native XDP")
 	f.wantMode(t, "lo", ModeGeneric, "earlier start")

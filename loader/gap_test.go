@@ -161,7 +161,7 @@ func TestRestartAndUpgradeLeaveNoGap(t *testing.T) {
 			mustDo(t, d.Put(drop))
 			if mode == ModeGeneric {
 				host.do(t, func() {
-					mustDo(t, must(d.hang(placeXDP, must(netlink.LinkByName("eth0")), link.XDPGenericMode)).release())
+					mustDo(t, must(d.hang(rung{ModeGeneric, placeXDP, link.XDPGenericMode}, must(netlink.LinkByName("eth0")))).release())
 				})
 			}
 			f := follow(t, d, host, "eth0")

@@ -63,15 +63,15 @@ func (d *Datapath) open(where place, index int) (hook, error) {
 	return &linkHook{where: where, link: l, path: path}, nil
 }
 
-// hang puts a program into a place of an interface where it is not yet.
-func (d *Datapath) hang(where place, l netlink.Link, flags link.XDPAttachFlags) (hook, error) {
-	index, path := l.Attrs().Index, d.pins.hookPath(where, l.Attrs().Index)
-	program := d.programFor(where, l)
+// hang puts a program into the place of a rung, where it is not yet.
+func (d *Datapath) hang(r rung, l netlink.Link) (hook, error) {
+	index, path := l.Attrs().Index, d.pins.hookPath(r.where, l.Attrs().Index)
+	program := d.programFor(r.where, l)
 	var made link.Link
 	var err error
-	switch where {
+	switch r.where {
 	case placeXDP:
-		made, err = link.AttachXDP(link.XDPOptions{Program: program, Interface: index, Flags: flags})
+		made, err = link.AttachXDP(link.XDPOptions{Program: program, Interface: index, Flags: r.flags})
 	case placeTCX: // before all others, who could let a packet pass by us
 		made, err = link.AttachTCX(link.TCXOptions{Program: program, Interface: index, Attach: ebpf.AttachTCXIngress, Anchor: link.Head()})
 	case placeClsact:
@@ -88,7 +88,7 @@ func (d *Datapath) hang(where place, l netlink.Link, flags link.XDPAttachFlags) 
 	if err := made.Pin(path); err != nil {
 		return nil, errors.Join(fmt.Errorf("pin link: %w", err), made.Close())
 	}
-	return &linkHook{where: where, link: made, path: path}, nil
+	return &linkHook{where: r.where, link: made, path: path}, nil
 }
 
 // programFor chooses the entry point.

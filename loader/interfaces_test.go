@@ -257,8 +257,7 @@ func TestTunnels(t *testing.T) {
 				}
 				ns.address(t, "tnl0", serverAddress)
 				seen := ns.arrivals(t)
-				d := mustOpen(t, testOptions(t))
-				d.places = []place{placeXDP, where}
+				d := only(mustOpen(t, testOptions(t)), placeXDP, where)
 				mustDo(t, d.Put(Entry{Prefix: prefix(flaggedSource + "/32"), Action: ActionDrop}))
 				follow(t, d, ns, "tnl0").wantMode(t, "tnl0", string(where), "has no link layer that XDP could read")
 				far.flood(t, func() int { return linkSocket("tnl0", unix.SOCK_DGRAM, unix.ETH_P_IP) }, syn4(flaggedSource)[14:], syn4(cleanSource)[14:])

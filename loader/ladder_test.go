@@ -3,6 +3,7 @@ package loader
 import (
 	"errors"
 	"fmt"
+	"slices"
 	"testing"
 
 	"github.com/cilium/ebpf"
@@ -48,9 +49,9 @@ func placesHere(t *testing.T) []place {
 // trafficControl is the best way of standing in traffic control here.
 func trafficControl(t *testing.T) place { return placesHere(t)[1] }
 
-// only makes a datapath try one place alone, as where the others are missing.
-func only(d *Datapath, where place) *Datapath {
-	d.places = []place{where}
+// only makes a datapath try some places alone, as where the others are missing.
+func only(d *Datapath, where ...place) *Datapath {
+	d.rungs = slices.DeleteFunc(ladder(DefaultOptions().Modes), func(r rung) bool { return !slices.Contains(where, r.where) })
 	return d
 }
 

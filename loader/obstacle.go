@@ -3,7 +3,6 @@ package loader
 import (
 	"errors"
 	"fmt"
-	"strings"
 
 	"github.com/cilium/ebpf"
 	"github.com/vishvananda/netlink"
@@ -26,28 +25,21 @@ func isEthernet(l netlink.Link) bool {
 	return l.Attrs().EncapType == "ether" || l.Attrs().EncapType == "loopback"
 }
 
-// xdpObstacle tells why XDP need not be tried on an interface, "" if it may.
+// obstacle tells why a rung need not be tried on an interface, "" if it may.
 // An XDP program on an interface without a link layer is let attach, and then
 // finds the IP header where it looks for Ethernet.
-func xdpObstacle(l netlink.Link) string {
+func (r rung) obstacle(l netlink.Link) string {
 	attrs := l.Attrs()
 	switch {
+	case !isBare(l) && !isEthernet(l):
+		return fmt.Sprintf("%s has a link layer that weir cannot read (%s)", attrs.Name, attrs.EncapType)
+	case r.where != placeXDP:
 	case isBare(l):
 		return fmt.Sprintf("an interface of kind %s has no link layer that XDP could read", l.Type())
-	case !isEthernet(l):
-		return linkLayerObstacle(l)
 	case attrs.Xdp != nil && attrs.Xdp.Attached:
 		return fmt.Sprintf("another XDP program (%s) holds %s and is left alone", programName(attrs.Xdp.ProgId), attrs.Name)
 	}
 	return ""
-}
-
-// linkLayerObstacle tells that the program cannot read an interface's packets.
-func linkLayerObstacle(l netlink.Link) string {
-	if isBare(l) || isEthernet(l) {
-		return ""
-	}
-	return fmt.Sprintf("%s has a link layer that weir cannot read (%s)", l.Attrs().Name, l.Attrs().EncapType)
 }
 
 // programName says which program this is, as far as we may know: its name is
@@ -87,11 +79,4 @@ func bare(err error) error {
 		return errno
 	}
 	return err
-}
-
-// refusedNative says why the driver did not take the program, and what can be
-// done about it.
-func (d *Datapath) refusedNative(l netlink.Link, err error) string {
-	f := factsOf(l, bare(err), driverWords(l, d.objects.WeirXdp))
-	return strings.Join(f.words(), "; ")
 }

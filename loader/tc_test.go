@@ -124,8 +124,7 @@ func TestWithoutLinkLayer(t *testing.T) {
 			ns := newNamespace(t)
 			ns.quiet(t)
 			out := tun(t, ns, "tun0", netlink.TUNTAP_MODE_TUN)
-			d := dropped(t)
-			d.places = []place{placeXDP, where}
+			d := only(dropped(t), placeXDP, where)
 			f := follow(t, d, ns, "tun0")
 			f.wantMode(t, "tun0", string(where), "an interface of kind tuntap has no link layer that XDP could read")
 			for _, c := range shapes() {
