@@ -169,6 +169,8 @@ func (d *Datapath) refused(r rung, l netlink.Link, err error) string {
 		return strings.Join(f.words(), "; ")
 	case r.mode == ModeTCX && errors.Is(err, ebpf.ErrNotSupported):
 		return fmt.Sprintf("TCX needs Linux 6.6, this is %s", release())
+	case r.mode == ModeClsact && (&clsactHook{index: l.Attrs().Index}).isTaken():
+		return fmt.Sprintf("another filter has preference %d of %[2]s, which weir needs to decide first: give it a higher number (tc filter show dev %[2]s ingress)", filterFirst, l.Attrs().Name)
 	}
 	return fmt.Sprintf("%s refused: %v", modeWords(r.mode), bare(err))
 }

@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"io/fs"
 	"os"
+	"slices"
 
 	"github.com/cilium/ebpf"
 	"github.com/vishvananda/netlink"
@@ -61,20 +62,36 @@ func (h *clsactHook) replace(p *ebpf.Program) error {
 	return nil
 }
 
-// ours returns our filter, and whether others decide before it.
-func (h *clsactHook) ours() (ours *netlink.BpfFilter, behind bool, err error) {
+// filters are all there are at ingress, in the order in which they decide.
+func (h *clsactHook) filters() ([]netlink.Filter, error) {
 	filters, err := whole(func() ([]netlink.Filter, error) {
 		return netlink.FilterList(&netlink.Device{LinkAttrs: netlink.LinkAttrs{Index: h.index}}, netlink.HANDLE_MIN_INGRESS)
 	})
 	if err != nil {
-		return nil, false, fmt.Errorf("list filters: %w", err)
+		return nil, fmt.Errorf("list filters: %w", err)
 	}
+	return filters, nil
+}
+
+// ours returns our filter, and whether others decide before it.
+func (h *clsactHook) ours() (ours *netlink.BpfFilter, behind bool, err error) {
+	filters, err := h.filters()
 	for i, f := range filters {
 		if b, ok := f.(*netlink.BpfFilter); ok && b.Handle == filterHandle && b.Name == filterName {
 			return b, i > 0, nil
 		}
 	}
-	return nil, false, nil
+	return nil, false, err
+}
+
+// isTaken tells that another filter has our preference, which filters share
+// only if they are of the same kind and for the same protocol.
+func (h *clsactHook) isTaken() bool {
+	filters, err := h.filters()
+	return err == nil && slices.ContainsFunc(filters, func(f netlink.Filter) bool {
+		a := f.Attrs()
+		return a.Priority == filterFirst && (f.Type() != "bpf" || a.Protocol != unix.ETH_P_ALL)
+	})
 }
 
 func (h *clsactHook) holds(netlink.Link) (ebpf.ProgramID, error) {

@@ -35,6 +35,9 @@ const (
 // carry the program, or is not there, has mode none and a reason, and is
 // attached as soon as it can be.
 //
+// Every few seconds it looks whether the kernel still holds what was left
+// there, and puts right what does not: [Datapath.Checks] tells.
+//
 // Follow works in the network namespace of its thread. It returns nil when
 // ctx ends, and an error if the selection is invalid, the first pass cannot
 // list interfaces, or another Follow is running.

@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"slices"
+	"strings"
 	"testing"
 
 	"github.com/cilium/ebpf"
@@ -136,4 +137,76 @@ func tcxIn(t testing.TB, ns *namespace, name string) (ids []ebpf.ProgramID) {
 	t.Helper()
 	ns.do(t, func() { ids = tcxPrograms(must(netlink.LinkByName(name)).Attrs().Index) })
 	return ids
+}
+
+// Whoever is put before weir in traffic control decides first, and status says
+// so; whoever was there before comes after.
+func TestOthersInTrafficControl(t *testing.T) {
+	for _, where := range placesHere(t)[1:] {
+		t.Run(string(where), func(t *testing.T) {
+			ns, far := newNamespace(t), newNamespace(t)
+			veth(t, ns, "eth0", far, "far0")
+			pass := foreignProgram(t, ebpf.SchedCLS, 0) // TC_ACT_OK: nobody behind it is asked
+			index := ns.index(t, "eth0")
+			put := func(handle uint32, first bool) {
+				t.Helper()
+				ns.do(t, func() {
+					if where == placeTCX {
+						anchor := link.Tail()
+						if first {
+							anchor = link.Head()
+						}
+						l := must(link.AttachTCX(link.TCXOptions{Program: pass, Interface: index, Attach: ebpf.AttachTCXIngress, Anchor: anchor}))
+						t.Cleanup(func() { _ = l.Close() })
+						pass = foreignProgram(t, ebpf.SchedCLS, 0)
+						return
+					}
+					f := (&clsactHook{index: index}).filter(pass)
+					f.Name, f.Handle = "foreign", handle
+					mustDo(t, netlink.FilterReplace(f))
+				})
+			}
+			if where == placeClsact { // an ingress discipline will do, too
+				ns.do(t, func() {
+					mustDo(t, netlink.QdiscAdd(&netlink.Ingress{QdiscAttrs: netlink.QdiscAttrs{LinkIndex: index, Parent: netlink.HANDLE_INGRESS}}))
+				})
+			}
+			put(1, false)
+			d := only(mustOpen(t, testOptions(t)), where)
+			mustDo(t, d.Put(Entry{Prefix: prefix(flaggedSource + "/32"), Action: ActionDrop}))
+			f := follow(t, d, ns, "eth0")
+			f.wantMode(t, "eth0", string(where), "")
+			if got := f.of("eth0").Reason; strings.Contains(got, "decides first") {
+				t.Errorf("reason %q, though weir was put before the others", got)
+			}
+			p := startProbe(t, far, "far0", ns, "eth0")
+			p.more(t, 10)
+			if n := p.flagged.Load(); n != 0 {
+				t.Errorf("%d flagged packets got past", n)
+			}
+			f.stop()
+			put(2, true)
+			f = follow(t, d, ns, "eth0")
+			f.wantMode(t, "eth0", string(where), "decides first")
+			f.stop()
+			ns.do(t, func() { mustDo(t, d.Remove()) })
+		})
+	}
+}
+
+// A filter of another kind may hold the preference that decides first.
+func TestPreferenceIsTaken(t *testing.T) {
+	ns, far := newNamespace(t), newNamespace(t)
+	veth(t, ns, "eth0", far, "far0")
+	ns.do(t, func() {
+		index := must(netlink.LinkByName("eth0")).Attrs().Index
+		mustDo(t, netlink.QdiscAdd(&netlink.Ingress{QdiscAttrs: netlink.QdiscAttrs{LinkIndex: index, Parent: netlink.HANDLE_INGRESS}}))
+		mustDo(t, netlink.FilterAdd(&netlink.BpfFilter{
+			FilterAttrs: netlink.FilterAttrs{LinkIndex: index, Parent: netlink.HANDLE_MIN_INGRESS, Handle: 1, Priority: 1, Protocol: unix.ETH_P_IP},
+			Fd:          foreignProgram(t, ebpf.SchedCLS, 0).FD(), Name: "foreign", DirectAction: true,
+		}))
+	})
+	d := only(mustOpen(t, testOptions(t)), placeClsact)
+	f := follow(t, d, ns, "eth0")
+	f.wantMode(t, "eth0", ModeNone, "another filter has preference 1 of eth0, which weir needs to decide first: give it a higher number (tc filter show dev eth0 ingress)")
 }

@@ -18,10 +18,10 @@ func (a *app) statusCommand() *cobra.Command {
 		Use:   "status",
 		Short: "Show how the agent is and what it sees",
 		Long: `Show the agent's mode, the interfaces and how it is attached to each, what the
-kernel does with packets, how full the table is, whether the kernel holds what was
-decided, and the last errors. For each
-log: how far it is read, what was lost of it and why, and the lines that name an
-address and were not understood; and which patterns the others fit.`,
+kernel does with packets, how full the table is, whether the kernel holds what
+was decided, and the last errors. For each log: how far it is read, what was lost
+of it and why, and the lines that name an address and were not understood; and
+which patterns the others fit.`,
 		Example: `  weir status
   weir status -o json | jq '.intakes[].lag_seconds'`,
 		Args:              noArgs,
