@@ -30,6 +30,7 @@ type core struct {
 	pause     time.Duration     // until the next one
 	reconcile time.Time         // when the table is compared next
 	failures  int               // of enforcing, in a row
+	readBack  readBack
 	counts    decisionCounts
 	inputs    map[string]*understanding
 	input     *understanding // whose batch is at hand
@@ -219,6 +220,7 @@ func (c *core) compare() {
 	if c.failures == 0 && report.Put+report.Deleted > 0 {
 		c.a.log.Warn("the kernel's table was not as it was left, and was put right",
 			"missing_or_different", report.Put, "unknown", report.Deleted)
+		c.readBack.tableDiffered(c.a.o.Now(), report)
 	} else if c.failures > 0 {
 		c.a.log.Info("everything that was decided is in force again", "put", report.Put, "deleted", report.Deleted)
 	}
@@ -230,6 +232,7 @@ func (c *core) compare() {
 func (c *core) tick() {
 	now := c.a.o.Now()
 	c.expire(now)
+	c.lookAtKernel(now)
 	if c.enforcer != nil && !now.Before(c.reconcile) {
 		c.compare()
 	}
