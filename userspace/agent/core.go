@@ -101,6 +101,7 @@ func (c *core) consume(input string, batch []intake.Record, after intake.Positio
 		c.inputs[input] = &understanding{}
 	}
 	c.input = c.inputs[input]
+	c.told.input = c.input
 	for i := range batch {
 		c.read(&batch[i], c)
 	}
@@ -229,6 +230,7 @@ func (c *core) compare() {
 // tick does what is due.
 func (c *core) tick() {
 	now := c.a.o.Now()
+	c.settle(now, false)
 	c.expire(now)
 	if c.enforcer != nil && !now.Before(c.reconcile) {
 		c.compare()
@@ -267,6 +269,7 @@ func (c *core) expire(now time.Time) {
 // decided meanwhile, so the more there is to save the rarer it is done.
 func (c *core) checkpoint() {
 	begun := time.Now()
+	c.settle(c.a.o.Now(), true) // their lines will not be read again
 	defer func() { c.pause = max(checkpointEvery, checkpointShare*time.Since(begun)) }()
 	b, err := encodeCheckpoint(c.positions, c.pipeline)
 	if err != nil {
