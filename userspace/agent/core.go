@@ -102,6 +102,7 @@ func (c *core) consume(input string, batch []intake.Record, after intake.Positio
 		c.inputs[input] = &understanding{}
 	}
 	c.input = c.inputs[input]
+	c.told.input = c.input
 	for i := range batch {
 		c.read(&batch[i], c)
 	}
@@ -231,6 +232,7 @@ func (c *core) compare() {
 // tick does what is due.
 func (c *core) tick() {
 	now := c.a.o.Now()
+	c.settle(now, false)
 	c.expire(now)
 	c.lookAtKernel(now)
 	if c.enforcer != nil && !now.Before(c.reconcile) {
@@ -270,6 +272,7 @@ func (c *core) expire(now time.Time) {
 // decided meanwhile, so the more there is to save the rarer it is done.
 func (c *core) checkpoint() {
 	begun := time.Now()
+	c.settle(c.a.o.Now(), true) // their lines will not be read again
 	defer func() { c.pause = max(checkpointEvery, checkpointShare*time.Since(begun)) }()
 	b, err := encodeCheckpoint(c.positions, c.pipeline)
 	if err != nil {
