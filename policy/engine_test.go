@@ -63,9 +63,9 @@ func checkIntact(t *testing.T, e *Engine) {
 				if o.at < last {
 					t.Fatal("a window is out of order")
 				}
-				n, recipients, last = n+1, recipients+o.recipients, o.at
+				n, recipients, last = n+1, recipients+o.amount, o.at
 			}
-			if n != w.length || recipients != w.recipients || n > 0 && last != w.newest {
+			if n != w.length || recipients != w.amount || n > 0 && last != w.newest {
 				t.Fatalf("window %+v holds %d observations, %d recipients until %d", w, n, recipients, last)
 			}
 			held += int(n)

@@ -59,5 +59,6 @@ type Event struct {
 	Service    string     // smtp, submission, imap, pop3, sieve, web (webmail and groupware)
 	Server     string     // postfix, dovecot, exim; of a Content the filter: rspamd, amavis, clamav
 	Recipients int        // recipients of a Message, else 0
+	Password   uint32     // a hash that tells tried passwords of one user apart, such as Dovecot's pwhash; 0: unknown
 	Line       uint64     // number of the record in its input, from 1
 }
