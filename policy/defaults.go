@@ -82,7 +82,7 @@ func sourceRules() []Rule {
 		},
 		{
 			Name: "harvesting", Events: []Kind{UnknownRecipient}, Per: PerSource, Measure: MeasureWeight,
-			Threshold: 8, Within: day,
+			Threshold: 6, Within: day,
 			Action: Drop, For: 6 * time.Hour, Escalate: 4, Cap: 4 * day, Forget: 7 * day,
 		},
 		{
@@ -109,8 +109,8 @@ func userRules() []Rule {
 	return []Rule{
 		{
 			Name: "failing-sources-per-user", Events: []Kind{AuthFailure}, Per: PerUser, Measure: MeasureSources,
-			Threshold: 6, Within: day, SuccessForgives: true, SpareKnown: time.Minute, SpareNeighbours: true,
-			Action: Drop, For: day, Escalate: 2, Cap: 7 * day, Forget: 30 * day,
+			Threshold: 8, Within: day, SuccessForgives: true, SpareKnown: time.Minute, SpareNeighbours: true,
+			UserAction: Guard, For: day, Escalate: 2, Cap: 7 * day, Forget: 30 * day,
 		},
 		{
 			Name: "networks-per-user", Events: logins, Per: PerUser, Measure: MeasureNetworks,
@@ -134,19 +134,19 @@ func userRules() []Rule {
 		},
 		{
 			Name: "strangers-recipients", Events: []Kind{Message}, Per: PerUser, Measure: MeasureRecipients,
-			Threshold: 60, Within: time.Hour, SpareKnown: 12 * time.Hour, SpareNeighbours: true,
-			Settled: settledAfter, Baseline: 0.5,
+			Threshold: 180, Within: time.Hour, SpareKnown: 12 * time.Hour, SpareNeighbours: true,
+			Settled: settledAfter, Baseline: 0.5, UserFor: 2 * time.Hour,
 			Action: Drop, For: day, Escalate: 2, Cap: 7 * day, Forget: 30 * day,
 		},
 		{
 			Name: "strangers-daily-recipients", Events: []Kind{Message}, Per: PerUser, Measure: MeasureRecipients,
-			Threshold: 100, Within: day, SpareKnown: 12 * time.Hour, SpareNeighbours: true,
-			Settled: settledAfter, Baseline: 3,
+			Threshold: 300, Within: day, SpareKnown: 12 * time.Hour, SpareNeighbours: true,
+			Settled: settledAfter, Baseline: 3, UserFor: 2 * time.Hour,
 			Action: Drop, For: day, Escalate: 2, Cap: 7 * day, Forget: 30 * day,
 		},
 		{
 			Name: "recipients-per-user", Events: []Kind{Message}, Per: PerUser, Measure: MeasureRecipients,
-			Threshold: 500, Within: time.Hour, SpareKnown: 6 * time.Hour, SpareNeighbours: true, Baseline: 1,
+			Threshold: 600, Within: time.Hour, SpareKnown: 6 * time.Hour, SpareNeighbours: true, Baseline: 2,
 			Action: Drop, For: 6 * time.Hour, Escalate: 2, Cap: 7 * day, Forget: 30 * day,
 		},
 		{

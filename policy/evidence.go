@@ -174,6 +174,7 @@ func marked(n numbers) string {
 		{markForeign, "from a network that nobody succeeds from"},
 		{markPressure, "while strangers' offences were far above normal"},
 		{markRepeat, "what it had tried before"},
+		{markGuarded, "at users under guard"},
 		{markParole, "after an earlier decision"},
 	} {
 		if k := n.marked[bits.TrailingZeros8(m.mark)]; k > 0 {
@@ -209,8 +210,8 @@ func (e *Engine) userAside(u *userState, r *Rule, at int64) string {
 	switch {
 	case r.Settled != 0 && at < u.doubt:
 		return ", whose password seems to have been guessed"
-	case r.Baseline != 0 && u.average() >= 1:
-		return ", who sends to " + strconv.Itoa(int(u.average())) + " a day from where it is at home"
+	case r.Baseline != 0 && u.baseline(r) >= 1:
+		return ", who sends to " + strconv.Itoa(int(u.baseline(r))) + " a day from where it is at home"
 	}
 	return ""
 }

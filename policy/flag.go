@@ -1,24 +1,27 @@
 package policy
 
+import "time"
+
 // flagWindow puts a source under a decision for what is in its window of p.
 func (e *Engine) flagWindow(n uint32, s *sourceState, p *plan) Decision {
 	w := &e.bySource.windows(s.block)[p.window]
 	d := Decision{Evidence: e.evidence(w)}
 	d.Reason = e.sourceReason(p.rule, s.source, w)
-	return e.flag(n, s, p, d)
+	return e.flag(n, s, p, 1, d)
 }
 
-// flag puts a source under a decision of p's rule and completes d. What rules
+// flag puts a source under a decision of p's rule, for a part of its time, one
+// in so many, and completes d. What rules
 // that are no harsher have counted is used up, and the source is a stranger
 // again: it has to earn its familiarity anew.
-func (e *Engine) flag(n uint32, s *sourceState, p *plan, d Decision) Decision {
+func (e *Engine) flag(n uint32, s *sourceState, p *plan, part time.Duration, d Decision) Decision {
 	r := p.rule
 	s.offences = offence(s.offences, s.until, e.now, r)
-	s.until = e.now + int64(r.Lasts(int(s.offences)))
+	s.until = e.now + int64(r.Lasts(int(s.offences))/part)
 	s.action = r.actionFor(int(s.offences))
 	s.by = uint8(p.number)
 	s.familiar = familiarity{}
-	s.users = 0
+	s.users, s.blamed = 0, 0
 	s.flags &^= onProbation | climbing
 	if s.action != r.Action {
 		s.flags |= climbing

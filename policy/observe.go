@@ -44,7 +44,7 @@ func (e *Engine) Observe(ev *Event, out []Decision) []Decision {
 	}
 	plans := &e.byKind[ev.Kind]
 	success := ev.User != "" && (ev.Kind == AuthSuccess || ev.Kind == Message)
-	mail := ev.Kind == Message && e.weighs
+	mail := ev.Kind == Message && (e.weighs || len(e.byKind[Connection].source) > 0)
 	if !success && !mail && len(plans.source) == 0 && len(plans.prefix) == 0 && (len(plans.user) == 0 || ev.User == "") {
 		return out
 	}
@@ -85,9 +85,11 @@ func (e *Engine) meet(h *happening) {
 		h.subject = e.users.at(slot.user)
 		h.known = h.subject.succeeded
 		h.own = h.subject.homes.find(h.source) != nil
+		h.guarded = h.at < h.subject.until && e.plans[h.subject.guard].rule.userAction() == Guard
 	}
-	if h.password != 0 {
-		h.tried = h.password ^ fold(slot.name)
+	if e.weighs && (h.success || h.password != 0) {
+		name := fold(slot.name)
+		h.face, h.tried = bit(name), h.password^name
 	}
 }
 
@@ -124,8 +126,8 @@ func (e *Engine) observeSource(h *happening, plans *selection, out []Decision) [
 	}
 	if fired != nil {
 		out = append(out, e.flagWindow(n, s, fired))
-	} else if e.weighs && (h.kind == AuthFailure || h.kind == UnknownRecipient) && !s.familiar.fresh(h.at) && s.accepted == 0 && under == 0 {
-		e.await(s, h.kind)
+	} else if e.weighs && under == 0 {
+		e.offend(s, h)
 	}
 	// Neighbours are counted whatever became of the source itself.
 	for _, p := range plans.prefix {
@@ -152,7 +154,9 @@ func (e *Engine) countSource(s *sourceState, p *plan, h *happening, under Action
 	}
 	o := h.observation
 	if r.Measure == MeasureWeight {
-		o.amount, o.marks = e.weigh(s, p, h)
+		if o.amount, o.marks = e.weigh(s, p, h); o.amount == 0 {
+			return r.Pressure && e.waited(s, p, h)
+		}
 	}
 	s.failed |= bit(h.user)
 	need := e.need(r, s.graced(h.at))
@@ -160,11 +164,17 @@ func (e *Engine) countSource(s *sourceState, p *plan, h *happening, under Action
 		return e.add(&e.bySource, &s.tally, p, &o, need)
 	}
 	// A window that is full waits for the pressure, and takes no more.
-	full := s.block != 0 && e.bySource.windows(s.block)[p.window].reached(r, need)
-	if !full {
-		full = e.add(&e.bySource, &s.tally, p, &o, need)
+	if s.block == 0 || !e.bySource.windows(s.block)[p.window].reached(r, need) {
+		e.add(&e.bySource, &s.tally, p, &o, need)
 	}
-	return full && s.flags&unredeemed != 0 && e.site.pressed(h.kind, e.now)
+	return e.waited(s, p, h)
+}
+
+// waited reports whether a rule under pressure fires for a source that had its
+// time to redeem itself.
+func (e *Engine) waited(s *sourceState, p *plan, h *happening) bool {
+	return s.flags&unredeemed != 0 && s.block != 0 && e.site.learned(h.at) && e.site.pressed(AuthFailure, e.now) &&
+		e.bySource.windows(s.block)[p.window].reached(p.rule, e.need(p.rule, s.graced(h.at)))
 }
 
 // need returns the threshold of r in the unit of its windows. The operator's
@@ -183,10 +193,12 @@ func (e *Engine) need(r *Rule, graced bool) uint32 {
 // succeed notes the success of a user from a source.
 func (e *Engine) succeed(n uint32, s *sourceState, h *happening, out []Decision) []Decision {
 	under := s.under(h.at)
-	if h.guess = e.guessed(s, h); h.guess {
+	h.foreign = e.weighs && e.site.foreign(h.source, h.at)
+	if e.suspect(s, h); h.guess {
 		return out
 	}
-	if under == 0 && !e.intruder(s, h) {
+	h.intruder = e.intruder(s, h)
+	if under == 0 && !h.intruder {
 		fresh := !s.familiar.fresh(h.at)
 		s.familiar.learn(h.at)
 		if e.weighs {
@@ -194,7 +206,6 @@ func (e *Engine) succeed(n uint32, s *sourceState, h *happening, out []Decision)
 				e.nets.praise(s.source, h.at)
 				e.sources.classify(n, classTrusted)
 			}
-			e.site.learn(s.source, h.at)
 		}
 	}
 	if s.block != 0 {
@@ -204,7 +215,10 @@ func (e *Engine) succeed(n uint32, s *sourceState, h *happening, out []Decision)
 		return out
 	}
 	e.site.successes++
-	s.users |= bit(h.user)
+	if under == 0 && !h.guarded {
+		e.site.learn(s.source, h.face, !h.intruder, h.at)
+	}
+	s.users |= h.face
 	s.redeem()
 	if h.kind == Message {
 		e.accept(s, h.at)
@@ -227,13 +241,15 @@ func (e *Engine) succeed(n uint32, s *sourceState, h *happening, out []Decision)
 }
 
 // intruder reports whether a success says nothing good of its source: the user
-// has long been at home elsewhere, and hardly anybody else succeeds there. So
-// a thief's source earns no trust by what the password's owner has.
+// has long been at home elsewhere, or nobody is known to succeed from that
+// network, and hardly anybody else succeeds from there. So a thief's source
+// earns no trust by what the password's owner has.
 func (e *Engine) intruder(s *sourceState, h *happening) bool {
-	return e.weighs && h.subject != nil && !s.familiar.fresh(h.at) && bits.OnesCount32(s.users&^bit(h.user)) < 2 &&
-		!h.subject.nets.familiar(h.source, h.at, 0) &&
-		!h.subject.homes.familiar(h.source, h.at, homeAfter) &&
-		h.subject.homes.settled(h.source, h.at, settledAfter)
+	return e.weighs && !s.familiar.fresh(h.at) && bits.OnesCount32(s.users&^h.face) < 2 &&
+		(h.foreign && h.subject == nil || h.subject != nil &&
+			!h.subject.nets.familiar(h.source, h.at, 0) &&
+			!h.subject.homes.familiar(h.source, h.at, homeAfter) &&
+			(h.foreign || h.subject.homes.settled(h.source, h.at, settledAfter)))
 }
 
 // A user is at home somewhere else when it has been so for settledAfter; a

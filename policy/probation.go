@@ -4,7 +4,7 @@ import "time"
 
 // RedeemWithin is how long a stranger has, after its first offence, to show by
 // a success that it only made a mistake.
-const RedeemWithin = 10 * time.Minute
+const RedeemWithin = 30 * time.Minute
 
 // maxWaiting bounds the strangers that are waited for at once. Beyond it the
 // one that has waited longest is judged early.
@@ -14,7 +14,6 @@ const maxWaiting = 1 << 16
 type waiting struct {
 	until  int64
 	source Source
-	kind   Kind
 }
 
 // probation is the strangers that are waited for, by the time of their coming:
@@ -45,11 +44,22 @@ func (q *probation) pop(now int64) (waiting, bool) {
 	return w, true
 }
 
-// await notes the first offence of a stranger.
-func (e *Engine) await(s *sourceState, k Kind) {
-	if s.flags&(onProbation|unredeemed) == 0 {
-		s.flags |= onProbation
-		e.probation.push(waiting{e.now + int64(RedeemWithin), s.source, k})
+// offend notes the offence of a source that was not flagged for it.
+func (e *Engine) offend(s *sourceState, h *happening) {
+	switch h.kind {
+	case UnknownRecipient:
+		if s.accepted < goodMail {
+			e.site.harvest.add(e.now, e.site.users)
+		}
+	case AuthFailure:
+		switch {
+		case s.familiar.fresh(h.at):
+		case s.flags&unredeemed != 0:
+			e.site.failures.add(e.now, e.site.users)
+		case s.flags&onProbation == 0:
+			s.flags |= onProbation
+			e.probation.push(waiting{e.now + int64(RedeemWithin), s.source})
+		}
 	}
 }
 
@@ -72,12 +82,12 @@ func (e *Engine) overdue(out []Decision) []Decision {
 			continue
 		}
 		s.flags = s.flags&^onProbation | unredeemed
-		e.site.gauge(w.kind).add(e.now, e.site.users)
-		if s.block == 0 || s.under(e.now) != 0 || e.nets.under(s.source, e.now) != 0 || !e.site.pressed(w.kind, e.now) {
+		e.site.failures.add(e.now, e.site.users)
+		if s.block == 0 || s.under(e.now) != 0 || e.nets.under(s.source, e.now) != 0 || !e.site.learned(e.now) || !e.site.pressed(AuthFailure, e.now) {
 			continue
 		}
 		windows := e.bySource.windows(s.block)
-		for _, p := range e.byKind[w.kind].source {
+		for _, p := range e.byKind[AuthFailure].source {
 			if p.rule.Pressure && windows[p.window].reached(p.rule, e.need(p.rule, s.graced(e.now))) {
 				out = append(out, e.flagWindow(n, s, p))
 				break

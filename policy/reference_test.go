@@ -130,6 +130,13 @@ func (m *reference) observe(ev Event) []Decision {
 			}
 		}
 	}
+	for i := range m.rules {
+		if r := &m.rules[i]; ev.Kind == Message && r.SuccessForgives && r.Per == PerSource {
+			m.seen[r.Name+"|"+source] = slices.DeleteFunc(m.seen[r.Name+"|"+source], func(a Event) bool {
+				return a.Kind == Connection && !a.Time.After(ev.Time)
+			})
+		}
+	}
 	var fired *Rule
 	for i := range m.rules {
 		r := &m.rules[i]

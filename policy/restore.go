@@ -187,6 +187,7 @@ func (r *snapshotReader) sources() {
 		s.offences = uint16(r.number(1<<16 - 1))
 		s.action = Action(r.number(uint64(len(actionNames) - 1)))
 		by := r.number(MaxRules)
+		s.blamed = uint8(r.number(1<<8 - 1))
 		s.flags = uint8(r.number(1<<8 - 1))
 		s.users = uint32(r.number(1<<32 - 1))
 		s.grace = uint32(r.number(1<<32 - 1))
@@ -241,6 +242,8 @@ func (r *snapshotReader) users() {
 		u.daily = math.Float32frombits(uint32(r.number(1<<32 - 1)))
 		u.today = uint32(r.number(1<<32 - 1))
 		u.day = int32(r.number(1<<31 - 1))
+		u.lead = uint32(r.number(1 << 31))
+		u.main = r.source()
 		u.succeeded = class == classTrusted
 		u.until = r.time()
 		u.offences = uint16(r.number(1<<16 - 1))
@@ -332,19 +335,19 @@ func (r *snapshotReader) site() {
 		p.fast, p.slow = r.rate(), r.rate()
 	}
 	if n := r.number(maxNetworks); n > 0 && r.bad == "" {
-		s.networks = make(map[Source]int64)
+		s.networks = make(map[Source]locals)
 		for range n {
 			if r.bad != "" {
 				return
 			}
-			s.networks[r.source()] = r.time()
+			s.networks[r.source()] = locals{r.time(), uint32(r.number(1<<32 - 1)), r.familiarity()}
 		}
 	}
 	for range r.number(maxWaiting + 1) {
 		if r.bad != "" {
 			return
 		}
-		r.engine.probation.push(waiting{r.time(), r.source(), Kind(r.number(uint64(len(kindNames) - 1)))})
+		r.engine.probation.push(waiting{r.time(), r.source()})
 	}
 }
 

@@ -130,12 +130,15 @@ type Rule struct {
 
 	// SpareNeighbours leaves out, per user, what comes from a network (IPv4
 	// /16, IPv6 /32) that the user has succeeded from for as long as
-	// SpareKnown, too: carriers and providers give out new addresses.
+	// SpareKnown, too: carriers and providers give out new addresses. And once
+	// the rule has fired, no source is flagged any more that the user has
+	// succeeded from before and that was not flagged then.
 	SpareNeighbours bool
 
 	// Settled, if not zero, counts for a user only what comes from strangers:
 	// sources that the user first succeeded from (if ever) this long after
-	// one that it still uses. A user of whom nothing is known has none.
+	// one that it still uses; for a user who has none, sources from whose
+	// network nobody is known to succeed, or less than from another.
 	Settled time.Duration
 
 	// Baseline, if not zero, raises the threshold of a rule per user to this
@@ -155,9 +158,11 @@ type Rule struct {
 	Rate   Rate   // for Limit
 
 	// UserAction is what happens to the user itself under a rule per user:
-	// Guard (which zero means), Limit or Defer. With the latter two, Action
-	// may be left out; then the user's sources are not flagged.
+	// Guard (which zero means), Limit or Defer. If it is set, Action may be
+	// left out; then the user's sources are not flagged. UserFor is how long
+	// that lasts, zero means as long as for sources.
 	UserAction Action
+	UserFor    time.Duration
 
 	// For is how long the first decision on a target lasts. The n-th lasts
 	// For × Escalate^(n−1), at most Cap. An offence is forgotten, and the
@@ -232,8 +237,8 @@ func (r *Rule) forget() time.Duration {
 // definition returns a text that is equal for equal rules only. State is
 // kept for a rule as long as its definition stays the same.
 func (r *Rule) definition() string {
-	return fmt.Sprintf("%s|%d|%d|%d|%d|%d|%t|%d|%t|%d|%x|%t|%d|%d|%v|%d|%d|%x|%d|%d",
+	return fmt.Sprintf("%s|%d|%d|%d|%d|%d|%t|%d|%t|%d|%x|%t|%d|%d|%v|%d|%d|%d|%x|%d|%d",
 		r.Name, r.Events, r.Per, r.Measure, r.Threshold, r.Within, r.SuccessForgives, r.SpareKnown,
 		r.SpareNeighbours, r.Settled, math.Float64bits(r.Baseline), r.Pressure, r.Steps,
-		r.Action, r.Rate, r.UserAction, r.For, math.Float64bits(r.Escalate), r.Cap, r.Forget)
+		r.Action, r.Rate, r.UserAction, r.UserFor, r.For, math.Float64bits(r.Escalate), r.Cap, r.Forget)
 }

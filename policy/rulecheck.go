@@ -143,7 +143,7 @@ func (r *Rule) checkStrangers(c *ruleCheck) {
 
 // checkJudgement checks the half of r that says what follows.
 func (r *Rule) checkJudgement(c *ruleCheck) {
-	spares := r.Per == PerUser && (r.UserAction == Limit || r.UserAction == Defer) // its sources may go on
+	spares := r.Per == PerUser && r.UserAction != 0 // its sources may go on
 	limits := r.Action == Limit || slices.Contains(r.Steps, Limit) || r.UserAction == Limit
 	switch {
 	case limits && r.Rate.Every <= 0:
@@ -187,6 +187,12 @@ func (r *Rule) checkJudgement(c *ruleCheck) {
 // checkSpans checks how long r's decisions last.
 func (r *Rule) checkSpans(c *ruleCheck) {
 	c.span("for", r.For, "1h")
+	if r.UserFor != 0 {
+		c.span("user_for", r.UserFor, "2h")
+		if r.Per != PerUser {
+			c.fail("user_for", "is about users", `set per = "user", or remove it`)
+		}
+	}
 	if math.IsNaN(r.Escalate) || r.Escalate != 0 && (r.Escalate < 1 || r.Escalate > maxEscalate) {
 		c.fail("escalate", fmt.Sprintf("is %v", r.Escalate), fmt.Sprintf("write a factor from 1 to %d", maxEscalate))
 	}

@@ -2,6 +2,7 @@ package policy
 
 import (
 	"math"
+	"math/bits"
 	"time"
 )
 
@@ -20,7 +21,7 @@ type site struct {
 	began     int64 // time of the first event
 	successes uint64
 	users     int // that ever succeeded and are remembered
-	networks  map[Source]int64
+	networks  map[Source]locals
 	failures  pressure
 	harvest   pressure
 }
@@ -31,22 +32,40 @@ func (s *site) learned(at int64) bool {
 	return s.successes >= learnSuccesses && at-s.began >= int64(learnFor)
 }
 
-// learn notes that somebody succeeded from source who is no stranger there.
-// Networks are forgotten when nobody has succeeded from them for FamiliarFor;
-// beyond the bound no more are learned until then.
-func (s *site) learn(source Source, at int64) {
+// locals is who succeeds from a network. One user alone makes a network known
+// only if it is no stranger there itself, and in time: a password that all the
+// world uses would make all the world known.
+type locals struct {
+	last   int64 // success of anybody
+	users  uint32
+	native familiarity // of users who are no strangers
+}
+
+const (
+	localAfter = 12 * time.Hour
+	localUsers = 4
+)
+
+// learn notes that a user succeeded from source. Beyond the bound no more
+// networks are learned.
+func (s *site) learn(source Source, user uint32, native bool, at int64) {
 	network := source.network()
-	last, known := s.networks[network]
-	switch {
-	case known && at-last < int64(time.Hour):
-		return
-	case !known && len(s.networks) >= maxNetworks:
+	l, known := s.networks[network]
+	if !known && len(s.networks) >= maxNetworks || known && l.users&user != 0 && at-l.last < int64(10*time.Minute) {
 		return
 	}
 	if s.networks == nil {
-		s.networks = make(map[Source]int64)
+		s.networks = make(map[Source]locals)
 	}
-	s.networks[network] = max(at, last)
+	if known && at-l.last > int64(FamiliarFor) {
+		l = locals{}
+	}
+	if native {
+		l.native.learn(at)
+	}
+	l.last = max(l.last, at)
+	l.users |= user
+	s.networks[network] = l
 }
 
 // foreign reports whether nobody is known to succeed from the network of
@@ -55,8 +74,8 @@ func (s *site) foreign(source Source, at int64) bool {
 	if !s.learned(at) {
 		return false
 	}
-	last, known := s.networks[source.network()]
-	return !known || at-last > int64(FamiliarFor)
+	l, known := s.networks[source.network()]
+	return !known || at-l.last > int64(FamiliarFor) || bits.OnesCount32(l.users) < localUsers && !l.native.since(at, localAfter)
 }
 
 // gauge returns the pressure that offences of a kind add to.
@@ -70,25 +89,29 @@ func (s *site) gauge(k Kind) *pressure {
 // pressed reports whether strangers offend far more than is normal here.
 func (s *site) pressed(k Kind, at int64) bool { return s.gauge(k).on(at, s.users) }
 
-// pressure compares how many strangers offend now with how many do so
-// normally. A stranger counts once, when RedeemWithin has passed since its
-// first offence and it has not succeeded: people who mistype do, and so do
-// telephones that somebody corrects.
+// pressure compares how much strangers offend now with how much they do so
+// normally. Of failed logins a stranger's first counts when RedeemWithin has
+// passed and it has not succeeded (people who mistype do, and so do telephones
+// that somebody corrects), and from then on each; of unknown recipients each
+// counts at once, until the source has brought mail.
 //
 // Both rates are exponential averages, over pressureFast and pressureSlow. The
 // slow one learns ten times slower while there is pressure, or a patient
 // attacker would become what is normal.
 type pressure struct {
 	last       int64
-	fast, slow float64 // strangers an hour
+	few        float64 // offences an hour that are no pressure on any site
+	fast, slow float64 // offences an hour
 }
 
 const (
 	pressureFast = time.Hour
 	pressureSlow = 7 * 24 * time.Hour
 	farAbove     = 4.0 // times the normal rate
-	fewStrangers = 4.0 // an hour, are no pressure on any site;
 	fewPerUser   = 0.001
+
+	fewFailures = 4.0
+	fewUnknown  = 15.0
 )
 
 // decay brings both rates to a time. Events that come late are of now.
@@ -101,7 +124,7 @@ func (p *pressure) decay(at int64) {
 	p.last = max(p.last, at)
 }
 
-// add counts one stranger.
+// add counts one offence.
 func (p *pressure) add(at int64, users int) {
 	pressed := p.on(at, users)
 	p.fast += float64(time.Hour) / float64(pressureFast)
@@ -118,5 +141,5 @@ func (p *pressure) on(at int64, users int) bool {
 		return false
 	}
 	p.decay(at)
-	return p.fast > fewStrangers+fewPerUser*float64(users) && p.fast > farAbove*p.slow
+	return p.fast > p.few+fewPerUser*float64(users) && p.fast > farAbove*p.slow
 }

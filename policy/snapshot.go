@@ -138,6 +138,7 @@ func (w *snapshotWriter) sources() {
 		w.number(uint64(s.offences))
 		w.number(uint64(s.action))
 		w.number(uint64(s.by))
+		w.number(uint64(s.blamed))
 		w.number(uint64(s.flags))
 		w.number(uint64(s.users))
 		w.number(uint64(s.grace))
@@ -169,6 +170,8 @@ func (w *snapshotWriter) users() {
 		w.number(uint64(math.Float32bits(u.daily)))
 		w.number(uint64(u.today))
 		w.number(uint64(u.day))
+		w.number(uint64(u.lead))
+		w.source(u.main)
 		w.time(u.until)
 		w.number(uint64(u.offences))
 		w.number(uint64(u.guard))
@@ -219,14 +222,15 @@ func (w *snapshotWriter) site() {
 	w.number(uint64(len(s.networks)))
 	for _, n := range slices.SortedFunc(maps.Keys(s.networks), Source.compare) {
 		w.source(n)
-		w.time(s.networks[n])
+		w.time(s.networks[n].last)
+		w.number(uint64(s.networks[n].users))
+		w.familiarity(s.networks[n].native)
 	}
 	q := &w.engine.probation
 	w.number(uint64(q.len()))
 	for _, one := range q.queue[q.head:] {
 		w.time(one.until)
 		w.source(one.source)
-		w.number(uint64(one.kind))
 	}
 }
 

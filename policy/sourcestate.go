@@ -9,7 +9,7 @@ type sourceState struct {
 	until    int64 // end of the latest decision, 0 for none
 	tally
 	failed   uint32 // a bit for each user that may have counted here; see bit
-	users    uint32 // the same for those that succeeded; see met
+	users    uint32 // a bit for each user that succeeded; see met
 	grace    uint32 // end of the time after a release, in seconds since 1970
 	knocked  uint32 // time of the latest connection, and the interval before it; see knock
 	gap      uint32
@@ -20,12 +20,14 @@ type sourceState struct {
 	steady   uint8  // intervals between connections that were alike
 	flags    uint8
 	by       uint8 // number of the rule of the latest decision
+	blamed   uint8 // users that it brought under a decision without being flagged
 }
 
 // Flags of a source.
 const (
 	onProbation uint8 = 1 << iota // has offended for the first time, and is waited for
 	unredeemed                    // has offended, and nothing else since
+	strayed                       // has come to a guarded user
 	climbing                      // is under a step of its rule, before the last
 )
 
@@ -44,11 +46,16 @@ type happening struct {
 	source   Source
 	password uint32
 	tried    uint32     // hash of user and password
+	face     uint32     // a bit for the user, the same in every engine; see met
 	success  bool       // of a user
-	guess    bool       // that guessed its password, it seems
+	guess    bool       // by a guesser, it seems
+	doubtful bool       // or perhaps
 	subject  *userState // the user if it has a state; nil until it is observed
 	known    bool       // the user has ever succeeded here
 	own      bool       // and from this source
+	guarded  bool       // the user is under guard
+	foreign  bool       // nobody is known to succeed from its network
+	intruder bool       // it is strange to a user who is at home elsewhere
 }
 
 // bit returns the bit of a user's number in sourceState.failed.

@@ -30,7 +30,21 @@ const (
 type volume struct {
 	daily float32
 	today uint32
-	day   int32 // since 1970, of today
+	day   int32  // since 1970, of today
+	lead  uint32 // by how much the main network is ahead
+	main  Source // network that most is sent from (Boyer and Moore's vote)
+}
+
+// vote notes that so many recipients were sent to from a source.
+func (v *volume) vote(source Source, recipients uint32) {
+	switch network := source.network(); {
+	case network == v.main:
+		v.lead = min(v.lead+recipients, 1<<31)
+	case recipients > v.lead:
+		v.main, v.lead = network, recipients-v.lead
+	default:
+		v.lead -= recipients
+	}
 }
 
 func (v *volume) add(at int64, recipients uint32) {
@@ -45,8 +59,19 @@ func (v *volume) add(at int64, recipients uint32) {
 	v.today += recipients
 }
 
-// average returns recipients a day, 0 before the first whole day.
-func (v *volume) average() float64 { return float64(v.daily) }
+// usual returns recipients a day. The present day counts as soon as it is more
+// than the average.
+func (v *volume) usual() float64 { return max(float64(v.daily), float64(v.today)) }
+
+// baseline returns what the threshold of a rule is measured by. What a user
+// sends today from where it is at home says something of what strangers may
+// send in its name, and nothing of what it may send itself.
+func (v *volume) baseline(r *Rule) float64 {
+	if r.Settled != 0 {
+		return v.usual()
+	}
+	return float64(v.daily)
+}
 
 // isOwn reports whether what comes from source is the user's own in the eyes
 // of a rule.
@@ -55,9 +80,17 @@ func (u *userState) isOwn(source Source, at int64, r *Rule) bool {
 		r.SpareNeighbours && u.nets.familiar(source, at, max(r.SpareKnown, settledAfter)))
 }
 
-// counts reports whether what comes from source counts for a rule.
-func (u *userState) counts(source Source, at int64, r *Rule) bool {
-	return !u.isOwn(source, at, r) && (r.Settled == 0 || u.homes.settled(source, at, r.Settled))
+// counts reports whether what h does counts for a rule. To a user of whom too
+// little is known, a source is strange if nobody is known to succeed from its
+// network, or if the user sends more from another.
+func (u *userState) counts(h *happening, r *Rule) bool {
+	switch {
+	case u.isOwn(h.source, h.at, r):
+		return false
+	case r.Settled == 0:
+		return true
+	}
+	return h.foreign || u.homes.settled(h.source, h.at, r.Settled) || u.main.IsValid() && u.main != h.source.network()
 }
 
 // needOf returns the threshold of a rule for one user.
@@ -66,7 +99,7 @@ func (e *Engine) needOf(u *userState, r *Rule, at int64) uint32 {
 	if r.Settled != 0 && at < u.doubt {
 		need = max(need/doubtFactor, 1)
 	} else if r.Baseline != 0 {
-		need = max(need, min(r.Baseline*u.average(), MaxThreshold))
+		need = max(need, min(r.Baseline*u.baseline(r), MaxThreshold))
 	}
 	if at < u.grace {
 		need *= 4
@@ -88,7 +121,7 @@ func (e *Engine) observeUser(h *happening, plans []*plan, out []Decision) []Deci
 	var fired *plan
 	for _, p := range plans {
 		if under != 0 && p.rule.userAction() != Guard || p.rule.Measure == MeasureCountries && e.locator == nil ||
-			!u.counts(h.source, h.at, p.rule) {
+			!u.counts(h, p.rule) {
 			continue
 		}
 		if e.add(&e.byUser, &u.tally, p, &h.observation, e.needOf(u, p.rule, h.at)) && fired == nil {
@@ -106,8 +139,10 @@ func (e *Engine) observeUser(h *happening, plans []*plan, out []Decision) []Deci
 
 // welcome notes a success of a user that is not guarded.
 func (e *Engine) welcome(n uint32, u *userState, h *happening) {
+	if h.doubtful || !h.own && e.besieged(u) {
+		u.doubt = max(u.doubt, h.at+int64(doubtFor))
+	}
 	if h.guess {
-		u.doubt = h.at + int64(doubtFor)
 		return
 	}
 	if !u.succeeded {
@@ -117,8 +152,11 @@ func (e *Engine) welcome(n uint32, u *userState, h *happening) {
 	}
 	u.homes.learn(h.source, h.at)
 	u.nets.learn(h.source, h.at)
-	if h.kind == Message && !u.homes.settled(h.source, h.at, settledAfter) {
-		u.volume.add(h.at, h.amount)
+	if h.kind == Message {
+		u.vote(h.source, h.amount)
+		if u.homes.familiar(h.source, h.at, homeAfter) {
+			u.volume.add(h.at, h.amount)
+		}
 	}
 	if u.block == 0 {
 		return
@@ -133,35 +171,68 @@ func (e *Engine) welcome(n uint32, u *userState, h *happening) {
 	}
 }
 
+// besieged reports whether several sources have lately failed for a user.
+func (e *Engine) besieged(u *userState) bool {
+	if u.block == 0 {
+		return false
+	}
+	windows := e.byUser.windows(u.block)
+	for _, p := range e.byKind[AuthFailure].user {
+		if p.rule.Measure == MeasureSources && windows[p.window].length >= siege {
+			return true
+		}
+	}
+	return false
+}
+
+const siege = 3
+
 // observeGuarded judges one more source of a user that is guarded.
 func (e *Engine) observeGuarded(u *userState, h *happening, out []Decision) []Decision {
 	p := &e.plans[u.guard]
 	r := p.rule
-	own := u.isOwn(h.source, h.at, r)
+	own := u.isOwn(h.source, h.at, r) || r.SpareNeighbours && h.own
 	if h.success {
 		if known := u.homes.find(h.source); known != nil {
 			known.learn(h.at)
 		}
 	}
-	login := r.SpareNeighbours && (h.kind == AuthFailure || h.kind == AuthSuccess || h.kind == Message)
-	if own || !p.counts[h.kind] && !login {
+	login := r.SpareNeighbours && p.counts[AuthSuccess] && (h.kind == AuthFailure || h.kind == AuthSuccess || h.kind == Message)
+	if own || r.Action == 0 || !p.counts[h.kind] && !login {
 		return out
 	}
 	n, s := e.source(h.source)
-	if severity(s.under(h.at)) >= severity(r.Action) || e.shared(s, h.at) {
+	switch {
+	case severity(s.under(h.at)) >= severity(r.Action):
+		return out
+	case !r.SpareNeighbours:
+	case s.users&^h.face != 0:
+		return out // others succeed there
+	case !h.foreign && s.flags&strayed == 0:
+		s.flags |= strayed // others may yet
 		return out
 	}
 	u.homes.forget(h.source)
-	return append(out, e.flag(n, s, p, Decision{
+	part := time.Duration(1)
+	if r.SpareNeighbours {
+		part = strangerPart
+	}
+	return append(out, e.flag(n, s, p, part, Decision{
 		Reason:   furtherReason(h.kind, e.names.name(h.user), u.until),
 		Evidence: Evidence{Count: 1, FirstLine: h.line, LastLine: h.line, Sample: []Observation{e.testimony(&h.observation)}},
 	}))
 }
 
-// shared reports whether so many users succeed from a source, and have for a
-// while, that it is not flagged for what one of them suffers.
-func (e *Engine) shared(s *sourceState, at int64) bool {
-	return e.weighs && s.met() >= 3 && s.familiar.since(at, homeAfter)
+// strangerPart is the part of a decision's time for which a source is flagged
+// that came when the user was already guarded: the guard itself keeps it out,
+// and others may come from there.
+const strangerPart = 24
+
+// excused blames a source for a user's decision and reports whether it is let
+// off, because more users succeed from it than it has been blamed for.
+func (s *sourceState) excused() bool {
+	s.blamed = min(s.blamed, 254) + 1
+	return s.met() >= 2*int(s.blamed)
 }
 
 // flagUser puts a user under a decision and judges the sources that brought it
@@ -171,6 +242,12 @@ func (e *Engine) flagUser(u *userState, p *plan, h *happening, out []Decision) [
 	w := &e.byUser.windows(u.block)[p.window]
 	u.offences = offence(u.offences, u.until, e.now, r)
 	u.until = e.now + int64(r.Lasts(int(u.offences)))
+	if r.UserFor != 0 {
+		u.until = e.now + int64(r.UserFor)
+	}
+	if r.Settled != 0 {
+		u.doubt = max(u.doubt, u.until+int64(doubtFor))
+	}
 	u.guard = uint8(p.number)
 
 	who := e.names.name(u.name)
@@ -218,19 +295,38 @@ func (e *Engine) flagCulprits(u *userState, p *plan, numbers string, out []Decis
 				continue
 			}
 			judged[s] = true
+			if known := u.homes.find(s); r.SpareNeighbours && r.Measure != MeasureRecipients && known != nil &&
+				e.now-known.first >= int64(r.Within) {
+				continue // the user had it before all this
+			}
+			if r.Measure == MeasureRecipients && e.amountOf(parts[s])*minorPart < windows[p.window].amount {
+				continue
+			}
 			n, state := e.source(s)
-			if severity(state.under(e.now)) >= severity(r.Action) || e.shared(state, e.now) {
+			if severity(state.under(e.now)) >= severity(r.Action) || r.SpareNeighbours && state.excused() {
 				continue
 			}
 			u.homes.forget(s)
 			u.nets.forget(s, e.now, max(r.SpareKnown, settledAfter))
-			out = append(out, e.flag(n, state, p, Decision{
+			out = append(out, e.flag(n, state, p, 1, Decision{
 				Reason:   "acted for " + quoted(who) + ", who reached " + numbers,
 				Evidence: e.evidenceOf(parts[s]),
 			}))
 		}
 	}
 	return out
+}
+
+// minorPart is the part of what a user sent, one in so many, below which a
+// source is not to blame for it.
+const minorPart = 10
+
+// amountOf adds up observations.
+func (e *Engine) amountOf(numbers []uint32) (sum uint32) {
+	for _, i := range numbers {
+		sum += e.seen.at(i).amount
+	}
+	return sum
 }
 
 // related reports whether two rules count a kind of event in common.

@@ -2,6 +2,7 @@ package policy
 
 import (
 	"math/bits"
+	"slices"
 	"strings"
 	"time"
 )
@@ -12,16 +13,25 @@ import (
 const (
 	point = 100
 
-	unknownUser    = 250 // a name that nobody ever succeeded by, once the site is known
-	pressedKnown   = 200 // the same two while the site is under pressure
-	pressedUnknown = 300
-	foreignKnown   = 200 // under pressure, from a network that nobody succeeds from
-	anotherUser    = 200 // more for each other user that the source has failed for, up to four
+	unknownUser    = 150 // a name that nobody ever succeeded by, once the site is known
+	foreignUnknown = 250 // the same from a network that nobody succeeds from
+	pressedKnown   = 200 // a user who exists, from such a network, while the site is under pressure
+	pressedUnknown = 300 // and one who does not
+	anotherUser    = 100 // more for each other user that the source has failed for, up to four
+	foreignAnother = 200 // the same from such a network
+	guardedUser    = 500 // a user that is guarded, by a stranger
 	samePassword   = 10  // a device that tries again what was refused
-	steadyDevice   = 20  // or that fails as regularly as only a device does
-	steadyAtFirst  = 1   // the same before the site is known: an office sleeps at night
+	steadyDevice   = 5   // or that fails as regularly as only a device does
+	steadyKnown    = 2   // the same for a user who exists, where others succeed
+	steadyAtFirst  = 1   // the same every few minutes before the site is known: an office sleeps at night
 	steadyKnock    = 30  // a connection of a monitor
-	pressedHarvest = 300 // an unknown recipient while the site is under pressure
+	pressedHarvest = 400 // an unknown recipient while the site is under pressure
+
+	// Of a first offence, for rules under pressure.
+	offenceKnown          = 60  // at a user who exists
+	offenceUnknown        = 80  // at one who does not
+	offenceForeign        = 200 // the same two from a network that nobody succeeds from
+	offenceUnknownForeign = 250
 
 	ownFactor    = 10 // times less from a source that the user has succeeded from
 	freshFactor  = 4  // times less from a source that somebody has lately succeeded from
@@ -35,116 +45,179 @@ const (
 	markRepeat                     // what the source had tried before
 	markForeign                    // from a network that nobody succeeds from
 	markParole                     // of a source that was flagged before
+	markGuarded                    // at a user under guard
 )
 
 // Rhythm of a device that fails again and again without anybody's doing.
 const (
 	steadyLow  = 40 * time.Second
 	steadyHigh = 5 * time.Minute
+	steadyTop  = 90 * time.Minute
 )
 
-// weigh returns what h weighs for a rule per source, and why.
+// weigh returns what h weighs for a rule per source, and why. What weighs
+// nothing does not count.
 func (e *Engine) weigh(s *sourceState, p *plan, h *happening) (weight uint32, marks uint8) {
 	switch h.kind {
 	case AuthFailure:
 		weight, marks = e.weighFailure(s, p, h)
 	case UnknownRecipient:
 		weight = point
-		if s.accepted == 0 && e.site.pressed(UnknownRecipient, e.now) {
+		if s.accepted < goodMail && e.site.pressed(UnknownRecipient, e.now) {
 			weight, marks = pressedHarvest, markPressure
 		}
 		// Whoever brings good mail may err in proportion to it.
-		weight = weight * 2 / (2 + uint32(s.accepted))
+		weight = max(weight*2/(2+uint32(s.accepted)), 1)
 	case Connection:
 		weight = point
 		if s.steady >= 3 {
 			weight, marks = steadyKnock, markRepeat
 		}
 	}
-	if h.kind != Connection && s.paroled(h.at, p.rule) {
+	if h.kind != Connection && !p.rule.Pressure && s.paroled(h.at, p.rule) {
 		weight *= paroleFactor
 		marks |= markParole
-	}
-	return max(weight, 1), marks
-}
-
-func (e *Engine) weighFailure(s *sourceState, p *plan, h *happening) (weight uint32, marks uint8) {
-	learned := e.site.learned(h.at)
-	repeat, steady, others := e.history(s, p, h)
-	known := h.user == 0 || h.known || !learned
-	pressed := !p.rule.Pressure && e.site.pressed(AuthFailure, e.now)
-	switch {
-	case repeat:
-		return samePassword, markRepeat
-	case steady && learned:
-		return steadyDevice, markRepeat
-	case steady:
-		return steadyAtFirst, markRepeat
-	case known && pressed:
-		weight, marks = pressedKnown, markPressure
-	case known && p.rule.Pressure && e.site.foreign(h.source, h.at):
-		weight, marks = foreignKnown, markForeign
-	case known:
-		weight = point
-	case pressed:
-		weight, marks = pressedUnknown, markUnknown|markPressure
-	default:
-		weight, marks = unknownUser, markUnknown
-	}
-	weight += anotherUser * min(others, 4)
-	switch {
-	case h.own:
-		weight /= ownFactor
-	case s.familiar.fresh(h.at):
-		weight /= freshFactor
 	}
 	return weight, marks
 }
 
-// history looks up what the window of p already holds against h's source:
-// whether the user has failed there with the same password, whether the user
-// fails there in a steady rhythm, and, if the user is new to the window, how
-// many others have failed.
-func (e *Engine) history(s *sourceState, p *plan, h *happening) (repeat, steady bool, others uint32) {
+// goodMail is how many messages a source must have brought before it is one
+// that brings mail.
+const goodMail = 4
+
+func (e *Engine) weighFailure(s *sourceState, p *plan, h *happening) (weight uint32, marks uint8) {
+	past := e.history(s, p, h)
+	foreign := e.site.foreign(h.source, h.at)
+	unknown := h.user != 0 && !h.known && e.site.learned(h.at)
+	if p.rule.Pressure {
+		weight, marks = weighOffence(past, unknown, foreign)
+	} else {
+		weight, marks = e.weighGuess(s, p, h, past, unknown, foreign)
+	}
+	switch {
+	case h.own:
+		weight = (weight + ownFactor - 1) / ownFactor
+	case s.familiar.fresh(h.at):
+		weight = (weight + freshFactor - 1) / freshFactor
+	}
+	return weight, marks
+}
+
+// weighOffence weighs a failure as the first offence of a stranger.
+func weighOffence(past history, unknown, foreign bool) (weight uint32, marks uint8) {
+	switch {
+	case past.again:
+		return 0, 0
+	case unknown && foreign:
+		return offenceUnknownForeign, markUnknown | markForeign
+	case foreign:
+		return offenceForeign, markForeign
+	case unknown:
+		return offenceUnknown, markUnknown
+	}
+	return offenceKnown, 0
+}
+
+// weighGuess weighs a failure as one of many guesses.
+func (e *Engine) weighGuess(s *sourceState, p *plan, h *happening, past history, unknown, foreign bool) (weight uint32, marks uint8) {
+	if past.tried {
+		return samePassword, markRepeat
+	}
+	if past.every != 0 && !foreign {
+		weight = steadyDevice
+		if !unknown {
+			weight = steadyKnown
+		}
+		if past.every <= int64(steadyHigh) && !e.site.learned(h.at) {
+			weight = steadyAtFirst
+		}
+		e.reweigh(s, p, h.user, weight)
+		return weight, markRepeat
+	}
+	pressed := e.site.pressed(AuthFailure, e.now)
+	switch {
+	case unknown && foreign && pressed:
+		weight, marks = pressedUnknown, markUnknown|markForeign|markPressure
+	case unknown && foreign:
+		weight, marks = foreignUnknown, markUnknown|markForeign
+	case unknown:
+		weight, marks = unknownUser, markUnknown
+	case h.guarded && foreign:
+		weight, marks = guardedUser, markGuarded
+	case foreign && pressed:
+		weight, marks = pressedKnown, markForeign|markPressure
+	default:
+		weight = point
+	}
+	if foreign {
+		return weight + foreignAnother*min(past.others, 4), marks
+	}
+	return weight + anotherUser*min(past.others, 4), marks
+}
+
+// reweigh gives what a user has failed in a window the weight of a device,
+// once it is known to be one.
+func (e *Engine) reweigh(s *sourceState, p *plan, user, weight uint32) {
+	if s.block == 0 {
+		return
+	}
+	w := &e.bySource.windows(s.block)[p.window]
+	for i := w.first; i != 0; {
+		o := e.seen.at(i)
+		if o.user == user && o.kind == AuthFailure && o.amount > weight {
+			w.amount -= o.amount - weight
+			o.amount = weight
+			o.marks |= markRepeat
+		}
+		i = o.next
+	}
+}
+
+// history is what a window already holds against the source of a failure.
+type history struct {
+	tried  bool   // the same user with the same password
+	again  bool   // the same user
+	every  int64  // the interval at which the user fails steadily, 0 if it does not
+	others uint32 // how many others have failed, if the user is new there
+}
+
+func (e *Engine) history(s *sourceState, p *plan, h *happening) (past history) {
 	if h.password != 0 {
-		repeat = s.triedBefore(h.tried)
+		past.tried = s.triedBefore(h.tried, p == e.guesses)
 	}
 	if s.block == 0 {
-		return repeat, false, 0
+		return past
 	}
 	w := &e.bySource.windows(s.block)[p.window]
 	var last, before int64
 	var users [4]uint32
-	again := h.user == 0
+	past.again = h.user == 0 && w.first != 0
 	for i := w.first; i != 0; {
 		o := e.seen.at(i)
 		i = o.next
 		switch {
 		case o.kind != AuthFailure:
-		case o.user == h.user:
-			again = true
+		case o.user == h.user || e.sameName(o.user, h.user):
+			past.again = true
 			before, last = last, o.at
-		case !again && others < 4 && o.user != 0:
-			fresh := true
-			for _, u := range users[:others] {
-				fresh = fresh && u != o.user
-			}
-			if fresh && !e.sameName(o.user, h.user) {
-				users[others] = o.user
-				others++
-			}
+		case past.others < 4 && o.user != 0 && !slices.Contains(users[:past.others], o.user):
+			users[past.others] = o.user
+			past.others++
 		}
 	}
-	if again {
-		others = 0
+	if past.again {
+		past.others = 0
 	}
-	return repeat, before != 0 && steadyGaps(last-before, h.at-last), others
+	if before != 0 && steadyGaps(last-before, h.at-last) {
+		past.every = h.at - last
+	}
+	return past
 }
 
 // steadyGaps reports whether two intervals that follow each other are a
 // device's.
 func steadyGaps(a, b int64) bool {
-	return b >= int64(steadyLow) && b <= int64(steadyHigh) && max(a-b, b-a) <= max(b/10, int64(2*time.Second))
+	return b >= int64(steadyLow) && b <= int64(steadyTop) && max(a-b, b-a) <= max(b/10, int64(2*time.Second))
 }
 
 // sameName reports whether two names are spellings of one user: one of them is
@@ -157,19 +230,19 @@ func (e *Engine) sameName(a, b uint32) bool {
 	return x != "" && len(y) > len(x) && y[len(x)] == '@' && strings.HasPrefix(y, x)
 }
 
-// triedBefore reports whether the source has tried a user and password lately,
-// and notes that it has.
-func (s *sourceState) triedBefore(tried uint32) bool {
-	for i, t := range s.tried {
-		if t == tried {
-			copy(s.tried[1:i+1], s.tried[:i])
-			s.tried[0] = tried
-			return true
+// triedBefore reports whether the source has tried a user and password lately.
+// If note is set, it notes that it has.
+func (s *sourceState) triedBefore(tried uint32, note bool) bool {
+	i := slices.Index(s.tried[:], tried)
+	if note {
+		last := i
+		if last < 0 {
+			last = len(s.tried) - 1
 		}
+		copy(s.tried[1:last+1], s.tried[:last])
+		s.tried[0] = tried
 	}
-	copy(s.tried[1:], s.tried[:])
-	s.tried[0] = tried
-	return false
+	return i >= 0
 }
 
 // knock notes a connection, and how regular connections are.
@@ -184,11 +257,18 @@ func (s *sourceState) knock(at int64) {
 	s.knocked, s.gap = now, gap
 }
 
-// guessed reports whether a success of a stranger is one of a guesser: it has
-// failed for two other users, or often for this one.
-func (e *Engine) guessed(s *sourceState, h *happening) bool {
+// A person may mistype so often before it looks like guessing. From a network
+// that nobody succeeds from, fewer leave a doubt.
+const (
+	manyGuesses = 7
+	someGuesses = 3
+)
+
+// suspect looks whether a success of a stranger is one of a guesser: the source
+// has failed for two other users, or often for this one.
+func (e *Engine) suspect(s *sourceState, h *happening) {
 	if e.guesses == nil || s.block == 0 || s.familiar.fresh(h.at) || h.own {
-		return false
+		return
 	}
 	w := &e.bySource.windows(s.block)[e.guesses.window]
 	same := 0
@@ -203,12 +283,13 @@ func (e *Engine) guessed(s *sourceState, h *happening) bool {
 				same++
 			}
 		case other != 0 && other != o.user:
-			return true
+			h.guess = true
 		default:
 			other = o.user
 		}
 	}
-	return same >= 5
+	h.guess = h.guess || same >= manyGuesses && (h.foreign || !e.site.learned(h.at))
+	h.doubtful = h.guess || same >= someGuesses && h.foreign
 }
 
 // met returns about how many users have succeeded from the source: linear
