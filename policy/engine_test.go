@@ -216,6 +216,10 @@ func TestDecisionsSpeak(t *testing.T) {
 	}
 	s.e.Release(Target{Prefix: netip.MustParsePrefix("203.0.113.0/24")})
 	attack(10*time.Hour + 15*time.Minute)
+	if len(s.out) != 3 {
+		t.Errorf("judged for as much as before within the grace of a release")
+	}
+	attack(16*time.Hour + 30*time.Minute)
 	if d := s.out[len(s.out)-1]; len(s.out) != 4 || d.Offence != 1 {
 		t.Errorf("after a release: %d decisions, offence %d", len(s.out), d.Offence)
 	}

@@ -78,6 +78,15 @@ func (s *site) foreign(source Source, at int64) bool {
 	return !known || at-l.last > int64(FamiliarFor) || bits.OnesCount32(l.users) < localUsers && !l.native.since(at, localAfter)
 }
 
+// popular reports whether many succeed from the network of source: it is a
+// provider of the site's own country or town.
+func (s *site) popular(source Source) bool {
+	return bits.OnesCount32(s.networks[source.network()].users) >= popularUsers
+}
+
+// popularUsers is of 32 bits, which half are set when some twenty users succeed.
+const popularUsers = 16
+
 // gauge returns the pressure that offences of a kind add to.
 func (s *site) gauge(k Kind) *pressure {
 	if k == UnknownRecipient {

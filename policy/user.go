@@ -299,7 +299,7 @@ func (e *Engine) flagCulprits(u *userState, p *plan, numbers string, out []Decis
 				e.now-known.first >= int64(r.Within) {
 				continue // the user had it before all this
 			}
-			if r.Measure == MeasureRecipients && e.amountOf(parts[s])*minorPart < windows[p.window].amount {
+			if r.SpareNeighbours && r.Measure == MeasureRecipients && e.amountOf(parts[s])*minorPart < windows[p.window].amount {
 				continue
 			}
 			n, state := e.source(s)

@@ -21,8 +21,8 @@ const (
 	foreignAnother = 200 // the same from such a network
 	guardedUser    = 500 // a user that is guarded, by a stranger
 	samePassword   = 10  // a device that tries again what was refused
-	steadyDevice   = 5   // or that fails as regularly as only a device does
-	steadyKnown    = 2   // the same for a user who exists, where others succeed
+	steadyDevice   = 20  // or that fails as regularly as only a device does
+	steadyLocal    = 3   // the same from a network that many succeed from
 	steadyAtFirst  = 1   // the same every few minutes before the site is known: an office sleeps at night
 	steadyKnock    = 30  // a connection of a monitor
 	pressedHarvest = 400 // an unknown recipient while the site is under pressure
@@ -125,11 +125,11 @@ func (e *Engine) weighGuess(s *sourceState, p *plan, h *happening, past history,
 	}
 	if past.every != 0 && !foreign {
 		weight = steadyDevice
-		if !unknown {
-			weight = steadyKnown
-		}
-		if past.every <= int64(steadyHigh) && !e.site.learned(h.at) {
+		switch {
+		case past.every <= int64(steadyHigh) && !e.site.learned(h.at):
 			weight = steadyAtFirst
+		case e.site.popular(h.source):
+			weight = steadyLocal
 		}
 		e.reweigh(s, p, h.user, weight)
 		return weight, markRepeat
