@@ -35,6 +35,16 @@ func (p *party) begins() time.Duration {
 	return p.span(min(6*time.Hour, p.o.length()/4), min(day, p.o.length()/2))
 }
 
+// rests returns when an attacker works: all day or, now and then, not during
+// some hours of it.
+func (p *party) rests() (works func(at time.Duration) bool) {
+	if !p.chance(25) {
+		return func(time.Duration) bool { return true }
+	}
+	from, hours := p.span(0, day), p.span(5*time.Hour, 12*time.Hour)
+	return func(at time.Duration) bool { return (p.clock(at)-from+day)%day > hours }
+}
+
 // rented is a machine anywhere that an attacker uses: a rented server, or
 // somebody's infected computer.
 func (p *party) rented(homesOf100 int) endpoint {
@@ -46,6 +56,9 @@ func (p *party) rented(homesOf100 int) endpoint {
 		}
 	}
 	e := p.endpointOf(p.dice, w)
+	if p.chance(10) {
+		e = endpoint{addr: addr6(p.net.site6(p.dice, w), p.Uint64())}
+	}
 	if p.chance(60) {
 		e.helo = pick(p.dice, []string{"User", "ylmf-pc", "[127.0.0.1]", "localhost", "WIN-" + fmt.Sprint(p.IntN(1e6)), "mail.example.org"})
 	}
@@ -59,24 +72,36 @@ func (p *party) botnetOf(n, homesOf100 int) (list []endpoint) {
 	return list
 }
 
-// door is what an attack knocks at.
-type door struct{ services []string }
-
-func (p *party) door() door {
+// doors are the services that an attack knocks at.
+func (p *party) doors() []string {
 	all := []string{"submission", "submission", "smtp"}
 	if p.reads {
 		all = append(all, "imap", "imap", "pop3")
 	}
 	if p.chance(50) {
-		all = []string{pick(p.dice, all)}
+		return []string{pick(p.dice, all)}
 	}
-	return door{all}
+	return all
 }
 
 // try is a session in which the names are tried, in vain. All sessions at a
 // user go to one host.
-func (p *party) try(at time.Duration, host int, e endpoint, d door, names ...string) {
-	p.add(at, host, e, mixlog.Visit{Service: pick(p.dice, d.services), TLS: p.chance(60), Failed: names, Rude: p.chance(60)})
+func (p *party) try(at time.Duration, host int, e endpoint, doors []string, names ...string) {
+	p.add(at, host, e, mixlog.Visit{Service: pick(p.dice, doors), TLS: p.chance(60), Failed: names, Rude: p.chance(60)})
+}
+
+// customer is, now and then, an attacker who has an account already, and whose
+// source so succeeds between its tries.
+func (p *party) customer(e endpoint, from, to time.Duration) {
+	if !p.chance(20) {
+		return
+	}
+	u := pick(p.dice, p.users)
+	if p.reads {
+		p.times(from, to, p.wideSpan(10*time.Minute, 4*time.Hour), &always, func(at time.Duration) { p.reading(at, u, e) })
+	} else {
+		p.times(from, to, p.wideSpan(time.Hour, 4*time.Hour), &always, func(at time.Duration) { p.sending(at, u, e, 1) })
+	}
 }
 
 // names are what guessers think of: users that there are, as they are written
@@ -103,7 +128,7 @@ func (p *party) names(unknownOf100 int) func() string {
 
 func (p *party) bruteFast() {
 	for range p.between(1, 4) {
-		e, d, at := p.rented(20), p.door(), p.begins()
+		e, d, at := p.rented(20), p.doors(), p.begins()
 		name, guess := pick(p.dice, p.users).name, p.names(p.between(0, 90))
 		one, host := p.chance(50), p.IntN(len(p.hosts))
 		gap := p.wideSpan(time.Second, 30*time.Second)
@@ -124,14 +149,20 @@ func (p *party) bruteFast() {
 
 func (p *party) bruteSlow() {
 	for range p.between(1, 5) {
-		e, d := p.rented(40), p.door()
+		e, d := p.rented(40), p.doors()
 		few := p.IntN(2) // one user, or a few
 		var names []string
 		for range 1 + few*p.between(1, 12) {
 			names = append(names, p.names(p.between(0, 40))())
 		}
 		every, jitter, host := p.wideSpan(4*time.Minute, 20*time.Minute), 0.5*p.Float64(), p.IntN(len(p.hosts))
-		for at, i := p.begins(), 0; at < p.o.length(); at, i = at+p.jitter(every, jitter), i+1 {
+		begins := p.begins()
+		works := p.rests()
+		p.customer(e, begins, p.o.length())
+		for at, i := begins, 0; at < p.o.length(); at, i = at+p.jitter(every, jitter), i+1 {
+			if !works(at) {
+				continue
+			}
 			p.try(at, host, e, d, names[i%len(names)])
 		}
 	}
@@ -139,9 +170,9 @@ func (p *party) bruteSlow() {
 
 func (p *party) spray() {
 	for range p.between(1, 3) {
-		e, d, at, host := p.rented(30), p.door(), p.begins(), p.IntN(len(p.hosts))
+		e, d, at, host := p.rented(30), p.doors(), p.begins(), p.IntN(len(p.hosts))
 		unknown, guess := p.between(0, 50), p.names(100)
-		gap := p.wideSpan(2*time.Second, 4*time.Minute)
+		gap, begins := p.wideSpan(2*time.Second, 4*time.Minute), at
 		for _, u := range some(p.dice, p.users, p.share(p.wide(300, 3000))) {
 			name := u.name
 			if p.chance(unknown) {
@@ -150,11 +181,12 @@ func (p *party) spray() {
 			p.try(at, host, e, d, name)
 			at += p.jitter(gap, 0.8)
 		}
+		p.customer(e, begins, at)
 	}
 }
 
 func (p *party) oneUser() {
-	u, d, at := pick(p.dice, p.users), p.door(), p.begins()
+	u, d, at := pick(p.dice, p.users), p.doors(), p.begins()
 	sources := p.botnetOf(p.share(p.wide(400, 2000)), p.between(20, 100))
 	lasts := p.wideSpan(2*time.Hour, max(3*time.Hour, p.o.length()-at-time.Hour))
 	for _, e := range sources {
@@ -164,7 +196,7 @@ func (p *party) oneUser() {
 }
 
 func (p *party) botnet() {
-	guess, d, at := p.names(p.between(10, 70)), p.door(), p.begins()
+	guess, d, at := p.names(p.between(10, 70)), p.doors(), p.begins()
 	sources := p.botnetOf(p.share(p.wide(300, 2500)), p.between(40, 100))
 	if p.o.Seed%4 == 1 { // some bots are phones behind the same NAT as good ones
 		for i := range 3 {
@@ -172,19 +204,26 @@ func (p *party) botnet() {
 			sources[i] = endpoint{addr: a}
 		}
 	}
-	left := p.o.length() - at
+	left, works := p.o.length()-at, p.rests()
 	for _, e := range sources {
 		for range p.between(1, 5) {
-			p.try(at+p.span(0, left-1), p.IntN(len(p.hosts)), e, d, guess())
+			if when := at + p.span(0, left-1); works(when) {
+				p.try(when, p.IntN(len(p.hosts)), e, d, guess())
+			}
 		}
 	}
 }
 
 func (p *party) neighbours() {
-	d, at, guess := p.door(), p.begins(), p.names(p.between(0, 70))
+	d, at, guess := p.doors(), p.begins(), p.names(p.between(0, 70))
 	w := p.net.anywhere(p.dice, hosting, 10)
+	list := p.net.block(p.dice, w, p.between(120, 250))
+	if p.chance(33) { // among people
+		w = pick(p.dice, p.net.local[homes])
+		list = p.net.among(p.dice, w, p.between(100, 200))
+	}
 	var sources []endpoint
-	for _, a := range p.net.block(p.dice, w, p.between(120, 250)) {
+	for _, a := range list {
 		sources = append(sources, endpoint{addr: a, name: reverse(p.dice, w, a)})
 	}
 	lasts := p.wideSpan(time.Hour, max(2*time.Hour, p.o.length()-at-time.Hour))

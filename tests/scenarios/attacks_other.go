@@ -44,7 +44,7 @@ func (p *party) harvestMany() {
 
 // rotating tries from addresses that next gives.
 func (p *party) rotating(next func() endpoint) {
-	at, d, guess, host := p.begins(), p.door(), p.names(p.between(0, 80)), p.IntN(len(p.hosts))
+	at, d, guess, host := p.begins(), p.doors(), p.names(p.between(0, 80)), p.IntN(len(p.hosts))
 	gap := p.wideSpan(4*time.Second, 3*time.Minute)
 	for range p.wide(300, 2500) {
 		p.try(at, host, next(), d, guess())

@@ -49,12 +49,14 @@ func (p *party) stolenEverywhere() {
 
 func (p *party) stolenDripping() {
 	messages, low := p.wide(60, 200), p.between(8, 20)
-	high := low + p.between(0, 20)
+	high, works := low+p.between(0, 20), p.rests()
 	for _, u := range some(p.dice, p.users, p.share(p.wide(10, 80))) {
 		for at := p.begins(); at < p.o.length(); at += day {
 			sources := p.botnetOf(p.between(2, 5), 60)
 			for range messages {
-				p.spam(at+p.span(0, day-1), u, pick(p.dice, sources), 1, low, high)
+				if when := at + p.span(0, day-1); works(when) {
+					p.spam(when, u, pick(p.dice, sources), 1, low, high)
+				}
 			}
 		}
 	}
@@ -63,7 +65,7 @@ func (p *party) stolenDripping() {
 // guessed is a brute force that is lucky, and whoever buys what it has found.
 func (p *party) guessed() {
 	for range p.between(2, 5) {
-		u, at, d := pick(p.dice, p.users), p.begins(), p.door()
+		u, at, d := pick(p.dice, p.users), p.begins(), p.doors()
 		guessers := p.botnetOf(p.wide(1, 8), 40)
 		every := p.wideSpan(3*time.Second, 20*time.Minute)
 		for range p.wide(5, 60) {

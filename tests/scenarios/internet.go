@@ -10,7 +10,7 @@ import (
 type use uint8
 
 const (
-	homes    use = iota // access lines of people
+	homes    use = iota // access lines of people, some behind their provider's NAT
 	mobile              // phones behind a carrier's NAT
 	business            // access lines of offices
 	hosting             // servers that anybody can rent
@@ -24,7 +24,7 @@ type network struct {
 	use     use
 	v4      uint32
 	v6      uint64       // its upper half
-	pool    []netip.Addr // of a carrier: the addresses that its NAT uses
+	pool    []netip.Addr // addresses of its NAT, if it has one
 }
 
 // internet is where addresses come from. None is given out twice; those of a
@@ -73,7 +73,7 @@ func (n *internet) announce(d dice, country string, kind use) {
 	if country == ownCountry {
 		n.local[kind] = append(n.local[kind], w)
 	}
-	if kind == mobile {
+	if kind == homes || kind == mobile {
 		// The NAT's addresses stand in a few blocks.
 		blocks := []int{d.IntN(256), d.IntN(256), d.IntN(256)}
 		for range d.between(60, 400) {
@@ -133,10 +133,20 @@ func (n *internet) block(d dice, w *network, count int) (list []netip.Addr) {
 	}
 }
 
-// site6 gives out a /48 of w, as the upper half of its addresses.
+// among gives out count neighbours of a /24 of w in which others live.
+func (n *internet) among(d dice, w *network, count int) (list []netip.Addr) {
+	block := d.IntN(256)
+	for range count {
+		list = append(list, n.v4Of(d, w, block))
+	}
+	return list
+}
+
+// site6 gives out a /48 of w, as the upper half of its addresses. The first ones
+// are those of homes.
 func (n *internet) site6(d dice, w *network) uint64 {
 	for {
-		if v := w.v6 + uint64(d.IntN(1<<16))<<16; !n.taken6[v] {
+		if v := w.v6 + uint64(d.between(64, 1<<16-1))<<16; !n.taken6[v] {
 			n.taken6[v] = true
 			return v
 		}
@@ -162,9 +172,8 @@ func (n *internet) anywhere(d dice, kind use, p int) *network {
 	return pick(d, n.byUse[kind])
 }
 
-// Place tells where an address of a scenario is: the country and the number of
-// the autonomous system that announces it. It is what a database of places
-// would say.
+// place tells where an address is: the country, and the number of the
+// autonomous system that announces it.
 func (n *internet) place(a netip.Addr) (country string, number uint32, known bool) {
 	var i int
 	switch b := a.AsSlice(); {

@@ -25,9 +25,10 @@ import (
 // nothing.
 type Judge struct {
 	ledger   *policy.Ledger
+	exact    map[netip.Addr]*policy.Decision // on single IPv6 addresses, which others than weir judge
 	users    map[string]*policy.Decision
-	waiting  []policy.Decision // not yet in force
-	refused  map[uint32]bool   // sessions
+	waiting  []policy.Decision           // not yet in force
+	refused  map[uint32]*policy.Decision // sessions, and by what
 	allowed  map[netip.Prefix]*bucket
 	messages map[string]*bucket
 	own      map[own]bool
@@ -70,7 +71,7 @@ func under[K comparable](buckets map[K]*bucket, target K, rate policy.Rate) *buc
 // NewJudge returns a judge to whom nobody is known.
 func NewJudge() *Judge {
 	return &Judge{
-		ledger: policy.NewLedger(), users: make(map[string]*policy.Decision), refused: make(map[uint32]bool),
+		ledger: policy.NewLedger(), exact: make(map[netip.Addr]*policy.Decision), users: make(map[string]*policy.Decision), refused: make(map[uint32]*policy.Decision),
 		allowed: make(map[netip.Prefix]*bucket), messages: make(map[string]*bucket), own: make(map[own]bool),
 	}
 }
@@ -86,6 +87,10 @@ func (j *Judge) enforce(now time.Time) {
 	n := 0
 	for ; n < len(j.waiting) && j.waiting[n].Since.Before(now); n++ {
 		d := j.waiting[n]
+		if d.User == "" && d.Prefix.Bits() > policy.SourceBits6 {
+			j.exact[d.Prefix.Addr()] = &d
+			continue
+		}
 		if d.User == "" {
 			j.ledger.Expire(d.Since)
 			j.ledger.Put(d.Since, d)
@@ -97,64 +102,67 @@ func (j *Judge) enforce(now time.Time) {
 			j.users[user] = &d
 		}
 	}
-	j.waiting = append(j.waiting[:0], j.waiting[n:]...)
+	j.waiting = j.waiting[n:]
 	j.ledger.Expire(now)
 }
 
-// Refuses judges an item, or an opening, and reports whether it is refused.
-func (j *Judge) Refuses(i *Item) bool {
+// Refuses judges an item, or an opening, and returns the decision that refuses
+// it, nil if none does.
+func (j *Judge) Refuses(i *Item) *policy.Decision {
 	j.enforce(i.Time)
-	refused := j.refused[i.Session] || j.refusesSource(i) || i.User != "" && j.refusesUser(i)
-	if refused {
-		if i.Kind == Opening || i.Kind == Connection {
-			j.refused[i.Session] = true
-		}
-		return true
+	by := j.refused[i.Session]
+	if by == nil {
+		by = j.refusesSource(i)
 	}
-	if i.Kind == Login || i.Kind == Message && i.User != "" {
+	if by == nil && i.User != "" {
+		by = j.refusesUser(i)
+	}
+	if by != nil && (i.Kind == Opening || i.Kind == Connection) {
+		j.refused[i.Session] = by
+	}
+	if by == nil && (i.Kind == Login || i.Kind == Message && i.User != "") {
 		j.own[own{i.User, neighbourhood(i.Source)}] = true
 	}
-	return false
+	return by
 }
 
 // refusesSource judges the source, and at an opening its limit.
-func (j *Judge) refusesSource(i *Item) bool {
+func (j *Judge) refusesSource(i *Item) *policy.Decision {
+	if d := j.exact[i.Source]; d != nil && !d.Ended(i.Time) {
+		j.refused[i.Session] = d
+		return d
+	}
 	for _, c := range j.ledger.LookupPrefix(netip.PrefixFrom(i.Source, i.Source.BitLen())) {
-		if !c.Wins {
-			continue
-		}
-		switch c.Decision.Action {
-		case policy.Drop, policy.Tarpit:
-			j.refused[i.Session] = true // its session is closed
-			return true
-		case policy.Limit:
-			return i.Kind == Opening && !under(j.allowed, c.Decision.Prefix, c.Decision.Rate).pass(i.Time)
+		d := c.Decision
+		switch {
+		case !c.Wins:
+		case d.Action == policy.Drop || d.Action == policy.Tarpit:
+			j.refused[i.Session] = d // its session is closed
+			return d
+		case d.Action == policy.Limit && i.Kind == Opening && !under(j.allowed, d.Prefix, d.Rate).pass(i.Time):
+			return d
 		}
 	}
-	return false
+	return nil
 }
 
-func (j *Judge) refusesUser(i *Item) bool {
+func (j *Judge) refusesUser(i *Item) *policy.Decision {
 	d := j.users[i.User]
-	if d == nil || d.Ended(i.Time) {
-		return false
+	switch {
+	case d == nil || d.Ended(i.Time):
+	case d.Action == policy.Defer,
+		d.Action == policy.Guard && !j.own[own{i.User, neighbourhood(i.Source)}],
+		d.Action == policy.Limit && i.Kind == Message && !under(j.messages, i.User, d.Rate).pass(i.Time):
+		return d
 	}
-	switch d.Action {
-	case policy.Defer:
-		return true
-	case policy.Guard:
-		return !j.own[own{i.User, neighbourhood(i.Source)}]
-	case policy.Limit:
-		return i.Kind == Message && !under(j.messages, i.User, d.Rate).pass(i.Time)
-	}
-	return false
+	return nil
 }
 
 // wouldRefuse judges what an event tells of, if nobody knows of which item.
 func (j *Judge) wouldRefuse(e *policy.Event) bool {
 	i := Item{Time: e.Time, Kind: Try, Session: noSession, Source: e.Source.Unmap(), User: strings.ToLower(e.User)}
 	delete(j.refused, noSession)
-	return j.refusesSource(&i) || i.User != "" && j.refusesUser(&i)
+	return j.refusesSource(&i) != nil || i.User != "" && j.refusesUser(&i) != nil
 }
 
 const noSession = 1<<32 - 1

@@ -33,7 +33,7 @@ func (c *court) item(second int, kind Kind, source, user string) bool {
 	i := Item{Time: dawn.Add(time.Duration(second) * time.Second), Kind: Opening, Session: c.session, Source: netip.MustParseAddr(source)}
 	c.Refuses(&i)
 	i.Kind, i.User = kind, user
-	return c.Refuses(&i)
+	return c.Refuses(&i) != nil
 }
 
 func TestJudge(t *testing.T) {
@@ -83,7 +83,7 @@ func TestJudge(t *testing.T) {
 func TestSessionsShareAFate(t *testing.T) {
 	c := &court{Judge: NewJudge()}
 	item := func(second int, kind Kind, session uint32) bool {
-		return c.Refuses(&Item{Time: dawn.Add(time.Duration(second) * time.Second), Kind: kind, Session: session, Source: netip.MustParseAddr("203.0.113.5")})
+		return c.Refuses(&Item{Time: dawn.Add(time.Duration(second) * time.Second), Kind: kind, Session: session, Source: netip.MustParseAddr("203.0.113.5")}) != nil
 	}
 	c.decide(0, "203.0.113.5", policy.Limit, 10, policy.Rate{Every: time.Hour, Burst: 1})
 	item(1, Opening, 1)

@@ -14,6 +14,8 @@ var people = []role{
 	{"stale-at-home", "a forgotten device that fails every few minutes for days beside one that works", (*party).staleAtHome},
 	{"roaming", "a phone on carrier NAT, some 18 addresses a day", (*party).roamingPhones},
 	{"traveller", "in two countries in one day", (*party).travellers},
+	{"vpn", "behind a private network that leaves in another country now and then", (*party).vpn},
+	{"shared-mailbox", "one account that a dozen people use, each from a place of their own", (*party).sharedMailbox},
 	{"newsletter", "some 380 recipients, twice, from an address that is known", (*party).newsletter},
 	{"application", "a server that sends steadily under one account", (*party).applications},
 	{"monitor", "connects every ten seconds or so", (*party).monitors},
@@ -88,6 +90,9 @@ func (p *party) ordinary(u *user, where place, from, to, reads, sends time.Durat
 
 // homes are all whom no other party has taken.
 func (p *party) homes() {
+	for _, u := range p.commuters {
+		p.ordinary(u, p.commuter(u, pick(p.dice, p.net.local[mobile])), 0, p.o.length(), 2*time.Hour, day, &waking)
+	}
 	for _, u := range p.take(len(p.spare)) {
 		p.ordinary(u, u.home.device(p.dice), 0, p.o.length(), p.wideSpan(30*time.Minute, 3*time.Hour), p.wideSpan(3*time.Hour, 12*time.Hour), &waking)
 		if p.chance(70) {
@@ -99,7 +104,7 @@ func (p *party) homes() {
 // roamingPhones change their address some 18 times a day.
 func (p *party) roamingPhones() {
 	for _, u := range p.take(p.share(p.between(20, 60))) {
-		where := p.roaming(pick(p.dice, p.net.local[mobile]), p.wideSpan(45*time.Minute, 2*time.Hour))
+		where := p.roaming(pick(p.dice, p.net.local[mobile]), p.wideSpan(35*time.Minute, 90*time.Minute))
 		p.ordinary(u, where, 0, p.o.length(), p.wideSpan(6*time.Minute, 25*time.Minute), p.wideSpan(2*time.Hour, 6*time.Hour), &waking)
 	}
 }
@@ -139,6 +144,46 @@ func (p *party) travellers() {
 				p.ordinary(u, fixed(p.endpointOf(p.dice, p.net.anywhere(p.dice, business, 30))), back-3*time.Hour, back-2*time.Hour, 10*time.Minute, time.Hour, &always)
 			}
 			p.ordinary(u, hotel, arrive+time.Hour, back, 20*time.Minute, 2*time.Hour, &waking)
+		}
+	}
+}
+
+// vpn are people whose provider of a private network has some exits, in hosting
+// networks of several countries, that many others use as well.
+func (p *party) vpn() {
+	var exits []endpoint
+	for range p.between(4, 12) {
+		w := p.net.anywhere(p.dice, hosting, 20)
+		for range p.between(1, 4) {
+			exits = append(exits, p.endpointOf(p.dice, w))
+		}
+	}
+	for _, u := range p.take(p.share(p.between(8, 25))) {
+		mine := some(p.dice, exits, p.between(2, 8))
+		stays, until := p.wideSpan(3*time.Hour, 12*time.Hour), time.Duration(0)
+		var now endpoint
+		where := func(at time.Duration) endpoint {
+			if at >= until {
+				now, until = pick(p.dice, mine), at+p.wait(stays)
+			}
+			return now
+		}
+		p.ordinary(u, where, 0, p.o.length(), p.wideSpan(15*time.Minute, 90*time.Minute), p.wideSpan(2*time.Hour, 8*time.Hour), &waking)
+	}
+}
+
+// sharedMailbox is an address such as office@, whose mail a whole team reads
+// and answers, at work, at home and on the road.
+func (p *party) sharedMailbox() {
+	for _, u := range p.take(p.share(p.between(2, 5))) {
+		office := fixed(p.endpointOf(p.dice, pick(p.dice, p.net.local[business])))
+		for range p.between(5, 15) {
+			home := p.newLine(p.dice).device(p.dice)
+			p.ordinary(u, office, 0, p.o.length(), 40*time.Minute, 3*time.Hour, &workday)
+			p.ordinary(u, home, 0, p.o.length(), 2*time.Hour, 10*time.Hour, &waking)
+			if p.chance(40) {
+				p.ordinary(u, p.roaming(pick(p.dice, p.net.local[mobile]), 2*time.Hour), 0, p.o.length(), 90*time.Minute, 12*time.Hour, &waking)
+			}
 		}
 	}
 }

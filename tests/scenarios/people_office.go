@@ -17,7 +17,7 @@ func (p *party) office() {
 		p.ordinary(u, where, 0, p.o.length(), reads, p.wideSpan(time.Hour, 5*time.Hour), &workday)
 		p.times(0, p.o.length(), 2*day, &workday, func(at time.Duration) { p.mistype(at, u, gate, p.wide(1, 4)) })
 		if p.chance(40) {
-			p.ordinary(u, p.commuter(u, pick(p.dice, p.net.local[mobile])), 0, p.o.length(), 2*time.Hour, day, &waking)
+			p.commuters = append(p.commuters, u)
 		}
 	}
 	for range 1 + p.IntN(3)/2 {

@@ -12,16 +12,19 @@ type line struct {
 	v6      uint64     // a /56, 0 for none
 }
 
-// newLine connects a home. Some providers give a new address each day.
-func (s *site) newLine(d dice) *line { return s.lineOf(d, pick(d, s.net.local[homes])) }
-
-func (s *site) lineOf(d dice, w *network) *line {
+// newLine connects a home. Some lines get a new address each day, and some share
+// one with their neighbours.
+func (s *site) newLine(d dice) *line {
+	w := pick(d, s.net.local[homes])
 	l := &line{network: w}
-	n := 1
-	if d.chance(30) {
-		n = s.o.Days + 1
-	}
-	for range n {
+	switch n := d.IntN(100); {
+	case n < 12:
+		l.v4 = append(l.v4, endpoint{addr: pick(d, w.pool)})
+	case n < 40:
+		for range s.o.Days + 1 {
+			l.v4 = append(l.v4, s.endpointOf(d, w))
+		}
+	default:
 		l.v4 = append(l.v4, s.endpointOf(d, w))
 	}
 	if d.chance(35) {

@@ -8,6 +8,7 @@ import (
 	"slices"
 	"time"
 
+	"weir/policy"
 	"weir/tests/mixlog"
 )
 
@@ -16,7 +17,12 @@ type Scenario struct {
 	Options Options
 	Start   time.Time
 	Parties []Party
-	site    *site
+
+	// Watch, if it is set, is told of each item of an open run, and of the
+	// decision that refuses it, nil if none does.
+	Watch func(*Item, *policy.Decision)
+
+	site *site
 }
 
 // Party is one that takes part.

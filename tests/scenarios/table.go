@@ -11,6 +11,7 @@ type Column struct {
 	Name    string
 	Scores  []*Score
 	Missing string // why there are none
+	Brief   bool   // only the median is of interest
 }
 
 // each returns a figure of every score, sorted.
@@ -57,6 +58,14 @@ func percent(share float64) string {
 	}
 }
 
+// shown are those of a row's cells that are of interest.
+func (c *Column) shown(cells []string) []string {
+	if c.Brief {
+		return cells[:1]
+	}
+	return cells
+}
+
 // Table writes the columns as Markdown: for each party the median over the
 // seeds and the worst, and for attacks the items lost before the first that
 // was stopped.
@@ -64,17 +73,19 @@ func Table(parties []Party, columns []Column) string {
 	var b strings.Builder
 	head := func(first string, cells ...string) {
 		fmt.Fprintf(&b, "| %s |", first)
+		n := 1
 		for _, c := range columns {
-			for _, cell := range cells {
-				fmt.Fprintf(&b, " %s |", strings.ReplaceAll(cell, "X", c.Name))
+			for _, cell := range c.shown(append([]string{c.Name}, cells...)) {
+				fmt.Fprintf(&b, " %s |", cell)
+				n++
 			}
 		}
-		b.WriteString("\n| --- |" + strings.Repeat(" --- |", len(columns)*len(cells)) + "\n")
+		b.WriteString("\n|" + strings.Repeat(" --- |", n) + "\n")
 	}
 	row := func(name string, cells func(*Column) []string) {
 		fmt.Fprintf(&b, "| %s |", name)
 		for i := range columns {
-			for _, cell := range cells(&columns[i]) {
+			for _, cell := range columns[i].shown(cells(&columns[i])) {
 				fmt.Fprintf(&b, " %s |", cell)
 			}
 		}
@@ -89,13 +100,13 @@ func Table(parties []Party, columns []Column) string {
 			return []string{percent(median(list)), percent(worst(list, low))}
 		})
 	}
-	head("%", "X", "worst")
+	head("%", "worst")
 	summary("**attacks stopped, mean over attacks**", true, (*Score).Stopped)
 	summary("**good items refused**", false, (*Score).Refused)
 	summary("**worst good party refused**", false, func(s *Score) float64 { w := s.Worst(); return w.Share() })
 
 	b.WriteString("\n")
-	head("% of an attack's items stopped", "X", "worst", "lost first")
+	head("% of an attack's items stopped", "worst", "lost first")
 	for _, p := range parties {
 		if p.Bad {
 			row(p.Name, func(c *Column) []string {
@@ -106,7 +117,7 @@ func Table(parties []Party, columns []Column) string {
 		}
 	}
 	b.WriteString("\n")
-	head("% of a good party's items refused", "X", "worst")
+	head("% of a good party's items refused", "worst")
 	for _, p := range parties {
 		if !p.Bad {
 			row(p.Name, func(c *Column) []string {

@@ -51,6 +51,24 @@ type Truth struct {
 	Items   []Item
 }
 
+// Truth plays the log and returns what is true of it. each, if it is not nil,
+// is given every line, which is valid until it returns.
+func (s *Scenario) Truth(each func(line []byte)) (*Truth, error) {
+	p, err := s.Play()
+	if err != nil {
+		return nil, err
+	}
+	defer p.Close()
+	t := &Truth{Parties: s.Parties}
+	for p.Next() {
+		t.Items = append(t.Items, p.New...)
+		if each != nil {
+			each(p.Record().Line)
+		}
+	}
+	return t, nil
+}
+
 // ReadTruth reads what Write has written.
 func ReadTruth(r io.Reader) (*Truth, error) {
 	t := &Truth{}
@@ -127,7 +145,7 @@ func (t *Truth) Judge(decisions []policy.Decision) *Score {
 		if item := &t.Items[i]; item.Kind == Opening {
 			j.Refuses(item)
 		} else {
-			score.Tallies[item.Party].count(j.Refuses(item))
+			score.Tallies[item.Party].count(j.Refuses(item) != nil)
 		}
 	}
 	return score

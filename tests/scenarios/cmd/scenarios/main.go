@@ -38,7 +38,7 @@ func write(args []string, _ io.Reader, stdout io.Writer) error {
 	seed := flags.Uint64("seed", 0, "the scenario's `number`, which decides all that is not said")
 	days := flags.Int("days", 0, "`length` of the log; 0: as the seed says")
 	users := flags.Int("users", 0, "how many `users`; 0: as the seed says")
-	mix := flags.Int("mix", -1, "servers: `0` Postfix, 1 Postfix and Dovecot, 2 Exim and Dovecot, 3 all; -1: as the seed says")
+	mix := flags.Int("mix", -1, "servers, a `number`: 0 Postfix, 1 Postfix and Dovecot, 2 Exim and Dovecot, 3 all; -1: as the seed says")
 	cold := flags.String("cold", "", "whether attacks begin with the log: `true` or false; empty: as the seed says")
 	only := flags.String("attacks", "", "`names` of the attacks to take part, with commas between; none: no attack; empty: all")
 	output := flags.String("o", "-", "write the log to `file`")

@@ -1,77 +1,102 @@
 package main
 
 import (
+	"context"
 	"errors"
 	"flag"
 	"fmt"
 	"io"
 	"os"
+	"os/signal"
+	"path/filepath"
 	"runtime"
 	"strconv"
 	"strings"
 	"sync"
+	"syscall"
+	"time"
 
 	"weir/policy"
+	"weir/tests/document"
 	"weir/tests/scenarios"
 	"weir/userspace/config"
 )
 
-// table scores weir on some scenarios.
+// tableOptions say what to score.
+type tableOptions struct {
+	seeds  string
+	config string
+	jobs   int
+	each   bool
+	why    string // parties
+	peers  string // folder with the unpacked packages of the others
+	update string
+}
+
+// table scores weir, and other programs beside it, on some scenarios.
 func table(args []string, _ io.Reader, stdout io.Writer) error {
+	var o tableOptions
 	flags := flag.NewFlagSet("scenarios table", flag.ContinueOnError)
-	names := flags.String("seeds", "training", "training, report, or `numbers` such as 3,8-11")
-	path := flags.String("config", "", "a configuration `file` whose rules apply; empty: the built-in ones")
-	jobs := flags.Int("jobs", min(2, runtime.NumCPU()), "scenarios at a `time`")
-	each := flags.Bool("each", false, "a table for each seed as well")
+	flags.StringVar(&o.seeds, "seeds", "training", "training, report, or `numbers` such as 3,8-11")
+	flags.StringVar(&o.config, "config", "", "a configuration `file` whose rules apply; empty: the built-in ones")
+	flags.IntVar(&o.jobs, "jobs", min(2, runtime.NumCPU()), "scenarios at a `time`")
+	flags.BoolVar(&o.each, "each", false, "a table for each seed as well")
+	flags.StringVar(&o.why, "why", "", "say which rules refused items of these `parties`, with commas between; all: of all that are good")
+	flags.StringVar(&o.peers, "peers", "", "`folder` with the unpacked packages of the others (tests/setup.sh bench); empty: weir alone")
+	flags.StringVar(&o.update, "update", "", "write the tables to `file` as well, and the plot beside it")
 	if err := flags.Parse(args); err != nil {
 		return err
 	}
-	seeds, err := seedsOf(*names)
+	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
+	defer stop()
+	seeds, err := seedsOf(o.seeds)
 	if err != nil {
 		return err
 	}
 	c := &config.Config{Rules: policy.DefaultRules(), Limits: policy.DefaultLimits()}
-	if *path != "" {
-		if c, err = config.Load(*path); err != nil {
+	if o.config != "" {
+		if c, err = config.Load(o.config); err != nil {
 			return err
 		}
 	}
-	runs, err := runAll(seeds, *jobs, c)
+	var list []*peer
+	if o.peers != "" {
+		list = newPeers(o.peers)
+	}
+	results, err := runAll(ctx, seeds, o, c, list)
 	if err != nil {
 		return err
 	}
-	columns := []scenarios.Column{{Name: "open"}, {Name: "closed"}}
-	var parties []scenarios.Party
-	for i, r := range runs {
-		for j, s := range []*scenarios.Score{r.Open, r.Closed} {
-			columns[j].Scores = append(columns[j].Scores, s)
-		}
-		if parties == nil {
-			for _, t := range r.Open.Tallies {
-				parties = append(parties, t.Party)
-			}
-		}
-		o := r.Open.Options
-		worst := r.Open.Worst()
-		fmt.Fprintf(stdout, "seed %d (%d days, %s, cold %t): %d lines, %d events, %d decisions; stopped %.1f %%, refused %.3f %%, worst %s %.1f %%\n",
-			seeds[i], o.Days, o.Mix, o.Cold, r.Lines, r.Events, r.Told, 100*r.Open.Stopped(), 100*r.Open.Refused(), worst.Name, 100*worst.Share())
-		if *each {
-			fmt.Fprintf(stdout, "\n%s\n", scenarios.Table(parties, []scenarios.Column{{Name: "open", Scores: []*scenarios.Score{r.Open}}, {Name: "closed", Scores: []*scenarios.Score{r.Closed}}}))
-		}
+	r := newReport(o, results, list)
+	fmt.Fprint(stdout, r.text(seeds, o.each))
+	if o.update == "" {
+		return nil
 	}
-	fmt.Fprintf(stdout, "\n%s", scenarios.Table(parties, columns))
-	return nil
+	plot := filepath.Join(filepath.Dir(o.update), plotName)
+	return errors.Join(document.Replace(o.update, begin, end, r.markdown(seeds)), os.WriteFile(plot, []byte(scenarios.Plot(r.parties, r.columns)), 0o644))
+}
+
+// result is what became of one scenario.
+type result struct {
+	*scenarios.Run
+	peers []*scenarios.Score
+	limit *scenarios.Score
+	took  time.Duration // of weir
+
+	reasons *reasons // nil: nobody asks
 }
 
 // runAll scores all seeds, some at a time.
-func runAll(seeds []uint64, jobs int, c *config.Config) ([]*scenarios.Run, error) {
-	runs, errs := make([]*scenarios.Run, len(seeds)), make([]error, len(seeds))
+func runAll(ctx context.Context, seeds []uint64, o tableOptions, c *config.Config, list []*peer) ([]result, error) {
+	results, errs := make([]result, len(seeds)), make([]error, len(seeds))
 	next := make(chan int)
 	var group sync.WaitGroup
-	for range jobs {
+	for range o.jobs {
 		group.Go(func() {
 			for i := range next {
-				runs[i], errs[i] = runOne(seeds[i], c)
+				if errs[i] = ctx.Err(); errs[i] == nil {
+					results[i], errs[i] = runOne(ctx, seeds[i], o, c, list)
+				}
 			}
 		})
 	}
@@ -80,17 +105,40 @@ func runAll(seeds []uint64, jobs int, c *config.Config) ([]*scenarios.Run, error
 	}
 	close(next)
 	group.Wait()
-	return runs, errors.Join(errs...)
+	return results, errors.Join(errs...)
 }
 
-func runOne(seed uint64, c *config.Config) (*scenarios.Run, error) {
+func runOne(ctx context.Context, seed uint64, o tableOptions, c *config.Config, list []*peer) (r result, err error) {
 	s, err := scenarios.New(scenarios.OptionsOf(seed))
 	if err != nil {
-		return nil, err
+		return r, err
 	}
-	fmt.Fprintf(os.Stderr, "scenarios: seed %d, %d sessions\n", seed, s.Sessions())
-	return s.Score(func() (scenarios.Engine, error) { return policy.NewEngine(c.Rules, c.Limits) })
+	say("seed %d: weir", seed)
+	r.reasons = watch(s, o.why)
+	began := time.Now()
+	if r.Run, err = s.Score(func() (scenarios.Engine, error) { return policy.NewEngine(c.Rules, c.Limits) }); err != nil {
+		return r, err
+	}
+	r.took = time.Since(began)
+	s.Watch = nil
+	limit, err := s.Score(func() (scenarios.Engine, error) { return s.Oracle(), nil })
+	if err != nil {
+		return r, err
+	}
+	r.limit = limit.Open
+	var there []*peer
+	for _, p := range list {
+		if p.missing == "" {
+			there = append(there, p)
+		}
+	}
+	if len(there) > 0 {
+		r.peers, err = judge(ctx, s, there)
+	}
+	return r, err
 }
+
+func say(format string, args ...any) { fmt.Fprintf(os.Stderr, "scenarios: "+format+"\n", args...) }
 
 // seedsOf reads a name of seeds, or a list of numbers and ranges.
 func seedsOf(text string) (seeds []uint64, err error) {
