@@ -87,19 +87,7 @@ func (e *Engine) meet(h *happening) {
 		h.own = h.subject.homes.find(h.source) != nil
 		h.guarded = h.at < h.subject.until && e.plans[h.subject.guard].rule.userAction() == Guard
 	}
-	if e.weighs && (h.success || h.password != 0) {
-		name := fold(slot.name)
-		h.face, h.tried = bit(name), h.password^name
-	}
-}
-
-// fold hashes a name, the same on every host (FNV-1a).
-func fold(name string) uint32 {
-	h := uint32(2166136261)
-	for i := 0; i < len(name); i++ {
-		h = (h ^ uint32(name[i])) * 16777619
-	}
-	return h
+	h.face, h.tried = bit(slot.face), h.password^slot.face
 }
 
 // observeSource judges a source for what it did itself, and its neighbourhood.
@@ -132,6 +120,7 @@ func (e *Engine) observeSource(h *happening, plans *selection, out []Decision) [
 	// Neighbours are counted whatever became of the source itself.
 	for _, p := range plans.prefix {
 		if !s.familiar.fresh(h.at) && !h.own && !e.neighbourly(h) {
+			s.flags |= netted
 			out = e.observeNeighbours(p, h, out)
 		}
 	}
@@ -224,7 +213,10 @@ func (e *Engine) succeed(n uint32, s *sourceState, h *happening, out []Decision)
 		e.accept(s, h.at)
 	}
 	if under == 0 {
-		e.nets.pardon(s.source)
+		if s.flags&netted != 0 {
+			s.flags &^= netted
+			e.nets.pardon(s.source)
+		}
 		return out
 	}
 	if s.flags&climbing == 0 {

@@ -90,7 +90,9 @@ func TestRuleValidate(t *testing.T) {
 		{func(r *Rule) { r.SpareNeighbours = true }, "spare_neighbours"},
 		{func(r *Rule) { r.Settled = time.Hour }, "settled"},
 		{func(r *Rule) { r.Baseline = 2 }, "baseline"},
-		{func(r *Rule) { r.Per, r.Events, r.Measure, r.Baseline = PerUser, []Kind{Message}, MeasureRecipients, math.NaN() }, "baseline"},
+		{func(r *Rule) {
+			r.Per, r.Events, r.Measure, r.Baseline = PerUser, []Kind{Message}, MeasureRecipients, math.NaN()
+		}, "baseline"},
 		{func(r *Rule) { r.Pressure = true }, "pressure"},
 		{func(r *Rule) { r.Steps = []Action{Drop, Tarpit} }, "action"},
 		{func(r *Rule) { r.Steps = []Action{Guard} }, "action"},

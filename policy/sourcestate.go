@@ -27,6 +27,7 @@ type sourceState struct {
 const (
 	onProbation uint8 = 1 << iota // has offended for the first time, and is waited for
 	unredeemed                    // has offended, and nothing else since
+	netted                        // counts against its neighbourhood
 	strayed                       // has come to a guarded user
 	climbing                      // is under a step of its rule, before the last
 )
