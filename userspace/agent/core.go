@@ -149,6 +149,10 @@ func (c *core) decision(d *policy.Decision) {
 	if c.a.o.decided != nil {
 		c.a.o.decided(d)
 	}
+	if d.Action == policy.Release {
+		c.release(d)
+		return
+	}
 	now := c.a.o.Now()
 	if d.Ended(now) {
 		c.counts.late++
@@ -164,6 +168,21 @@ func (c *core) decision(d *policy.Decision) {
 	c.a.writer.put(stands)
 	c.decided = append(c.decided, *d)
 	c.a.flagged(d)
+}
+
+// release lifts what the engine takes back, unless something later stands.
+func (c *core) release(d *policy.Decision) {
+	if _, before := c.ledger.Get(d.Target); before == nil || before.Since.After(d.Since) {
+		c.counts.known++
+		return
+	}
+	removed, changes := c.ledger.Remove(d.Target, false, true)
+	c.changes = append(c.changes, changes...)
+	for i := range removed {
+		c.a.writer.remove(store.KeyOf(&removed[i]))
+	}
+	c.counts.made++
+	c.decided = append(c.decided, *d)
 }
 
 // known reports whether d, made from a record that is read again, is what

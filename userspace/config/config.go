@@ -153,6 +153,9 @@ func Parse(name string, data []byte) (*Config, error) {
 				*l.into = n
 			}
 		}
+		if grace := limits.duration("grace", "6h"); grace > 0 {
+			c.Limits.Grace = grace
+		}
 		limits.finish()
 	}
 	top.finish()
