@@ -26,10 +26,11 @@ type weir struct {
 	flagged uint32
 }
 
-// openWeir opens a datapath with room for n sources, but no less than it has
-// by default. It is attached natively, or in another mode that is named.
-func (b *datapathBench) openWeir(name string, n uint32, other ...string) (*weir, error) {
-	w := &weir{link: b.link, dir: filepath.Join(live.BPFFS, name), mode: loader.ModeNative, flagged: n}
+// openWeir opens a datapath at the host's end, with its pins in a folder and
+// room for n sources, but no less than it has by default. It is attached
+// natively, or in another mode that is named.
+func openWeir(l *live.Link, dir string, n uint32, other ...string) (*weir, error) {
+	w := &weir{link: l, dir: dir, mode: loader.ModeNative, flagged: n}
 	o := loader.DefaultOptions()
 	if len(other) > 0 {
 		o.Modes, w.mode = other, other[0]
@@ -37,10 +38,15 @@ func (b *datapathBench) openWeir(name string, n uint32, other ...string) (*weir,
 	o.Dir = w.dir
 	o.Capacity = max(o.Capacity, 1<<bits.Len32(n-1))
 	o.Logger = slog.New(slog.DiscardHandler)
-	err := b.link.Host.Do(func() (err error) {
+	err := l.Host.Do(func() (err error) {
 		w.Datapath, err = loader.Open(o)
 		return err
 	})
+	return w, err
+}
+
+func (b *datapathBench) openWeir(name string, n uint32, other ...string) (*weir, error) {
+	w, err := openWeir(b.link, filepath.Join(live.BPFFS, name), n, other...)
 	if err != nil {
 		return nil, err
 	}

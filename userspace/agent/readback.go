@@ -38,7 +38,7 @@ func (c *core) lookAtKernel(now time.Time) {
 	r.next = now.Add(readBackEvery)
 	r.checks++
 	found := k.datapath.Checks().Differences
-	differs, err := c.enforcer.ReadBack(k.datapath, c.ledger, readBackSample, rand.IntN)
+	differs, err := c.enforcer.ReadBack(k.datapath, c.ledger.Ledger, readBackSample, rand.IntN)
 	if err != nil {
 		c.a.log.Warn("what the kernel holds cannot be read back", "error", err)
 		return
