@@ -102,7 +102,7 @@ func (f *Flow) Knock(at time.Time, user string, source Source) FlowAnswer {
 	switch {
 	case d.Action == Defer && (d.Rule != QuotaRule || s.blocks || d.Pinned):
 		return FlowAnswer{Action: FlowDeferred, Until: d.Until}
-	case d.Action == Guard && !f.Known.Knows(user, source, d.Since):
+	case d.Action == Guard && source.IsValid() && !f.Known.Knows(user, source, d.Since):
 		return FlowAnswer{Action: FlowStranger, Until: d.Until}
 	}
 	return FlowAnswer{}
