@@ -46,6 +46,8 @@ type Config struct {
 	Rules         []policy.Rule // policy.DefaultRules if the file has none
 	Limits        policy.Limits
 	Entries       int // room in each of the kernel's tables
+	PostfixPolicy PostfixPolicy
+	Quota         policy.QuotaRules // bounds nothing if the file has none
 }
 
 // Default returns what an empty file means: it observes only, so that a
@@ -61,6 +63,7 @@ func Default() *Config {
 		Rules:         policy.DefaultRules(),
 		Limits:        policy.DefaultLimits(),
 		Entries:       1 << 18,
+		PostfixPolicy: defaultPostfixPolicy(),
 	}
 }
 
@@ -146,6 +149,8 @@ func Parse(name string, data []byte) (*Config, error) {
 		}
 		limits.finish()
 	}
+	c.postfixPolicy(top)
+	c.quota(top)
 	top.finish()
 	if len(doc.errors) > 0 {
 		slices.SortStableFunc(doc.errors, func(a, b *Error) int { return cmp.Compare(a.Line, b.Line) })
