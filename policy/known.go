@@ -13,11 +13,11 @@ const KnownAfter = 6 * time.Hour
 // maxKnown is how many sources are remembered for a user.
 const maxKnown = 8
 
-// neighbour bits: who moves within them is still known. A provider hands out
-// another address of the same net now and then.
+// Who moves within such a net is still known: carriers and providers hand out
+// another address of it now and then.
 const (
-	neighbours4 = 24
-	neighbours6 = 48
+	neighbours4 = 16
+	neighbours6 = 32
 )
 
 // KnownSource is a source that a user succeeded from.

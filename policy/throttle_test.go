@@ -127,7 +127,7 @@ func TestFlowFollowsWhatStands(t *testing.T) {
 	want("deferred", ask(home, 0), FlowDeferred)
 	stand(Guard, false)
 	want("guarded, from home", ask(home, 0), FlowPass)
-	want("guarded, from a neighbour", ask(SourceOf(netip.MustParseAddr("192.0.2.77")), 0), FlowPass)
+	want("guarded, from a neighbour", ask(SourceOf(netip.MustParseAddr("192.0.77.2")), 0), FlowPass)
 	want("guarded, over its quota", ask(home, 0), FlowOver)
 	want("guarded, from a thief", ask(thief, 0), FlowStranger)
 	stand(Allow, true)

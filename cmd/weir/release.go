@@ -81,7 +81,10 @@ func standingWords(r *control.Row) string {
 
 // undo is the command that lifts r.
 func undo(r *control.Row) string {
-	if r.Pinned {
+	switch {
+	case r.Pinned && r.User != "":
+		return "user reset " + printable(r.User)
+	case r.Pinned:
 		return "unpin " + printable(r.Target())
 	}
 	return "release " + printable(r.Target())

@@ -88,6 +88,8 @@ func (c *core) run(ctx context.Context) {
 			return
 		case f := <-c.requests:
 			f()
+		case t := <-c.a.judge.Told():
+			c.asked(&t)
 		case <-tick.C:
 			c.tick()
 		}
@@ -99,6 +101,7 @@ func (c *core) consume(input string, batch []intake.Record, after intake.Positio
 	if c.inputs[input] == nil {
 		c.inputs[input] = &understanding{}
 	}
+	c.takeTold() // requests come before the lines that were written after them
 	c.input = c.inputs[input]
 	for i := range batch {
 		c.read(&batch[i], c)
@@ -130,7 +133,13 @@ func (c *core) tell() {
 }
 
 // event implements observer.
-func (c *core) event(*policy.Event) { c.input.events++ }
+func (c *core) event(e *policy.Event) {
+	if c.input == nil { // a request tells of it
+		return
+	}
+	c.input.events++
+	c.a.judge.Logged(e)
+}
 
 // decision implements observer.
 func (c *core) decision(d *policy.Decision) {
@@ -150,6 +159,7 @@ func (c *core) decision(d *policy.Decision) {
 	c.changes = append(c.changes, c.ledger.Put(now, *d)...)
 	_, stands := c.ledger.Get(d.Target)
 	c.a.writer.put(stands)
+	c.stand(d.Target)
 	c.decided = append(c.decided, *d)
 }
 
@@ -239,6 +249,7 @@ func (c *core) expire(now time.Time) {
 	for i := range ended {
 		d := &ended[i]
 		keys[i] = store.KeyOf(d)
+		c.stand(d.Target)
 		if len(ended) <= fewEnded {
 			c.a.log.Info("decision ended", "target", d.Target.String(), "action", d.Action.String(), "rule", d.Rule, "pinned", d.Pinned)
 		}
@@ -257,7 +268,8 @@ func (c *core) expire(now time.Time) {
 func (c *core) checkpoint() {
 	begun := time.Now()
 	defer func() { c.pause = max(checkpointEvery, checkpointShare*time.Since(begun)) }()
-	b, err := encodeCheckpoint(c.positions, c.pipeline)
+	c.takeTold()
+	b, err := encodeCheckpoint(c.positions, c.pipeline, c.a.judge)
 	if err != nil {
 		c.a.log.Error("no checkpoint can be taken; after a crash more of the logs will be read again", "error", err)
 		return

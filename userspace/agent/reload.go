@@ -41,6 +41,8 @@ func (a *Agent) reload() {
 		return
 	}
 	a.reloadKernel(old, c)
+	a.setPolicy(c)
+	a.listen(c)
 	a.readAll(c)
 	a.mu.Lock()
 	a.config = c
@@ -75,6 +77,7 @@ func (c *core) reconfigure(to *config.Config) error {
 		return err
 	}
 	_ = c.enforce(c.ledger.SetAllow(to.Allow)) // said and tried again there
+	c.expect(to)
 	c.checkpoint()
 	return nil
 }

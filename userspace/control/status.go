@@ -18,8 +18,10 @@ type Status struct {
 	Patterns   []Pattern   `json:"patterns,omitempty"` // those that were found, the most frequent first
 	Table      Table       `json:"table"`
 	Store      Store       `json:"store"`
-	Decisions  Decisions   `json:"decisions"`
-	Errors     []Fault     `json:"errors,omitempty"` // the last ones, newest first
+
+	PostfixPolicy *PolicyServer `json:"postfix_policy,omitempty"` // nil: it does not run
+	Decisions     Decisions     `json:"decisions"`
+	Errors        []Fault       `json:"errors,omitempty"` // the last ones, newest first
 }
 
 // Interface is one network interface of the selection.

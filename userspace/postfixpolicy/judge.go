@@ -266,3 +266,17 @@ func (j *Judge) tell(t *Told) {
 		j.verdicts.Lost++
 	}
 }
+
+// MarshalBinary writes what was counted, for UnmarshalBinary.
+func (j *Judge) MarshalBinary() ([]byte, error) {
+	j.mu.Lock()
+	defer j.mu.Unlock()
+	return j.flow.MarshalBinary()
+}
+
+// UnmarshalBinary takes up what was counted. On an error nothing changes.
+func (j *Judge) UnmarshalBinary(data []byte) error {
+	j.mu.Lock()
+	defer j.mu.Unlock()
+	return j.flow.UnmarshalBinary(data)
+}
