@@ -11,6 +11,9 @@
 #   tests/setup.sh bench datapath
 #                            the same for `make bench-datapath`; the packet
 #                            filters of Debian are installed (root)
+#   tests/setup.sh bench policy
+#                            the same for `make bench-policy` and `make
+#                            bench-stolen`: other policy servers (root)
 set -euo pipefail
 cd "$(dirname "$0")/.."
 
@@ -19,6 +22,7 @@ die() { say "$*"; exit 1; }
 
 demo_packages="iproute2 postfix dovecot-core dovecot-imapd dovecot-pop3d dovecot-lmtpd"
 filter_packages="nftables ipset iptables"
+policy_packages="policyd-rate-limit postfwd"
 test_packages="$demo_packages clang llvm libbpf-dev systemd systemd-journal-remote"
 
 # installed PACKAGE: dpkg says that it is there and configured.
@@ -171,11 +175,15 @@ bench)
 		(install $filter_packages) || say "their rows will say that they are missing"
 		unpack libxdp1
 		;;
+	policy)
+		install $demo_packages
+		(install $policy_packages) || say "their rows will say that they are missing"
+		;;
 	*)
 		install python3
 		unpack sshguard fail2ban crowdsec
 		;;
 	esac
 	;;
-*) die "usage: tests/setup.sh go|demo|test|bench [datapath]" ;;
+*) die "usage: tests/setup.sh go|demo|test|bench [datapath|policy]" ;;
 esac

@@ -89,13 +89,23 @@ type stage struct {
 // mustStage starts a lab and, in it, weir with a mode and more configuration.
 func mustStage(t *testing.T, mode, more string) *stage {
 	t.Helper()
+	return mustStageWith(t, mode, func(*lab.Lab) string { return more }, lab.Options{})
+}
+
+// mustStageWith is mustStage with options of the lab. more gives what the lab
+// has a say in.
+func mustStageWith(t *testing.T, mode string, more func(*lab.Lab) string, options lab.Options) *stage {
+	t.Helper()
 	if err := lab.Check(); err != nil {
 		if os.Getenv("CI") == "true" {
 			t.Fatal(err)
 		}
 		t.Skipf("SKIPPED, nothing was tested: %v", err)
 	}
-	l, err := lab.New(t.Context(), lab.Options{Users: []string{"alice", "bob"}})
+	if options.Users == nil {
+		options.Users = []string{"alice", "bob"}
+	}
+	l, err := lab.New(t.Context(), options)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -108,7 +118,7 @@ func mustStage(t *testing.T, mode, more string) *stage {
 			t.Error(err)
 		}
 	})
-	w, err := l.Weir(built, mode, more)
+	w, err := l.Weir(built, mode, more(l))
 	if err != nil {
 		t.Fatal(err)
 	}
