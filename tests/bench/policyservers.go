@@ -1,0 +1,220 @@
+package main
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"net"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"runtime"
+	"strconv"
+	"strings"
+	"syscall"
+	"time"
+)
+
+// policyServer is a contender: a policy server that counts what each user
+// sends within an hour and within a day.
+type policyServer struct {
+	name    string
+	version string
+	missing string
+	state   string // the stage at which it counts
+	address string
+	args    []string
+	env     []string
+	rated   int // also measured at so many requests a second
+	runs    []policyRun
+}
+
+// policyRun is one run's figures.
+type policyRun struct {
+	policyFigures
+	cpu    time.Duration
+	memory int64 // bytes
+	rated  policyFigures
+}
+
+func newPolicyServers(folder string, o policyOptions) ([]*policyServer, error) {
+	servers := []*policyServer{policyFloor(folder), policyWeir(folder, o), policyRateLimit(folder), policyPostfwd(folder, 1, 10_941), policyPostfwd(folder, 2, 10_942)}
+	for _, s := range servers {
+		if err := s.prepare(folder); err != nil {
+			return nil, err
+		}
+	}
+	return servers, nil
+}
+
+// prepare looks whether what is to be run is there.
+func (s *policyServer) prepare(string) error {
+	if s.missing == "" {
+		if _, err := exec.LookPath(s.args[0]); err != nil {
+			s.missing = "run tests/setup.sh bench policy"
+		}
+	}
+	return nil
+}
+
+// policyFloor answers and does nothing else.
+func policyFloor(folder string) *policyServer {
+	socket := filepath.Join(folder, "floor")
+	self, err := os.Executable()
+	s := &policyServer{name: "an answer alone, nothing understood or counted", state: "DATA", address: "unix:" + socket, args: []string{self, "policyfloor", socket}}
+	if err != nil {
+		s.missing = err.Error()
+	}
+	return s
+}
+
+// runPolicyFloor is that server.
+func runPolicyFloor(socket string) error {
+	l, err := net.Listen("unix", socket)
+	if err != nil {
+		return err
+	}
+	for {
+		conn, err := l.Accept()
+		if err != nil {
+			return err
+		}
+		go func() {
+			defer conn.Close()
+			buffer := make([]byte, 4096)
+			for have := 0; ; {
+				n, err := conn.Read(buffer[have:])
+				if err != nil {
+					return
+				}
+				if have += n; !bytes.HasSuffix(buffer[:have], []byte("\n\n")) {
+					continue
+				}
+				have = 0
+				if _, err := io.WriteString(conn, "action=DUNNO\n\n"); err != nil {
+					return
+				}
+			}
+		}()
+	}
+}
+
+// policyWeir is the whole agent, in mode observe, so that no kernel is touched:
+// all of a request's way is the same but for the word of the answer.
+func policyWeir(folder string, o policyOptions) *policyServer {
+	dir := filepath.Join(folder, "weir")
+	socket := filepath.Join(dir, "policy.sock")
+	configuration := fmt.Sprintf("mode = \"observe\"\nstate_dir = %q\ncontrol_socket = %q\nbpffs = %q\n[postfix_policy]\nlisten = [%q]\n[quota]\nrecipients = [\"1000000/1h\", \"10000000/1d\"]\n",
+		filepath.Join(dir, "state"), filepath.Join(dir, "control.sock"), filepath.Join(dir, "none"), "unix:"+socket)
+	s := &policyServer{name: "weir", state: "DATA", address: "unix:" + socket, rated: o.rate,
+		args: []string{absolute(o.weir), "run", "--config", filepath.Join(dir, "weir.toml")}}
+	if err := errors.Join(os.MkdirAll(dir, 0o755), os.WriteFile(filepath.Join(dir, "weir.toml"), []byte(configuration), 0o644)); err != nil {
+		s.missing = err.Error()
+	}
+	return s
+}
+
+// policyRateLimit is policyd-rate-limit with its SQLite database on a file
+// system in memory, if /dev/shm is one. It counts recipients as they come.
+func policyRateLimit(folder string) *policyServer {
+	dir, err := os.MkdirTemp("/dev/shm", "weir-bench-")
+	if err != nil {
+		dir = folder
+	}
+	socket := filepath.Join(folder, "ratelimit")
+	configuration := fmt.Sprintf("debug: False\nuser: root\ngroup: root\npidfile: %q\nsqlite_config:\n    database: %q\nbackend: 0\nSOCKET: %q\nsocket_permission: 0666\n"+
+		"limits:\n    - [1000000, 3600]\n    - [10000000, 86400]\nlimits_by_id: {}\nlimit_by_sasl: True\nlimit_by_sender: False\nlimit_by_ip: False\nlimited_networks: []\n"+
+		"success_action: dunno\nfail_action: \"defer_if_permit Rate limit reached\"\ndb_error_action: dunno\nreport: False\nreport_from: null\nreport_to: null\nreport_subject: x\n"+
+		"report_limits: [86400]\nreport_only_if_needed: True\nsmtp_server: [localhost, 25]\nsmtp_starttls: False\nsmtp_credentials: null\ndelay_to_close: 300\n",
+		filepath.Join(dir, "pid"), filepath.Join(dir, "db.sqlite3"), socket)
+	path := filepath.Join(folder, "ratelimit.yaml")
+	s := &policyServer{name: "policyd-rate-limit", version: installedVersion("policyd-rate-limit"), state: "RCPT", address: "unix:" + socket,
+		args: []string{"policyd-rate-limit", "--file", path}}
+	if err := os.WriteFile(path, []byte(configuration), 0o644); err != nil {
+		s.missing = err.Error()
+	}
+	return s
+}
+
+// policyPostfwd is postfwd in one of its two forms: 1 is one process, 2 has
+// several.
+func policyPostfwd(folder string, form, port int) *policyServer {
+	rules := filepath.Join(folder, "postfwd.cf")
+	s := &policyServer{name: fmt.Sprintf("postfwd%d", form), version: installedVersion("postfwd"), state: "DATA", address: fmt.Sprintf("tcp:127.0.0.1:%d", port),
+		args: []string{fmt.Sprintf("/usr/sbin/postfwd%d", form), "--nodaemon", "--file", rules, "--interface", "127.0.0.1", "--port", strconv.Itoa(port),
+			"--user", "postfw", "--group", "postfw", "--pidfile", filepath.Join(folder, fmt.Sprintf("postfwd%d.pid", form)),
+			"--nodns", "--norulelog", "--norulestats", "--noidlestats", "--cache", "0"}}
+	text := "id=HOUR; protocol_state==DATA; sasl_username=~/./; action=rcpt(sasl_username/1000000/3600/450 4.7.1 limit reached)\n" +
+		"id=DAY; protocol_state==DATA; sasl_username=~/./; action=rcpt(sasl_username/10000000/86400/450 4.7.1 limit reached)\n"
+	if err := os.WriteFile(rules, []byte(text), 0o644); err != nil {
+		s.missing = err.Error()
+	}
+	return s
+}
+
+func installedVersion(name string) string {
+	out, err := exec.Command("dpkg-query", "-W", "-f", "${Version}", name).Output()
+	if err != nil {
+		return ""
+	}
+	return string(out)
+}
+
+// start runs the server on the last core, and waits until it listens.
+func (s *policyServer) start(ctx context.Context, o policyOptions) (*exec.Cmd, error) {
+	args := append([]string{"taskset", "-c", strconv.Itoa(runtime.NumCPU() - 1)}, s.args...)
+	if o.realtime {
+		args = append([]string{"chrt", "-f", "10"}, args...)
+	}
+	cmd := exec.CommandContext(ctx, args[0], args[1:]...)
+	cmd.Env = append(append(os.Environ(), "GOMAXPROCS=1"), s.env...)
+	cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true}
+	var wrote bytes.Buffer
+	cmd.Stdout, cmd.Stderr = &wrote, &wrote
+	cmd.WaitDelay = time.Second
+	if err := cmd.Start(); err != nil {
+		return nil, err
+	}
+	network, address, _ := strings.Cut(s.address, ":")
+	for range 1000 {
+		conn, err := net.Dial(network, address)
+		if err == nil {
+			conn.Close()
+			return cmd, nil
+		}
+		time.Sleep(10 * time.Millisecond)
+	}
+	stop(cmd)
+	return nil, fmt.Errorf("it does not listen: %s", tail(wrote.String()))
+}
+
+// stop ends the server and its children.
+func stop(cmd *exec.Cmd) {
+	_ = syscall.Kill(-cmd.Process.Pid, syscall.SIGTERM)
+	time.AfterFunc(2*time.Second, func() { _ = syscall.Kill(-cmd.Process.Pid, syscall.SIGKILL) })
+	_ = cmd.Wait()
+}
+
+// groupUse returns the CPU time and the memory of a process group.
+func groupUse(group int) (cpu time.Duration, memory int64) {
+	stats, _ := filepath.Glob("/proc/[0-9]*/stat")
+	for _, path := range stats {
+		text, err := os.ReadFile(path)
+		if err != nil {
+			continue // it has ended
+		}
+		fields := strings.Fields(string(text[bytes.LastIndexByte(text, ')')+1:]))
+		if len(fields) < 22 || fields[2] != strconv.Itoa(group) {
+			continue
+		}
+		for _, at := range []int{11, 12} { // utime and stime, in hundredths of a second (proc(5))
+			ticks, _ := strconv.ParseInt(fields[at], 10, 64)
+			cpu += time.Duration(ticks) * 10 * time.Millisecond
+		}
+		pages, _ := strconv.ParseInt(fields[21], 10, 64)
+		memory += pages * int64(os.Getpagesize())
+	}
+	return cpu, memory
+}
