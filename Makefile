@@ -50,8 +50,12 @@ bench-datapath: ## measure packets a second of weir and of other packet filters 
 		$(GO) build -buildvcs=false -o bin/bench ./tests/bench && bin/bench datapath -peers "$$peers" $(BENCHFLAGS)
 
 bench-policy: ## measure weir's answers to Postfix's policy requests, beside other policy servers (as root; BENCHFLAGS)
-	tests/setup.sh bench policy && $(MAKE) build && \
-		$(GO) build -buildvcs=false -o bin/bench ./tests/bench && bin/bench policy $(BENCHFLAGS)
+	peers=$$(tests/setup.sh bench policy) && $(MAKE) build && \
+		$(GO) build -buildvcs=false -o bin/bench ./tests/bench && bin/bench policy -peers "$$peers" $(BENCHFLAGS)
+
+bench-stolen: ## let 500 sources use a stolen account, with weir, with policyd-rate-limit and with nothing (as root; BENCHFLAGS)
+	peers=$$(tests/setup.sh bench policy) && $(MAKE) build && \
+		$(GO) build -buildvcs=false -o bin/bench ./tests/bench && bin/bench stolen -peers "$$peers" $(BENCHFLAGS)
 
 fuzz: ## fuzz every parser for FUZZTIME (5s)
 	tests/fuzz.sh "$(GO)" $(FUZZTIME)

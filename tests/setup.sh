@@ -5,7 +5,8 @@
 #   tests/setup.sh go        print the path of a Go that is new enough for
 #                            go.mod; fetches one if there is none (root)
 #   tests/setup.sh demo      install what `make demo` needs
-#   tests/setup.sh test      install what `make test` needs
+#   tests/setup.sh test      install what `make test` needs; Exim is unpacked as
+#                            below, as it cannot stand beside Postfix
 #   tests/setup.sh bench     unpack the programs that `make bench-intake` compares
 #                            weir with, outside of the tree, and print where
 #   tests/setup.sh bench datapath
@@ -13,7 +14,8 @@
 #                            filters of Debian are installed (root)
 #   tests/setup.sh bench policy
 #                            the same for `make bench-policy` and `make
-#                            bench-stolen`: other policy servers (root)
+#                            bench-stolen`; what other policy servers need is
+#                            installed (root)
 set -euo pipefail
 cd "$(dirname "$0")/.."
 
@@ -22,7 +24,7 @@ die() { say "$*"; exit 1; }
 
 demo_packages="iproute2 postfix dovecot-core dovecot-imapd dovecot-pop3d dovecot-lmtpd"
 filter_packages="nftables ipset iptables"
-policy_packages="policyd-rate-limit postfwd"
+policy_packages="python3-yaml libnet-server-perl libnet-dns-perl" # what the servers themselves need
 test_packages="$demo_packages clang llvm libbpf-dev systemd systemd-journal-remote"
 
 # installed PACKAGE: dpkg says that it is there and configured.
@@ -168,7 +170,11 @@ unpack() {
 case ${1:-} in
 go) find_go || fetch_go ;;
 demo) install $demo_packages ;;
-test) install $test_packages ;;
+test)
+	install $test_packages
+	# Exim cannot be installed beside Postfix.
+	unpack exim4-daemon-light exim4-base libidn12 >/dev/null
+	;;
 bench)
 	case ${2:-} in
 	datapath)
@@ -178,6 +184,7 @@ bench)
 	policy)
 		install $demo_packages
 		(install $policy_packages) || say "their rows will say that they are missing"
+		unpack policyd-rate-limit postfwd
 		;;
 	*)
 		install python3

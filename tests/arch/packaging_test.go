@@ -35,6 +35,16 @@ func TestInstalledConfiguration(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
+	_, quotas, found := strings.Cut(before, "# [postfix_policy]\n")
+	if !found {
+		t.Fatal("the configuration has no policy server for an example")
+	}
+	quotas, _, _ = strings.Cut("[postfix_policy]\n"+strings.ReplaceAll(quotas, "# ", ""), "Without a [[rule]]")
+	quotas = strings.Replace(quotas, "How much each", "# How much each", 1)
+	quotas = strings.Replace(quotas, "length; with", "# length; with", 1)
+	if q, err := config.Parse(path, []byte(quotas)); err != nil || len(q.PostfixPolicy.Listen) != 1 || len(q.Quota.Users) != 1 {
+		t.Errorf("the example of quotas: %v\n%s", err, quotas)
+	}
 	if len(c.Rules) != 1 || c.Rules[0].Name != "failures-per-source" {
 		t.Errorf("the example gives %d rules", len(c.Rules))
 	}

@@ -39,24 +39,8 @@ type policyRun struct {
 	rated  policyFigures
 }
 
-func newPolicyServers(folder string, o policyOptions) ([]*policyServer, error) {
-	servers := []*policyServer{policyFloor(folder), policyWeir(folder, o), policyRateLimit(folder), policyPostfwd(folder, 1, 10_941), policyPostfwd(folder, 2, 10_942)}
-	for _, s := range servers {
-		if err := s.prepare(folder); err != nil {
-			return nil, err
-		}
-	}
-	return servers, nil
-}
-
-// prepare looks whether what is to be run is there.
-func (s *policyServer) prepare(string) error {
-	if s.missing == "" {
-		if _, err := exec.LookPath(s.args[0]); err != nil {
-			s.missing = "run tests/setup.sh bench policy"
-		}
-	}
-	return nil
+func newPolicyServers(folder string, o policyOptions) []*policyServer {
+	return []*policyServer{policyFloor(folder), policyWeir(folder, o), policyRateLimit(folder, o), policyPostfwd(folder, o, 1, 10_941), policyPostfwd(folder, o, 2, 10_942)}
 }
 
 // policyFloor answers and does nothing else.
@@ -118,7 +102,7 @@ func policyWeir(folder string, o policyOptions) *policyServer {
 
 // policyRateLimit is policyd-rate-limit with its SQLite database on a file
 // system in memory, if /dev/shm is one. It counts recipients as they come.
-func policyRateLimit(folder string) *policyServer {
+func policyRateLimit(folder string, o policyOptions) *policyServer {
 	dir, err := os.MkdirTemp("/dev/shm", "weir-bench-")
 	if err != nil {
 		dir = folder
@@ -130,8 +114,9 @@ func policyRateLimit(folder string) *policyServer {
 		"report_limits: [86400]\nreport_only_if_needed: True\nsmtp_server: [localhost, 25]\nsmtp_starttls: False\nsmtp_credentials: null\ndelay_to_close: 300\n",
 		filepath.Join(dir, "pid"), filepath.Join(dir, "db.sqlite3"), socket)
 	path := filepath.Join(folder, "ratelimit.yaml")
-	s := &policyServer{name: "policyd-rate-limit", version: installedVersion("policyd-rate-limit"), state: "RCPT", address: "unix:" + socket,
-		args: []string{"policyd-rate-limit", "--file", path}}
+	s := &policyServer{name: "policyd-rate-limit", state: "RCPT", address: "unix:" + socket,
+		args: []string{"/usr/bin/python3", filepath.Join(o.peers, "usr/bin/policyd-rate-limit"), "--file", path}, env: []string{"PYTHONPATH=" + filepath.Join(o.peers, "usr/lib/python3/dist-packages")}}
+	s.version, s.missing = packageVersion(options{peers: o.peers}, "policyd-rate-limit")
 	if err := os.WriteFile(path, []byte(configuration), 0o644); err != nil {
 		s.missing = err.Error()
 	}
@@ -140,26 +125,19 @@ func policyRateLimit(folder string) *policyServer {
 
 // policyPostfwd is postfwd in one of its two forms: 1 is one process, 2 has
 // several.
-func policyPostfwd(folder string, form, port int) *policyServer {
+func policyPostfwd(folder string, o policyOptions, form, port int) *policyServer {
 	rules := filepath.Join(folder, "postfwd.cf")
-	s := &policyServer{name: fmt.Sprintf("postfwd%d", form), version: installedVersion("postfwd"), state: "DATA", address: fmt.Sprintf("tcp:127.0.0.1:%d", port),
-		args: []string{fmt.Sprintf("/usr/sbin/postfwd%d", form), "--nodaemon", "--file", rules, "--interface", "127.0.0.1", "--port", strconv.Itoa(port),
-			"--user", "postfw", "--group", "postfw", "--pidfile", filepath.Join(folder, fmt.Sprintf("postfwd%d.pid", form)),
+	s := &policyServer{name: fmt.Sprintf("postfwd%d", form), state: "DATA", address: fmt.Sprintf("tcp:127.0.0.1:%d", port),
+		args: []string{"perl", "-T", filepath.Join(o.peers, fmt.Sprintf("usr/sbin/postfwd%d", form)), "--file", rules, "--interface", "127.0.0.1", "--port", strconv.Itoa(port),
+			"--user", "nobody", "--group", "nogroup", "--pidfile", filepath.Join(folder, fmt.Sprintf("postfwd%d.pid", form)),
 			"--nodns", "--norulelog", "--norulestats", "--noidlestats", "--cache", "0"}}
+	s.version, s.missing = packageVersion(options{peers: o.peers}, "postfwd")
 	text := "id=HOUR; protocol_state==DATA; sasl_username=~/./; action=rcpt(sasl_username/1000000/3600/450 4.7.1 limit reached)\n" +
 		"id=DAY; protocol_state==DATA; sasl_username=~/./; action=rcpt(sasl_username/10000000/86400/450 4.7.1 limit reached)\n"
 	if err := os.WriteFile(rules, []byte(text), 0o644); err != nil {
 		s.missing = err.Error()
 	}
 	return s
-}
-
-func installedVersion(name string) string {
-	out, err := exec.Command("dpkg-query", "-W", "-f", "${Version}", name).Output()
-	if err != nil {
-		return ""
-	}
-	return string(out)
 }
 
 // start runs the server on the last core, and waits until it listens.
