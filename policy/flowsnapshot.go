@@ -9,33 +9,87 @@ import (
 
 // flowMagic begins a snapshot of a Flow; its last byte is the version. After
 // it stand the time, users, shares, sources, senders and known sources, each
-// list after its length, and a CRC-32C of all before. Numbers are varints.
+// entry behind a 1 and each list ended by a 0, and a CRC-32C of all before.
+// Numbers are varints.
 const flowMagic = "weirflow\x01"
 
 // MarshalBinary writes what was counted and who is known from where. What
 // stands on users is the ledger's, and limited users begin with full buckets.
 func (f *Flow) MarshalBinary() ([]byte, error) {
-	w := flowWriter{out: append(make([]byte, 0, 1024), flowMagic...)}
-	q := f.Quotas
-	w.number(q.now)
-	writeAccounts(&w, &q.users, func(name string) { w.text(name) })
-	writeAccounts(&w, &q.shared, func(s quotaShare) { w.out = append(w.out, byte(s.party)); w.text(s.name) })
-	writeAccounts(&w, &q.sources, func(s Source) { w.source(s) })
-	writeAccounts(&w, &q.senders, func(name string) { w.text(name) })
-	w.number(int64(len(f.Known.ring)))
-	for i := range f.Known.ring {
-		u := &f.Known.ring[i]
-		w.text(u.name)
-		w.number(u.last)
-		for _, s := range u.sources {
-			w.source(s.Source)
-			if s.Source.IsValid() {
-				w.number(s.First)
-				w.number(s.Last)
+	s := f.Save()
+	for !s.Step(1 << 20) {
+	}
+	return s.Bytes(), nil
+}
+
+// FlowSaver writes a Flow in steps, between which it may be used: two hundred
+// thousand users are too many for anybody to wait for. Each user is written as
+// it is at that moment.
+type FlowSaver struct {
+	flow  *Flow
+	w     flowWriter
+	table int // that is being written, of five
+	next  int // place in it
+}
+
+// Save begins to write f.
+func (f *Flow) Save() *FlowSaver {
+	s := &FlowSaver{flow: f, w: flowWriter{out: append(make([]byte, 0, f.written+f.written/8+1024), flowMagic...)}}
+	s.w.number(f.Quotas.now)
+	return s
+}
+
+// Step writes some n entries more, and reports whether that was all.
+func (s *FlowSaver) Step(n int) (done bool) {
+	q, k := s.flow.Quotas, s.flow.Known
+	for ; n > 0; n-- {
+		more := false
+		switch s.table {
+		case 0:
+			more = writeAccount(s, &q.users, s.w.text)
+		case 1:
+			more = writeAccount(s, &q.shared, s.w.share)
+		case 2:
+			more = writeAccount(s, &q.sources, s.w.source)
+		case 3:
+			more = writeAccount(s, &q.senders, s.w.text)
+		case 4:
+			if more = s.next < len(k.ring); more {
+				s.w.known(&k.ring[s.next])
 			}
+		default:
+			return true
+		}
+		if s.next++; !more {
+			s.w.out = append(s.w.out, 0)
+			s.table, s.next = s.table+1, 0
 		}
 	}
-	return sealed(w.out), nil
+	return s.table > 4
+}
+
+// Bytes returns what was written.
+func (s *FlowSaver) Bytes() []byte {
+	s.flow.written = len(s.w.out)
+	return sealed(s.w.out)
+}
+
+// writeAccount writes the next account of t, if it has spent something, and
+// reports whether there was one.
+func writeAccount[K comparable](s *FlowSaver, t *accounts[K], key func(K)) bool {
+	if s.next >= len(t.ring) {
+		return false
+	}
+	h := &t.ring[s.next]
+	if len(h.windows) > 0 {
+		s.w.out = append(s.w.out, 1)
+		key(h.key)
+		s.w.number(int64(len(h.windows)))
+		for i := range h.windows {
+			s.w.window(&h.windows[i])
+		}
+	}
+	return true
 }
 
 // sealed adds its checksum to b.
@@ -57,24 +111,27 @@ func (w *flowWriter) source(s Source) {
 	w.out = binary.LittleEndian.AppendUint64(w.out, s.net)
 }
 
-// writeAccounts writes those that have spent something.
-func writeAccounts[K comparable](w *flowWriter, t *accounts[K], key func(K)) {
-	n := int64(0)
-	for i := range t.ring {
-		if len(t.ring[i].windows) > 0 {
+func (w *flowWriter) share(s quotaShare) {
+	w.out = append(w.out, byte(s.party))
+	w.text(s.name)
+}
+
+func (w *flowWriter) known(u *knownUser) {
+	w.out = append(w.out, 1)
+	w.text(u.name)
+	w.number(u.last)
+	n := 0
+	for i := range u.sources {
+		if u.sources[i].Source.IsValid() {
 			n++
 		}
 	}
-	w.number(n)
-	for i := range t.ring {
-		h := &t.ring[i]
-		if len(h.windows) == 0 {
-			continue
-		}
-		key(h.key)
-		w.number(int64(len(h.windows)))
-		for j := range h.windows {
-			w.window(&h.windows[j])
+	w.out = append(w.out, byte(n))
+	for _, s := range u.sources {
+		if s.Source.IsValid() {
+			w.source(s.Source)
+			w.number(s.First)
+			w.number(s.Last)
 		}
 	}
 }
@@ -119,13 +176,16 @@ func (f *Flow) UnmarshalBinary(data []byte) error {
 	readAccounts(&r, &q.sources, r.source)
 	readAccounts(&r, &q.senders, func() string { return r.text() })
 	known := NewKnownSources(f.Known.most)
-	for range r.count() {
+	for r.more() {
 		name, last := r.text(), r.number()
 		var sources knownSources
-		for i := range sources {
-			if s := r.source(); s.IsValid() {
-				sources[i] = KnownSource{s, r.number(), r.number()}
-			}
+		n := int(r.byte())
+		if n > len(sources) {
+			r.fail()
+			break
+		}
+		for i := range n {
+			sources[i] = KnownSource{r.source(), r.number(), r.number()}
 		}
 		if r.bad {
 			break
@@ -158,6 +218,18 @@ func (r *flowReader) number() int64 {
 	}
 	r.rest = r.rest[size:]
 	return n
+}
+
+// more reports whether a list goes on.
+func (r *flowReader) more() bool {
+	switch r.byte() {
+	case 0:
+		return false
+	case 1:
+		return true
+	}
+	r.fail()
+	return false
 }
 
 // count reads the length of a list, each of whose entries takes a byte at
@@ -203,7 +275,7 @@ func (r *flowReader) source() Source {
 }
 
 func readAccounts[K comparable](r *flowReader, t *accounts[K], key func() K) {
-	for range r.count() {
+	for r.more() {
 		k := key()
 		var windows []quotaWindow
 		for range r.count() {

@@ -350,3 +350,24 @@ func BenchmarkFlowAsk(b *testing.B) {
 		f.Ask(now, m)
 	}
 }
+
+// Saving two hundred thousand busy users: nobody is answered meanwhile.
+func BenchmarkFlowSnapshot(b *testing.B) {
+	f := NewFlow(DefaultLimits())
+	f.Quotas.SetRules(QuotaRules{Each: Quota{Recipients: mustSpans(b, "300/1h", "1000/1d")}})
+	for i := range 200_000 {
+		m := Mail{User: time.Duration(i).String() + "@example.org", Source: sourceN(i), Recipients: 1}
+		for n := range 5 {
+			at := quotaEpoch.Add(time.Duration(n) * 20 * time.Minute)
+			f.Known.Learn(m.User, m.Source, at)
+			f.Quotas.Count(at, &m)
+		}
+	}
+	for b.Loop() {
+		saved, err := f.MarshalBinary()
+		if err != nil {
+			b.Fatal(err)
+		}
+		b.ReportMetric(float64(len(saved))/1e6, "MB")
+	}
+}

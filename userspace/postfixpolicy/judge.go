@@ -267,11 +267,20 @@ func (j *Judge) tell(t *Told) {
 	}
 }
 
-// MarshalBinary writes what was counted, for UnmarshalBinary.
+// savedAtOnce is how many users are saved before requests have their turn.
+const savedAtOnce = 64
+
+// MarshalBinary writes what was counted, for UnmarshalBinary. Requests are
+// answered meanwhile.
 func (j *Judge) MarshalBinary() ([]byte, error) {
 	j.mu.Lock()
 	defer j.mu.Unlock()
-	return j.flow.MarshalBinary()
+	saver := j.flow.Save()
+	for !saver.Step(savedAtOnce) {
+		j.mu.Unlock()
+		j.mu.Lock()
+	}
+	return saver.Bytes(), nil
 }
 
 // UnmarshalBinary takes up what was counted. On an error nothing changes.

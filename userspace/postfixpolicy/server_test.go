@@ -2,6 +2,7 @@ package postfixpolicy
 
 import (
 	"bufio"
+	"bytes"
 	"fmt"
 	"io"
 	"log/slog"
@@ -257,3 +258,56 @@ func TestListenTakesOver(t *testing.T) {
 		t.Error(err)
 	}
 }
+
+// FuzzServe sends any bytes in pieces of any size: what is answered does not
+// depend on how they were cut, and is whole answers.
+func FuzzServe(f *testing.F) {
+	f.Add([]byte(atData+atData), uint16(7))
+	f.Add([]byte(request("sasl_username=x")+"\n"+atData), uint16(1))
+	f.Add([]byte(request("request=y")+atData), uint16(900))
+	f.Add([]byte("\n\n\n"), uint16(1))
+	serve := func(data []byte, piece int) string {
+		o := testOptions("unix:/x")
+		o.MaxRequest = 4096
+		s := &Server{o: o, answerer: echo{}}
+		ours, theirs := net.Pipe()
+		go func() {
+			defer theirs.Close()
+			for len(data) > 0 {
+				n := min(piece, len(data))
+				if _, err := theirs.Write(data[:n]); err != nil {
+					return
+				}
+				data = data[n:]
+			}
+		}()
+		answered := make(chan string)
+		read := &answersOf{Conn: ours}
+		go func() {
+			newConnection(s, read).serve()
+			ours.Close()
+			answered <- read.text.String()
+		}()
+		return <-answered
+	}
+	f.Fuzz(func(t *testing.T, data []byte, cut uint16) {
+		if len(data) > 1<<14 {
+			return
+		}
+		got := serve(data, int(cut)+1)
+		if got != "" && !strings.HasSuffix(got, "\n\n") || strings.Count(got, "action=OK") > bytes.Count(data, []byte("\n\n")) {
+			t.Fatalf("answered %q", got)
+		}
+		if whole := serve(data, len(data)+1); whole != got {
+			t.Fatalf("cut into pieces of %d: %q, at once: %q", int(cut)+1, got, whole)
+		}
+	})
+}
+
+// answersOf keeps what is written to a connection, and passes on the rest.
+type answersOf struct {
+	net.Conn
+	text strings.Builder
+}
+
+func (a *answersOf) Write(b []byte) (int, error) { return a.text.Write(b) }
