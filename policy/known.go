@@ -86,6 +86,15 @@ func (k *KnownSources) Learn(user string, source Source, at time.Time) {
 	*place = KnownSource{Source: source, First: now, Last: now}
 }
 
+// Name returns a user's name, which FoldUser has written into bytes, as a
+// string. It makes none if the user is known.
+func (k *KnownSources) Name(folded []byte) string {
+	if i, found := k.by[string(folded)]; found {
+		return k.ring[i].name
+	}
+	return string(folded)
+}
+
 // open returns the entry of a user, and makes room for it if need be: of some
 // that come next in turn, who has not been seen for longest goes.
 func (k *KnownSources) open(user string) *knownUser {

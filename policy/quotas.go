@@ -148,6 +148,9 @@ func (q *Quotas) aim(m *Mail) {
 	}
 }
 
+// BoundsSenders reports whether Mail.Sender matters.
+func (q *Quotas) BoundsSenders() bool { return bounds(&q.book.sender) }
+
 func bounds(q *Quota) bool { return len(q.Recipients)+len(q.Messages) > 0 }
 
 // Ask says whether m fits at a time. It counts nothing.

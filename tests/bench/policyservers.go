@@ -27,7 +27,8 @@ type policyServer struct {
 	address string
 	args    []string
 	env     []string
-	rated   int // also measured at so many requests a second
+	pidfile string // of one that goes into the background; empty: it stays
+	rated   int    // also measured at so many requests a second
 	runs    []policyRun
 }
 
@@ -127,9 +128,10 @@ func policyRateLimit(folder string, o policyOptions) *policyServer {
 // several.
 func policyPostfwd(folder string, o policyOptions, form, port int) *policyServer {
 	rules := filepath.Join(folder, "postfwd.cf")
-	s := &policyServer{name: fmt.Sprintf("postfwd%d", form), state: "DATA", address: fmt.Sprintf("tcp:127.0.0.1:%d", port),
-		args: []string{"perl", "-T", filepath.Join(o.peers, fmt.Sprintf("usr/sbin/postfwd%d", form)), "--file", rules, "--interface", "127.0.0.1", "--port", strconv.Itoa(port),
-			"--user", "nobody", "--group", "nogroup", "--pidfile", filepath.Join(folder, fmt.Sprintf("postfwd%d.pid", form)),
+	pidfile := filepath.Join(folder, fmt.Sprintf("postfwd%d.pid", form))
+	s := &policyServer{name: fmt.Sprintf("postfwd%d", form), pidfile: pidfile, state: "DATA", address: fmt.Sprintf("tcp:127.0.0.1:%d", port),
+		args: []string{"perl", "-T", filepath.Join(o.peers, fmt.Sprintf("usr/sbin/postfwd%d", form)), "--daemon", "--file", rules, "--interface", "127.0.0.1", "--port", strconv.Itoa(port),
+			"--user", "nobody", "--group", "nogroup", "--pidfile", pidfile,
 			"--nodns", "--norulelog", "--norulestats", "--noidlestats", "--cache", "0"}}
 	s.version, s.missing = packageVersion(options{peers: o.peers}, "postfwd")
 	text := "id=HOUR; protocol_state==DATA; sasl_username=~/./; action=rcpt(sasl_username/1000000/3600/450 4.7.1 limit reached)\n" +
@@ -140,43 +142,62 @@ func policyPostfwd(folder string, o policyOptions, form, port int) *policyServer
 	return s
 }
 
-// start runs the server on the last core, and waits until it listens.
-func (s *policyServer) start(ctx context.Context, o policyOptions) (*exec.Cmd, error) {
+// start runs the server on the last core, and waits until it listens. It
+// returns the session that all of its processes are in.
+func (s *policyServer) start(ctx context.Context, o policyOptions) (session int, err error) {
 	args := append([]string{"taskset", "-c", strconv.Itoa(runtime.NumCPU() - 1)}, s.args...)
 	if o.realtime {
 		args = append([]string{"chrt", "-f", "10"}, args...)
 	}
 	cmd := exec.CommandContext(ctx, args[0], args[1:]...)
 	cmd.Env = append(append(os.Environ(), "GOMAXPROCS=1"), s.env...)
-	cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true}
+	cmd.SysProcAttr = &syscall.SysProcAttr{Setsid: true}
 	var wrote bytes.Buffer
 	cmd.Stdout, cmd.Stderr = &wrote, &wrote
 	cmd.WaitDelay = time.Second
 	if err := cmd.Start(); err != nil {
-		return nil, err
+		return 0, err
 	}
+	ended := make(chan struct{})
+	go func() {
+		_ = cmd.Wait() // it is stopped by a signal, or has gone into the background
+		close(ended)
+	}()
 	network, address, _ := strings.Cut(s.address, ":")
 	for range 1000 {
-		conn, err := net.Dial(network, address)
-		if err == nil {
-			conn.Close()
-			return cmd, nil
-		}
 		time.Sleep(10 * time.Millisecond)
+		conn, err := net.Dial(network, address)
+		if err != nil {
+			continue
+		}
+		conn.Close()
+		if s.pidfile == "" {
+			return cmd.Process.Pid, nil
+		}
+		text, err := os.ReadFile(s.pidfile)
+		pid, bad := strconv.Atoi(strings.TrimSpace(string(text)))
+		if err != nil || bad != nil {
+			continue // it is about to be written
+		}
+		for _, p := range processes() {
+			if p.pid == pid {
+				return p.session, nil
+			}
+		}
 	}
-	stop(cmd)
-	return nil, fmt.Errorf("it does not listen: %s", tail(wrote.String()))
+	stop(cmd.Process.Pid)
+	<-ended
+	return 0, fmt.Errorf("it does not listen: %s", tail(wrote.String()))
 }
 
-// stop ends the server and its children.
-func stop(cmd *exec.Cmd) {
-	_ = syscall.Kill(-cmd.Process.Pid, syscall.SIGTERM)
-	time.AfterFunc(2*time.Second, func() { _ = syscall.Kill(-cmd.Process.Pid, syscall.SIGKILL) })
-	_ = cmd.Wait()
+// process is what proc(5) tells of one.
+type process struct {
+	pid, session int
+	cpu          time.Duration
+	memory       int64 // bytes
 }
 
-// groupUse returns the CPU time and the memory of a process group.
-func groupUse(group int) (cpu time.Duration, memory int64) {
+func processes() (all []process) {
 	stats, _ := filepath.Glob("/proc/[0-9]*/stat")
 	for _, path := range stats {
 		text, err := os.ReadFile(path)
@@ -184,15 +205,44 @@ func groupUse(group int) (cpu time.Duration, memory int64) {
 			continue // it has ended
 		}
 		fields := strings.Fields(string(text[bytes.LastIndexByte(text, ')')+1:]))
-		if len(fields) < 22 || fields[2] != strconv.Itoa(group) {
+		if len(fields) < 22 || fields[0] == "Z" {
 			continue
 		}
-		for _, at := range []int{11, 12} { // utime and stime, in hundredths of a second (proc(5))
-			ticks, _ := strconv.ParseInt(fields[at], 10, 64)
-			cpu += time.Duration(ticks) * 10 * time.Millisecond
+		number := func(s string) int { n, _ := strconv.Atoi(s); return n }
+		p := process{pid: number(filepath.Base(filepath.Dir(path))), session: number(fields[3])}
+		p.cpu = time.Duration(number(fields[11])+number(fields[12])) * 10 * time.Millisecond // utime and stime
+		p.memory = int64(number(fields[21]) * os.Getpagesize())
+		all = append(all, p)
+	}
+	return all
+}
+
+// stop ends what start has started.
+func stop(session int) {
+	for _, signal := range []syscall.Signal{syscall.SIGTERM, syscall.SIGKILL} {
+		for range 200 {
+			left := 0
+			for _, p := range processes() {
+				if p.session == session {
+					left++
+					_ = syscall.Kill(p.pid, signal)
+				}
+			}
+			if left == 0 {
+				return
+			}
+			time.Sleep(10 * time.Millisecond)
 		}
-		pages, _ := strconv.ParseInt(fields[21], 10, 64)
-		memory += pages * int64(os.Getpagesize())
+	}
+}
+
+// sessionUse returns the CPU time and the memory of a session.
+func sessionUse(session int) (cpu time.Duration, memory int64) {
+	for _, p := range processes() {
+		if p.session == session {
+			cpu += p.cpu
+			memory += p.memory
+		}
 	}
 	return cpu, memory
 }

@@ -3,7 +3,6 @@ package postfixpolicy
 import (
 	"hash/maphash"
 	"net/netip"
-	"strings"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -136,15 +135,18 @@ func (s *Settings) sourceOf(addr netip.Addr) policy.Source {
 // Answer implements Answerer.
 func (j *Judge) Answer(s *Session, r *Request, out []byte) []byte {
 	settings, now := j.settings.Load(), j.now()
-	user := s.name(r.User[:min(len(r.User), maxUser)], policy.FoldUser)
-	m := policy.Mail{User: user, Source: settings.sourceOf(r.Client), Recipients: max(r.Recipients, 1)}
-	if user == "" {
-		m.Sender = s.name(domainOf(r.Sender), strings.ToLower)
-	}
-	e := policy.Event{Time: now, Source: r.Client, User: user, Service: serviceOf(user), Server: serverOf(r.Context)}
+	m := policy.Mail{Source: settings.sourceOf(r.Client), Recipients: max(r.Recipients, 1)}
+	var room [maxUser]byte
 
 	j.mu.Lock()
 	defer j.mu.Unlock()
+	if len(r.User) > 0 {
+		m.User = j.flow.Known.Name(fold(&room, r.User))
+	} else if j.flow.Quotas.BoundsSenders() {
+		m.Sender = string(fold(&room, domainOf(r.Sender)))
+	}
+	user := m.User
+	e := policy.Event{Time: now, Source: r.Client, User: user, Service: serviceOf(user), Server: serverOf(r.Context)}
 	if s.loggedIn(r, user) {
 		e.Kind = policy.AuthSuccess
 		j.flow.Known.Learn(user, m.Source, now)
@@ -175,6 +177,18 @@ func (j *Judge) Answer(s *Session, r *Request, out []byte) []byte {
 // maxUser is how many bytes of a login name are looked at (RFC 5321 section
 // 4.5.3.1 allows 64 + 1 + 255).
 const maxUser = 320
+
+// fold writes a name with small letters, as policy.FoldUser does, and cut to
+// what is looked at.
+func fold(room *[maxUser]byte, name []byte) []byte {
+	folded := room[:copy(room[:], name)]
+	for i, c := range folded {
+		if 'A' <= c && c <= 'Z' {
+			folded[i] = c + 'a' - 'A'
+		}
+	}
+	return folded
+}
 
 // serviceOf names the service as logs do: who logs in submits.
 func serviceOf(user string) string {

@@ -11,31 +11,9 @@ type Session struct {
 	client netip.Addr
 	port   [8]byte
 	user   string
-	names  map[string]string // by what the client wrote; so that a name is not made anew for each request
 
 	counted uint64 // the message that was counted last, hashed; 0: none
 	harvest harvest
-}
-
-// maxNames bounds names; smtpd serves a hundred clients before it ends
-// (max_use).
-const maxNames = 256
-
-// name returns text as a string that is kept, as write writes it.
-func (s *Session) name(text []byte, write func(string) string) string {
-	if len(text) == 0 {
-		return ""
-	}
-	if kept, found := s.names[string(text)]; found {
-		return kept
-	}
-	if s.names == nil || len(s.names) == maxNames {
-		s.names = make(map[string]string)
-	}
-	key := string(text)
-	kept := write(key)
-	s.names[key] = kept
-	return kept
 }
 
 // loggedIn notes who is logged in, and reports whether that is news.
