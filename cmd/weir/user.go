@@ -259,7 +259,7 @@ decided stays: weir release lifts that.`,
 				fmt.Fprintf(a.stdout, "%s is lifted\n", standingWords(&result.Lifted[i]))
 			}
 			if r := result.Stands; r != nil {
-				fmt.Fprintf(a.stdout, "still standing: %s (undo it with weir %s)\n", standingWords(r), undo(r))
+				fmt.Fprintf(a.stdout, "still standing: %s (undo it with %s)\n", standingWords(r), undo(r))
 			}
 			if len(result.Spent)+len(result.Lifted) == 0 {
 				fmt.Fprintf(a.stdout, "%s had spent nothing, and nothing was set\n", printable(args[0]))

@@ -89,21 +89,24 @@ type stage struct {
 // mustStage starts a lab and, in it, weir with a mode and more configuration.
 func mustStage(t *testing.T, mode, more string) *stage {
 	t.Helper()
-	return mustStageWith(t, mode, func(*lab.Lab) string { return more }, lab.Options{})
+	return mustStageWith(t, lab.Options{}, mode, more)
 }
 
-// mustStageWith is mustStage with options of the lab. more gives what the lab
-// has a say in.
-func mustStageWith(t *testing.T, mode string, more func(*lab.Lab) string, options lab.Options) *stage {
+// mustStageWith is mustStage in a lab of one's own.
+func mustStageWith(t *testing.T, options lab.Options, mode, more string) *stage {
 	t.Helper()
+	return mustStageFor(t, options, mode, func(*lab.Lab) string { return more })
+}
+
+// mustStageFor is mustStageWith where the configuration depends on the lab.
+func mustStageFor(t *testing.T, options lab.Options, mode string, more func(*lab.Lab) string) *stage {
+	t.Helper()
+	options.Users = []string{"alice", "bob"}
 	if err := lab.Check(); err != nil {
 		if os.Getenv("CI") == "true" {
 			t.Fatal(err)
 		}
 		t.Skipf("SKIPPED, nothing was tested: %v", err)
-	}
-	if options.Users == nil {
-		options.Users = []string{"alice", "bob"}
 	}
 	l, err := lab.New(t.Context(), options)
 	if err != nil {
@@ -126,11 +129,8 @@ func mustStageWith(t *testing.T, mode string, more func(*lab.Lab) string, option
 	// The servers have been asked whether they answer; when they have logged
 	// the end of that, they are quiet.
 	s.mustPoll(lab.Patience, "the servers to be quiet", func() bool {
-		if options.Bare {
-			return true
-		}
 		log, _ := os.ReadFile(l.MailLog())
-		return bytes.Contains(log, []byte("Disconnected")) && bytes.Contains(log, []byte("disconnect from"))
+		return options.Bare || bytes.Contains(log, []byte("Disconnected")) && bytes.Contains(log, []byte("disconnect from"))
 	})
 	s.skipped = s.logLines()
 	s.mustStart()

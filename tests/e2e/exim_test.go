@@ -158,9 +158,9 @@ func plainSubmit(t *testing.T, l *lab.Lab, user string, recipients int) string {
 // counts once; a name that a client writes cannot forge a request; without
 // weir, mail goes on.
 func TestEximAsks(t *testing.T) {
-	s := mustStageWith(t, "enforce", func(l *lab.Lab) string {
+	s := mustStageFor(t, lab.Options{Bare: true}, "enforce", func(l *lab.Lab) string {
 		return rules + fmt.Sprintf("[postfix_policy]\nlisten = [%q]\nusers = [\"nobody\"]\n[quota]\nrecipients = [\"10/1h\"]\n", "unix:"+policySocket(l))
-	}, lab.Options{Bare: true})
+	})
 	mustExim(t, s.lab)
 	if got := plainSubmit(t, s.lab, "alice", 6); !strings.HasPrefix(got, "250") {
 		t.Fatalf("the first message: %s", got)

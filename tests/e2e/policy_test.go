@@ -47,11 +47,11 @@ func mustPolicyStage(t *testing.T, quotas string, options lab.Options) *stage {
 			return strings.ReplaceAll(snippet(t, "main.cf", 0), "/run/weir/policy.sock", policySocket(l))
 		}
 	}
-	return mustStageWith(t, "enforce", func(l *lab.Lab) string {
+	return mustStageFor(t, options, "enforce", func(l *lab.Lab) string {
 		server := snippet(t, "toml", 0)
 		server = strings.ReplaceAll(server[:strings.Index(server, "[quota]")], "/run/weir/policy.sock", policySocket(l))
 		return rules + server + "[quota]\n" + quotas
-	}, options)
+	})
 }
 
 func (s *stage) submit(from netip.Addr, user string, recipients int) error {
@@ -180,12 +180,12 @@ func TestPolicyReplies(t *testing.T) {
 func TestPolicyInChroot(t *testing.T) {
 	// weir.service makes this folder; Postfix starts behind it.
 	folder := func(l *lab.Lab) string { return l.Path("postfix", "queue", "weir") }
-	s := mustStageWith(t, "enforce", func(l *lab.Lab) string {
+	s := mustStageFor(t, lab.Options{Chroot: true, MainCF: func(*lab.Lab) string { return snippet(t, "main.cf", 1) }}, "enforce", func(l *lab.Lab) string {
 		if err := os.Mkdir(folder(l), 0o755); err != nil {
 			t.Fatal(err)
 		}
 		return rules + strings.ReplaceAll(snippet(t, "toml", 1), "/var/spool/postfix/weir", folder(l)) + "[quota]\nmessages = [\"1/1h\"]\n"
-	}, lab.Options{Chroot: true, MainCF: func(*lab.Lab) string { return snippet(t, "main.cf", 1) }})
+	})
 	if err := s.submit(good4, "alice", 1); err != nil {
 		t.Fatal(err)
 	}

@@ -33,6 +33,8 @@ type core struct {
 	counts    decisionCounts
 	inputs    map[string]*understanding
 	input     *understanding // whose batch is at hand
+	heard     understanding  // what came from elsewhere
+	requested understanding  // what mail servers asked about
 	puzzled   uint64         // lines that the parser has not understood so far
 }
 
@@ -126,7 +128,7 @@ func (c *core) tell() {
 	for i := range c.decided {
 		d := &c.decided[i]
 		c.a.log.Info("decision", "target", d.Target.String(), "action", d.Action.String(), "until", until(d),
-			"rule", d.Rule, "offence", d.Offence, "reason", d.Reason, "allowed", allowed(c.ledger, d))
+			"rule", d.Rule, "offence", d.Offence, "reason", d.Reason, "allowed", allowed(c.ledger.Ledger, d))
 	}
 	clear(c.decided)
 	c.decided = c.decided[:0]
@@ -134,11 +136,17 @@ func (c *core) tell() {
 
 // event implements observer.
 func (c *core) event(e *policy.Event) {
-	if c.input == nil { // a request tells of it
-		return
-	}
 	c.input.events++
-	c.a.judge.Logged(e)
+	if c.input != &c.requested {
+		c.a.judge.Logged(e)
+	}
+	switch e.Kind {
+	case policy.AuthFailure:
+		c.a.suspects.note(policy.SourceOf(e.Source), e.Time)
+		c.ask(e)
+	case policy.AuthSuccess:
+		c.ask(e)
+	}
 }
 
 // decision implements observer.
@@ -161,6 +169,7 @@ func (c *core) decision(d *policy.Decision) {
 	c.a.writer.put(stands)
 	c.stand(d.Target)
 	c.decided = append(c.decided, *d)
+	c.a.flagged(d)
 }
 
 // known reports whether d, made from a record that is read again, is what
@@ -282,7 +291,9 @@ func (c *core) checkpoint() {
 // salvaged.
 func (c *core) redo() {
 	for d := range c.ledger.All() {
-		c.a.writer.put(d)
+		if !d.Listed { // those are read from their files
+			c.a.writer.put(d)
+		}
 	}
 	c.checkpoint()
 }

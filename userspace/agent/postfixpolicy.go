@@ -148,7 +148,7 @@ func (c *core) takeTold() {
 
 // asked takes one thing that the judge has told, and what has come meanwhile.
 func (c *core) asked(t *postfixpolicy.Told) {
-	c.input = nil
+	c.input = &c.requested
 	c.judgeAsked(t)
 	for range min(len(c.a.judge.Told()), toldAtOnce) {
 		next := <-c.a.judge.Told()

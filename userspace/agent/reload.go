@@ -44,6 +44,7 @@ func (a *Agent) reload() {
 	a.setPolicy(c)
 	a.listen(c)
 	a.readAll(c)
+	a.bring(c)
 	a.mu.Lock()
 	a.config = c
 	a.mu.Unlock()
