@@ -72,6 +72,9 @@ func (a *app) tellStatus(st *control.Status) error {
 		if len(st.Intakes) == 0 {
 			b.linef("intake\tNONE: nothing is read, so no rule decides; add an [[intake]] to the configuration")
 		}
+		if st.PostfixPolicy != nil {
+			tellPolicy(b, st.PostfixPolicy)
+		}
 		for _, n := range st.Notes {
 			b.linef("note\t%s", printable(n))
 		}

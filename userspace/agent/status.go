@@ -129,7 +129,7 @@ func (a *Agent) Status(ctx context.Context) (*control.Status, error) {
 			s.Table.Capacity = max(s.Table.Capacity, f.Capacity)
 		}
 	}
-	s.Store = a.storeStatus()
+	s.Store, s.PostfixPolicy = a.storeStatus(), a.policyStatus()
 	return s, nil
 }
 

@@ -19,8 +19,10 @@ type Status struct {
 	Table      Table       `json:"table"`
 	ReadBack   *ReadBack   `json:"read_back,omitempty"` // null in mode observe
 	Store      Store       `json:"store"`
-	Decisions  Decisions   `json:"decisions"`
-	Errors     []Fault     `json:"errors,omitempty"` // the last ones, newest first
+
+	PostfixPolicy *PolicyServer `json:"postfix_policy,omitempty"` // nil: it does not run
+	Decisions     Decisions     `json:"decisions"`
+	Errors        []Fault       `json:"errors,omitempty"` // the last ones, newest first
 }
 
 // Interface is one network interface of the selection.
