@@ -122,6 +122,8 @@ func TestOptionsValidate(t *testing.T) {
 		"no capacity":     func(o *Options) { o.Capacity = 0 },
 		"huge capacity":   func(o *Options) { o.Capacity = 1 << 40 },
 		"port 0":          func(o *Options) { o.Ports = []uint16{25, 0} },
+		"no modes":        func(o *Options) { o.Modes = nil },
+		"unknown mode":    func(o *Options) { o.Modes = []string{ModeNative, ModeNone} },
 		"no logger":       func(o *Options) { o.Logger = nil },
 	} {
 		o := DefaultOptions()

@@ -6,6 +6,8 @@
 #                            go.mod; fetches one if there is none (root)
 #   tests/setup.sh demo      install what `make demo` needs
 #   tests/setup.sh test      install what `make test` needs
+#   tests/setup.sh dovecot24 unpack Dovecot 2.4 and all it needs, of Debian 13,
+#                            outside of the tree, and print where (root)
 #   tests/setup.sh bench     unpack the programs that `make bench-intake` compares
 #                            weir with, outside of the tree, and print where
 #   tests/setup.sh bench datapath
@@ -22,7 +24,7 @@ die() { say "$*"; exit 1; }
 demo_packages="iproute2 postfix dovecot-core dovecot-imapd dovecot-pop3d dovecot-lmtpd"
 filter_packages="nftables ipset iptables"
 guest_packages="qemu-system-x86 busybox-static cpio xz-utils kmod"
-test_packages="$demo_packages clang llvm libbpf-dev systemd systemd-journal-remote"
+test_packages="$demo_packages clang llvm libbpf-dev systemd systemd-journal-remote rbldnsd"
 
 # installed PACKAGE: dpkg says that it is there and configured.
 installed() {
@@ -55,6 +57,7 @@ install() {
 		case $p in
 		postfix) disable postfix.service ;;
 		dovecot-core) disable dovecot.service dovecot.socket ;;
+		rbldnsd) disable rbldnsd.service rbldnsd.socket ;;
 		esac
 	done
 }
@@ -164,6 +167,15 @@ unpack() {
 	echo "$dir"
 }
 
+# mirror prints where this machine gets Debian from (sources.list(5)).
+mirror() {
+	local uri
+	uri=$(cat /etc/apt/sources.list.d/*.sources /etc/apt/sources.list /etc/apt/sources.list.d/*.list 2>/dev/null |
+		sed -n 's/^URIs: *\([^ ]*\).*/\1/p; s/^deb \(\[[^]]*\] \)\?\([^ ]*\).*/\2/p' | grep -m 1 'debian/*$' || true)
+	[ -n "$uri" ] || die "no Debian mirror in /etc/apt/sources.list or sources.list.d"
+	echo "$uri"
+}
+
 # fetch_kernel KIND PACKAGE [APT OPTION]...: unpacks the kernel that a package
 # of Debian stands for into a folder named as its release, without installing
 # it, and links it as KIND.
@@ -203,17 +215,64 @@ fetch_kernels() {
 	cd "$dir"
 	fetch_kernel 6.1 linux-image-cloud-amd64
 	fetch_kernel 6.12 linux-image-6.12-cloud-amd64
-	printf 'deb [signed-by=/usr/share/keyrings/debian-archive-keyring.gpg] %s bullseye main\n' \
-		http://deb.debian.org/debian http://archive.debian.org/debian >debian11/sources.list
+	echo "deb [signed-by=/usr/share/keyrings/debian-archive-keyring.gpg] $(mirror) bullseye main" >debian11/sources.list
 	fetch_kernel 5.10 linux-image-cloud-amd64 -o Dir::Etc::SourceList="$dir/debian11/sources.list" -o Dir::Etc::SourceParts=- \
 		-o Dir::State::Lists="$dir/debian11/lists" -o Dir::Cache="$dir/debian11"
+	echo "$dir"
+}
+
+# dovecot24 prints a folder with Dovecot 2.4 of Debian 13 and every library that
+# it needs, to be run in by chroot. apt works with a state of its own, so that
+# this machine's knows nothing of Debian 13.
+dovecot24() {
+	local dir=${XDG_CACHE_HOME:-$HOME/.cache}/weir-test/dovecot24 apt p
+	if [ -e "$dir/.done" ]; then echo "$dir"; return; fi
+	command -v apt-get >/dev/null || die "Dovecot 2.4 is fetched with apt-get, and this is not Debian"
+	say "fetching Dovecot 2.4 of Debian 13"
+	apt=$(mktemp -d)
+	mkdir -p "$apt/lists/partial" "$apt/cache/archives/partial"
+	: >"$apt/status"
+	cat >"$apt/debian.sources" <<-END
+		Types: deb
+		URIs: $(mirror)
+		Suites: trixie
+		Components: main
+		Signed-By: /usr/share/keyrings/debian-archive-keyring.gpg
+	END
+	cat >"$apt/apt.conf" <<-END
+		Dir::State "$apt";
+		Dir::State::status "$apt/status";
+		Dir::Cache "$apt/cache";
+		Dir::Etc::sourcelist "$apt/debian.sources";
+		Dir::Etc::sourceparts "/nonexistent";
+		APT::Install-Recommends "false";
+		APT::Sandbox::User "root";
+	END
+	(
+		export APT_CONFIG=$apt/apt.conf
+		apt-get -q update && apt-get -q -y --download-only install dovecot-core dovecot-imapd
+	) >"$apt/log" 2>&1 </dev/null || { tail -n 20 "$apt/log" >&2; die "Dovecot 2.4 cannot be fetched; all output is in $apt/log"; }
+	rm -rf "$dir"
+	mkdir -p "$dir"/{dev,mnt,proc,tmp,run,etc,usr/{bin,sbin,lib,lib64}}
+	for p in bin sbin lib lib64; do ln -s usr/$p "$dir/$p"; done
+	for p in "$apt"/cache/archives/*.deb; do dpkg --fsys-tarfile "$p" | tar -x -C "$dir" --keep-directory-symlink; done
+	getent passwd root mail nobody >"$dir/etc/passwd"
+	printf 'dovecot:x:997:997::/:/bin/false\ndovenull:x:998:998::/:/bin/false\n' >>"$dir/etc/passwd"
+	getent group root mail nogroup >"$dir/etc/group"
+	printf 'dovecot:x:997:\ndovenull:x:998:\n' >>"$dir/etc/group"
+	rm -rf "$apt"
+	touch "$dir/.done"
 	echo "$dir"
 }
 
 case ${1:-} in
 go) find_go || fetch_go ;;
 demo) install $demo_packages ;;
-test) install $test_packages ;;
+test)
+	install $test_packages
+	dovecot24 >/dev/null
+	;;
+dovecot24) dovecot24 ;;
 bench)
 	case ${2:-} in
 	datapath)
@@ -230,5 +289,5 @@ kernels)
 	install $guest_packages
 	fetch_kernels
 	;;
-*) die "usage: tests/setup.sh go|demo|test|bench [datapath]|kernels" ;;
+*) die "usage: tests/setup.sh go|demo|test|dovecot24|bench [datapath]|kernels" ;;
 esac

@@ -12,6 +12,7 @@ import (
 
 	"weir/loader"
 	"weir/tests/bench/live"
+	"weir/tests/document"
 	"weir/tests/lab"
 )
 
@@ -51,7 +52,7 @@ func runFlood(ctx context.Context, args []string) error {
 	}
 	fmt.Print(report)
 	if o.update != "" {
-		return updateBetween(o.update, floodBegin, floodEnd, report.String())
+		return document.Replace(o.update, floodBegin, floodEnd, report.String())
 	}
 	return nil
 }

@@ -7,6 +7,7 @@ import (
 	"testing"
 	"time"
 
+	"weir/tests/document"
 	"weir/tests/lab"
 )
 
@@ -42,7 +43,7 @@ func TestFlood(t *testing.T) {
 	if err := os.WriteFile(path, []byte(floodBegin+floodEnd), 0o600); err != nil {
 		t.Fatal(err)
 	}
-	if err := updateBetween(path, floodBegin, floodEnd, report.String()); err != nil {
+	if err := document.Replace(path, floodBegin, floodEnd, report.String()); err != nil {
 		t.Fatal(err)
 	}
 	if text, err := os.ReadFile(path); err != nil || !strings.Contains(string(text), "| weir | 0.02 |") {
