@@ -195,10 +195,13 @@ fetch_kernel() {
 		package=$(resolve "$@")
 	fi
 	release=${package#linux-image-}
-	if [ -z "$release" ]; then
-		[ -e "$kind" ] || say "apt knows no $meta: nothing is tested on Linux $kind"
+	case $release in
+	"$kind".*) ;;
+	*)
+		[ -e "$kind" ] || say "apt knows no $meta of Linux $kind: nothing can be tested on that"
 		return 0
-	fi
+		;;
+	esac
 	if ! [ -e "$release" ]; then
 		say "fetching $package"
 		rm -rf fetched
