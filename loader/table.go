@@ -23,10 +23,14 @@ type table[K comparable] struct {
 	used      int  // entries; unknown while uncounted
 	uncounted bool // batches do not tell which of their keys were new
 	refused   uint64
+
+	makesRoom bool // when it is full, for what ends later
+	displaced uint64
+	endings   endings[K]
 }
 
 func newTable[K comparable](name string, m *ebpf.Map) (*table[K], error) {
-	t := &table[K]{name: name, m: m}
+	t := &table[K]{name: name, m: m, makesRoom: true}
 	return t, t.count()
 }
 
@@ -56,6 +60,9 @@ func (t *table[K]) put(keys []K, values []datapathEntry, carry bool) error {
 			}
 		}
 		t.uncounted = true
+		if t.makesRoom {
+			t.endings = endings[K]{} // what is put here is not noted
+		}
 		done, err := t.m.BatchUpdate(keys[:batchSize], values[:batchSize], nil)
 		if err != nil {
 			// Full, or one element was refused that passes when tried
@@ -95,16 +102,48 @@ func (t *table[K]) putEach(keys []K, values []datapathEntry) error {
 			continue
 		}
 		err = t.m.Put(&keys[i], &values[i])
+		if isFull(err) && t.makesRoom {
+			if err := t.displace(&values[i]); err != nil {
+				return err
+			}
+			err = t.m.Put(&keys[i], &values[i])
+		}
 		switch {
 		case isFull(err):
 			t.refused++
+			continue
 		case err != nil:
 			return fmt.Errorf("put %s: %w", t.name, err)
 		case !found:
 			t.used++
 		}
+		if t.makesRoom {
+			t.endings.note(keys[i], &values[i])
+		}
 	}
 	return nil
+}
+
+// displace makes room for value by deleting what ends before it and before
+// all others, if there is any such.
+func (t *table[K]) displace(value *datapathEntry) error {
+	k, found, err := t.endings.first(t, value)
+	if err != nil || !found {
+		return err
+	}
+	t.displaced++
+	return t.delete([]K{k})
+}
+
+// under returns the row under a key, of whatever length.
+func (t *table[K]) under(key K) (value datapathEntry, found bool, err error) {
+	switch k := any(key).(type) {
+	case datapathPrefix4:
+		return t.get(key, uint16(k.Bits))
+	case datapathPrefix6:
+		return t.get(key, uint16(k.Bits))
+	}
+	return value, false, fmt.Errorf("look up %s: not a table of prefixes", t.name)
 }
 
 // isFull knows what hashes (E2BIG) and tries (ENOSPC) say when they are full.
@@ -128,7 +167,7 @@ func (t *table[K]) delete(keys []K) error {
 
 // get returns the row under this very key, whose prefix is bits long. A trie
 // answers with the longest match, which may be a shorter prefix's.
-func (t *table[K]) get(key K, bits uint32) (value datapathEntry, found bool, err error) {
+func (t *table[K]) get(key K, bits uint16) (value datapathEntry, found bool, err error) {
 	err = t.m.Lookup(&key, &value)
 	if errors.Is(err, ebpf.ErrKeyNotExist) || err == nil && value.Bits != bits {
 		return datapathEntry{}, false, nil
@@ -145,7 +184,7 @@ func (t *table[K]) fill() (Fill, error) {
 			return Fill{}, err
 		}
 	}
-	return Fill{Table: t.name, Used: t.used, Capacity: int(t.m.MaxEntries()), Refused: t.refused}, nil
+	return Fill{Table: t.name, Used: t.used, Capacity: int(t.m.MaxEntries()), Refused: t.refused, Displaced: t.displaced}, nil
 }
 
 // all yields every row. Rows that come or go meanwhile may be missed, and

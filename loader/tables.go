@@ -33,10 +33,10 @@ func newTables(maps *datapathMaps, key datapathTableKey, clocks clocks) (_ *tabl
 			err = errors.Join(err, t.close())
 		}
 	}()
-	if t.verdicts4, err = mapVerdicts(maps.Verdicts4, shape4(), key.Factor4); err != nil {
+	if t.verdicts4, err = mapVerdicts(maps.Verdicts4, maps.Prints4, maps.Counts4, shape4(), key.Factor4); err != nil {
 		return nil, err
 	}
-	if t.verdicts6, err = mapVerdicts(maps.Verdicts6, shape6(), key.Factor6); err != nil {
+	if t.verdicts6, err = mapVerdicts(maps.Verdicts6, maps.Prints6, maps.Counts6, shape6(), key.Factor6); err != nil {
 		return nil, err
 	}
 	var errs [4]error
@@ -66,8 +66,9 @@ func (t *tables) close() error {
 // allowed costs no system call; others cost two each.
 //
 // If any entry is invalid nothing is put and the error is [ErrInvalidEntry].
-// If a table is full, everything that has room is put and the error is
-// [ErrFull].
+// If a table is full, what ends first makes room for what ends later, unless
+// it is to be kept; whatever then has no room is not put. In both cases the
+// error is [ErrFull].
 func (t *tables) Put(entries ...Entry) error {
 	var errs []error
 	for i := range entries {
@@ -85,7 +86,7 @@ func (t *tables) Put(entries ...Entry) error {
 	if err != nil {
 		return err
 	}
-	before := t.refused()
+	before := t.leftOut()
 	carry4, carry6 := !t.prefixes4.empty(), !t.prefixes6.empty()
 	for chunk := range slices.Chunk(entries, putSize) {
 		var rows sorted
@@ -118,14 +119,15 @@ func (t *tables) now() (moment, error) {
 	return t.clocks.read()
 }
 
-// full returns the error for what was refused since it was before.
-func (t *tables) full(before [4]uint64) error {
+// full returns the error for what was left out since it was before.
+func (t *tables) full(before [4]leftOut) error {
 	names := [...]string{sources4: t.sources4.name, sources6: t.sources6.name, prefixes4: t.prefixes4.name, prefixes6: t.prefixes6.name}
 	var errs []error
-	for i, now := range t.refused() {
-		if n := now - before[i]; n > 0 {
-			errs = append(errs, fmt.Errorf("put entries: %w: %s: all %d entries are taken, and there was no room for %d more",
-				ErrFull, names[i], t.sources4.capacity, n))
+	for i, now := range t.leftOut() {
+		refused, displaced := now.refused-before[i].refused, now.displaced-before[i].displaced
+		if refused+displaced > 0 {
+			errs = append(errs, fmt.Errorf("put entries: %w: %s: all %d entries are taken, and there was no room for %d more; %d that end first made room",
+				ErrFull, names[i], t.sources4.capacity, refused, displaced))
 		}
 	}
 	return errors.Join(errs...)
@@ -134,8 +136,16 @@ func (t *tables) full(before [4]uint64) error {
 // putSize is how many entries are made into rows at once.
 const putSize = 1 << 15
 
-func (t *tables) refused() [4]uint64 {
-	return [...]uint64{sources4: t.sources4.refused, sources6: t.sources6.refused, prefixes4: t.prefixes4.refused, prefixes6: t.prefixes6.refused}
+// leftOut counts what a table had no room for.
+type leftOut struct{ refused, displaced uint64 }
+
+func (t *tables) leftOut() [4]leftOut {
+	return [...]leftOut{
+		sources4:  {t.sources4.refused, t.sources4.displaced},
+		sources6:  {t.sources6.refused, t.sources6.displaced},
+		prefixes4: {t.prefixes4.refused, t.prefixes4.displaced},
+		prefixes6: {t.prefixes6.refused, t.prefixes6.displaced},
+	}
 }
 
 // Delete removes what stands for exactly these prefixes. One for which
@@ -174,12 +184,12 @@ func (t *tables) Get(p netip.Prefix) (Entry, bool, error) {
 	}
 	var value datapathEntry
 	var found bool
-	bits := uint32(p.Bits())
+	bits := uint16(p.Bits())
 	switch tableOf(p) {
 	case sources4:
-		value, found, err = t.sources4.get(keyOfSource4(p))
+		value, found, err = t.sources4.under(keyOfSource4(p))
 	case sources6:
-		value, found, err = t.sources6.get(keyOfSource6(p))
+		value, found, err = t.sources6.under(keyOfSource6(p))
 	case prefixes4:
 		value, found, err = t.prefixes4.get(keyOfPrefix4(p), bits)
 	case prefixes6:
@@ -232,7 +242,11 @@ type Fill struct {
 	Table    string // "IPv4 sources", "IPv6 prefixes" …
 	Used     int    // entries, expired ones included
 	Capacity int
-	Refused  uint64 // entries that found no room since Open
+
+	// Since Open: entries that found no room, and those that made room for
+	// others because they ended before all others.
+	Refused   uint64
+	Displaced uint64
 }
 
 // Fill returns how full the four verdict tables are. After thousands of
