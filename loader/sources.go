@@ -25,7 +25,6 @@ type sources[K source] struct {
 	outside  map[int][]K // keys that have no slot, by bucket
 
 	used      int
-	fetched   uint64 // of no meaning: keeps the compiler from leaving out what fetches
 	refused   uint64
 	displaced uint64
 	endings   endings[K]
@@ -111,29 +110,9 @@ func (s *sources[K]) add(k K) {
 	s.verdicts.outside(b, true)
 }
 
-// put writes rows, each over what stands under its key, whose counters go on.
-// It writes what it can even if there is no room for all, and counts the
-// rest.
-func (s *sources[K]) put(keys []K, values []datapathEntry) error {
-	for len(keys) > 0 {
-		n := min(len(keys), ahead)
-		for _, k := range keys[:n] {
-			s.fetched ^= s.verdicts.first(keyOf(k))
-		}
-		for i := range n {
-			if err := s.putOne(keys[i], &values[i]); err != nil {
-				return err
-			}
-		}
-		keys, values = keys[n:], values[n:]
-	}
-	return nil
-}
-
-// ahead is how many buckets are fetched before the first of them is written.
-const ahead = 64
-
-func (s *sources[K]) putOne(k K, value *datapathEntry) error {
+// put writes a row over what stands under its key, whose counters go on, or
+// counts that there is no room for it.
+func (s *sources[K]) put(k K, value *datapathEntry) error {
 	v, key := s.verdicts, keyOf(k)
 	at, free := v.find(key)
 	limited := value.Action == datapathAction(ActionLimit)
@@ -176,12 +155,11 @@ func (s *sources[K]) putOne(k K, value *datapathEntry) error {
 			value.succeed(&old)
 		}
 	}
-	refused := s.hash.refused
-	if err := s.hash.putEach([]K{k}, []datapathEntry{*value}); err != nil {
-		return err
-	}
+	put, err := s.hash.putOne(&k, value, known)
 	switch {
-	case s.hash.refused != refused: // by a map that somebody else has filled
+	case err != nil:
+		return err
+	case !put: // to a map that somebody else has filled
 		s.refused++
 		if !known {
 			s.used--

@@ -94,34 +94,45 @@ func (t *table[K]) carry(keys []K, values []datapathEntry) error {
 // putEach writes rows one by one, those that say something new.
 func (t *table[K]) putEach(keys []K, values []datapathEntry) error {
 	for i := range keys {
-		old, found, err := t.get(keys[i], values[i].Bits)
-		if err != nil {
+		if _, err := t.putOne(&keys[i], &values[i], true); err != nil {
 			return err
-		}
-		if found && !values[i].succeed(&old) {
-			continue
-		}
-		err = t.m.Put(&keys[i], &values[i])
-		if isFull(err) && t.makesRoom {
-			if err := t.displace(&values[i]); err != nil {
-				return err
-			}
-			err = t.m.Put(&keys[i], &values[i])
-		}
-		switch {
-		case isFull(err):
-			t.refused++
-			continue
-		case err != nil:
-			return fmt.Errorf("put %s: %w", t.name, err)
-		case !found:
-			t.used++
-		}
-		if t.makesRoom {
-			t.endings.note(keys[i], &values[i])
 		}
 	}
 	return nil
+}
+
+// putOne writes a row if it says something new, and reports whether there was
+// room. Something can stand under its key only if it may be known.
+func (t *table[K]) putOne(key *K, value *datapathEntry, known bool) (room bool, err error) {
+	if known {
+		var old datapathEntry
+		if old, known, err = t.get(*key, value.Bits); err != nil {
+			return false, err
+		}
+		if known && !value.succeed(&old) {
+			return true, nil
+		}
+	}
+	err = t.m.Put(key, value)
+	if isFull(err) && t.makesRoom {
+		if err := t.displace(value); err != nil {
+			return false, err
+		}
+		err = t.m.Put(key, value)
+	}
+	switch {
+	case isFull(err):
+		t.refused++
+		return false, nil
+	case err != nil:
+		return false, fmt.Errorf("put %s: %w", t.name, err)
+	case !known:
+		t.used++
+	}
+	if t.makesRoom {
+		t.endings.note(*key, value)
+	}
+	return true, nil
 }
 
 // displace makes room for value by deleting what ends before it and before

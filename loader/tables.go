@@ -17,6 +17,7 @@ type tables struct {
 	mu      sync.Mutex
 	closed  bool
 	clocks  clocks
+	touched uint64 // means nothing
 
 	verdicts4, verdicts6 *verdicts
 
@@ -87,25 +88,78 @@ func (t *tables) Put(entries ...Entry) error {
 		return err
 	}
 	before := t.leftOut()
-	carry4, carry6 := !t.prefixes4.empty(), !t.prefixes6.empty()
-	for chunk := range slices.Chunk(entries, putSize) {
-		var rows sorted
-		var values [4][]datapathEntry
-		for i := range chunk {
-			which := rows.add(chunk[i].Prefix)
-			values[which] = append(values[which], chunk[i].toKernel(at))
+	prefixes := prefixRows{carry4: !t.prefixes4.empty(), carry6: !t.prefixes6.empty()}
+	for block := range slices.Chunk(entries, ahead) {
+		t.touch(block)
+		for i := range block {
+			p, value := block[i].Prefix, block[i].toKernel(at)
+			var err error
+			switch tableOf(p) {
+			case sources4:
+				err = t.sources4.put(keyOfSource4(p), &value)
+			case sources6:
+				err = t.sources6.put(keyOfSource6(p), &value)
+			default:
+				prefixes.add(p, &value)
+			}
+			if err != nil {
+				return err
+			}
 		}
-		err := errors.Join(
-			t.sources4.put(rows.sources4, values[sources4]),
-			t.sources6.put(rows.sources6, values[sources6]),
-			t.prefixes4.put(rows.prefixes4, values[prefixes4], carry4),
-			t.prefixes6.put(rows.prefixes6, values[prefixes6], carry6),
-		)
-		if err != nil {
-			return err
+		if prefixes.rows >= putSize {
+			if err := t.putPrefixes(&prefixes); err != nil {
+				return err
+			}
 		}
 	}
+	if err := t.putPrefixes(&prefixes); err != nil {
+		return err
+	}
 	return t.full(before)
+}
+
+// ahead is how many sources' buckets are fetched before the first of them is
+// written, putSize how many prefixes are written at once.
+const (
+	ahead   = 64
+	putSize = 1 << 15
+)
+
+// touch has the processor fetch the buckets of a block's sources.
+func (t *tables) touch(block []Entry) {
+	var sum uint64
+	for i := range block {
+		switch p := block[i].Prefix; tableOf(p) {
+		case sources4:
+			sum |= t.verdicts4.touch(keyOf(keyOfSource4(p)))
+		case sources6:
+			sum |= t.verdicts6.touch(keyOf(keyOfSource6(p)))
+		}
+	}
+	t.touched = sum // or the compiler might leave all of it out
+}
+
+// prefixRows are rows of the tables of prefixes that wait to be put.
+type prefixRows struct {
+	keys           sorted
+	values         [4][]datapathEntry
+	rows           int
+	carry4, carry6 bool // the tables were not empty
+}
+
+func (r *prefixRows) add(p netip.Prefix, value *datapathEntry) {
+	which := r.keys.add(p)
+	r.values[which] = append(r.values[which], *value)
+	r.rows++
+}
+
+func (t *tables) putPrefixes(r *prefixRows) error {
+	err := errors.Join(
+		t.prefixes4.put(r.keys.prefixes4, r.values[prefixes4], r.carry4),
+		t.prefixes6.put(r.keys.prefixes6, r.values[prefixes6], r.carry6),
+	)
+	*r = prefixRows{carry4: r.carry4, carry6: r.carry6}
+	return err
 }
 
 // errClosed is what is said of tables that are unmapped.
@@ -132,9 +186,6 @@ func (t *tables) full(before [4]leftOut) error {
 	}
 	return errors.Join(errs...)
 }
-
-// putSize is how many entries are made into rows at once.
-const putSize = 1 << 15
 
 // leftOut counts what a table had no room for.
 type leftOut struct{ refused, displaced uint64 }

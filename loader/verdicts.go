@@ -104,10 +104,12 @@ func (v *verdicts) bucket(key uint64) int {
 	return int(key * v.factor >> 32 * v.buckets >> 32)
 }
 
-// first returns a word of key's bucket. To read those of many keys before
-// going on to the first has the processor fetch them all at once.
-func (v *verdicts) first(key uint64) uint64 {
-	return atomic.LoadUint64(&v.words[v.bucket(key)*bucketWords])
+// touch reads from each line that a put of key will need. To do so for many
+// keys before going on to the first has the processor fetch them all at once.
+// What it returns means nothing.
+func (v *verdicts) touch(key uint64) uint64 {
+	b := v.bucket(key)
+	return atomic.LoadUint64(&v.words[b*bucketWords]) | atomic.LoadUint64(&v.prints[b]) | atomic.LoadUint64(&v.counts[b*v.shape.slots])
 }
 
 // find returns the slot of key, and a free one of its bucket; −1 for what

@@ -75,6 +75,11 @@ type Pattern struct {
 type Table struct {
 	Used     int `json:"used"`
 	Capacity int `json:"capacity"`
+
+	// Since the agent took the table over: entries that found no room, and
+	// those that made room because they ended first.
+	Refused   uint64 `json:"refused,omitempty"`
+	Displaced uint64 `json:"displaced,omitempty"`
 }
 
 // Store is the state of what is kept on disk.
