@@ -115,19 +115,18 @@ _Static_assert(sizeof(struct bucket6) == 64, "bucket6");
  *
  * These are lines of their own, and in a flood from very many sources each
  * would have to come from memory. So a CPU counts the first COUNT_EACH packets
- * of a tick, and of those that follow one in COUNT_SAMPLE, drawn at random,
- * for as many: without bias, and for n such packets of a source with a
- * standard error of the root of (COUNT_SAMPLE - 1) n.
+ * of a tick, and of those that follow one in COUNT_SAMPLE for as many, at
+ * random distances: without bias, and for n such packets of a source with a
+ * standard error of at most the root of (COUNT_SAMPLE - 1) n.
  */
 struct slot_counts {
 	__u64 both; /* openings in the upper half, packets dropped in the lower */
 };
 _Static_assert(sizeof(struct slot_counts) == 8, "slot_counts");
 
-#define COUNT_MAX	  0xffff0000U /* far enough from the carry for every CPU at once */
-#define COUNT_EACH	  64
-#define COUNT_SAMPLE_BITS 4
-#define COUNT_SAMPLE	  (1U << COUNT_SAMPLE_BITS)
+#define COUNT_MAX    0xffff0000U /* far enough from the carry for every CPU at once */
+#define COUNT_EACH   64
+#define COUNT_SAMPLE 16
 
 /*
  * What a bucket has, in a word: a few bits of each of its keys' hashes, and
@@ -149,7 +148,8 @@ _Static_assert(sizeof(struct prints) == 8, "prints");
 struct recent {
 	__u64 tick;
 	__u64 random;
-	__u32 counted; /* packets in this tick */
+	__u16 each;    /* packets of this tick that are still counted one by one */
+	__u16 skip;    /* packets until the next that is counted */
 	__u32 dropped; /* whether the last packet to a protected port was */
 };
 _Static_assert(sizeof(struct recent) == 24, "recent");

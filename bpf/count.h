@@ -14,15 +14,20 @@ static __always_inline __u32 weigh(struct recent *r, __u64 now)
 	if (r->tick != now) {
 		r->tick = now;
 		r->random += now;
-		r->counted = 0;
+		r->each = COUNT_EACH;
 	}
-	if (r->counted < COUNT_EACH) {
-		r->counted++;
+	if (r->each) {
+		r->each--;
 		return 1;
+	}
+	if (r->skip) {
+		r->skip--;
+		return 0;
 	}
 	/* D. Knuth's generator for MMIX; its upper bits are the good ones. */
 	r->random = r->random * 6364136223846793005ULL + 1442695040888963407ULL;
-	return r->random >> (64 - COUNT_SAMPLE_BITS) ? 0 : COUNT_SAMPLE;
+	r->skip = (r->random >> 32) * (2 * COUNT_SAMPLE - 1) >> 32;
+	return COUNT_SAMPLE;
 }
 
 static __always_inline void count(struct recent *r, _Bool ipv4, __u32 slot, _Bool opening, _Bool dropped, __u64 now)

@@ -95,7 +95,8 @@ type datapathRecent struct {
 	_       structs.HostLayout
 	Tick    uint64
 	Random  uint64
-	Counted uint32
+	Each    uint16
+	Skip    uint16
 	Dropped uint32
 }
 

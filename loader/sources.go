@@ -92,6 +92,9 @@ func (s *sources[K]) tidy() error {
 			}
 		}
 	}
+	for bucket := range s.verdicts.prints[:s.verdicts.buckets] {
+		s.verdicts.reprint(bucket, len(s.outside[bucket]) > 0)
+	}
 	for _, err := range s.all() {
 		if err != nil {
 			return err

@@ -64,6 +64,11 @@ func checkSources[K source](t *testing.T, s *sources[K]) {
 			t.Errorf("%s: %x stands outside, unknown or though there is room", s.name, key)
 		}
 	}
+	for bucket, word := range v.prints[:v.buckets] {
+		if v.reprint(bucket, len(s.outside[bucket]) > 0); v.prints[bucket] != word {
+			t.Errorf("%s: bucket %d has prints %x, want %x", s.name, bucket, word, v.prints[bucket])
+		}
+	}
 	for at := range s.slots() {
 		if v.word(at) != elsewhere {
 			used++

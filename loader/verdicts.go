@@ -191,6 +191,22 @@ func (v *verdicts) print(at int, hash uint64) {
 	atomic.StoreUint64(&v.prints[bucket], v.prints[bucket]&^(mask<<shift)|hash&mask<<shift)
 }
 
+// reprint sets a bucket's word anew if it is not what it should be.
+func (v *verdicts) reprint(bucket int, outside bool) {
+	var word uint64
+	for i := range v.shape.slots {
+		if key, verdict := v.slot(bucket*v.shape.slots + i); verdict != 0 {
+			word |= key * v.factor >> printFrom & (1<<v.shape.prints - 1) << (uint(i) * v.shape.prints)
+		}
+	}
+	if outside {
+		word |= printOutside
+	}
+	if v.prints[bucket] != word {
+		atomic.StoreUint64(&v.prints[bucket], word)
+	}
+}
+
 // outside says whether a source of a bucket stands outside of it.
 func (v *verdicts) outside(bucket int, yes bool) {
 	word := v.prints[bucket] &^ printOutside
