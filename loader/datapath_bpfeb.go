@@ -125,6 +125,7 @@ type datapathTableKey struct {
 //
 // Used for safe lookups in a Collection or CollectionSpec.
 const (
+	datapathMapCanaries      = "canaries"
 	datapathMapCounters      = "counters"
 	datapathMapCounts4       = "counts4"
 	datapathMapCounts6       = "counts6"
@@ -140,6 +141,8 @@ const (
 	datapathMapVerdicts4     = "verdicts4"
 	datapathMapVerdicts6     = "verdicts6"
 	datapathProgWeirClock    = "weir_clock"
+	datapathProgWeirTc       = "weir_tc"
+	datapathProgWeirTcBare   = "weir_tc_bare"
 	datapathProgWeirXdp      = "weir_xdp"
 	datapathVarBootNs        = "boot_ns"
 	datapathVarBuckets4      = "buckets4"
@@ -193,14 +196,17 @@ type datapathSpecs struct {
 //
 // It can be passed ebpf.CollectionSpec.Assign.
 type datapathProgramSpecs struct {
-	WeirClock *ebpf.ProgramSpec `ebpf:"weir_clock"`
-	WeirXdp   *ebpf.ProgramSpec `ebpf:"weir_xdp"`
+	WeirClock  *ebpf.ProgramSpec `ebpf:"weir_clock"`
+	WeirTc     *ebpf.ProgramSpec `ebpf:"weir_tc"`
+	WeirTcBare *ebpf.ProgramSpec `ebpf:"weir_tc_bare"`
+	WeirXdp    *ebpf.ProgramSpec `ebpf:"weir_xdp"`
 }
 
 // datapathMapSpecs contains maps before they are loaded into the kernel.
 //
 // It can be passed ebpf.CollectionSpec.Assign.
 type datapathMapSpecs struct {
+	Canaries  *ebpf.MapSpec `ebpf:"canaries"`
 	Counters  *ebpf.MapSpec `ebpf:"counters"`
 	Counts4   *ebpf.MapSpec `ebpf:"counts4"`
 	Counts6   *ebpf.MapSpec `ebpf:"counts6"`
@@ -251,6 +257,7 @@ func (o *datapathObjects) Close() error {
 //
 // It can be passed to loadDatapathObjects or ebpf.CollectionSpec.LoadAndAssign.
 type datapathMaps struct {
+	Canaries  *ebpf.Map `ebpf:"canaries"`
 	Counters  *ebpf.Map `ebpf:"counters"`
 	Counts4   *ebpf.Map `ebpf:"counts4"`
 	Counts6   *ebpf.Map `ebpf:"counts6"`
@@ -269,6 +276,7 @@ type datapathMaps struct {
 
 func (m *datapathMaps) Close() error {
 	return _DatapathClose(
+		m.Canaries,
 		m.Counters,
 		m.Counts4,
 		m.Counts6,
@@ -304,13 +312,17 @@ type datapathVariables struct {
 //
 // It can be passed to loadDatapathObjects or ebpf.CollectionSpec.LoadAndAssign.
 type datapathPrograms struct {
-	WeirClock *ebpf.Program `ebpf:"weir_clock"`
-	WeirXdp   *ebpf.Program `ebpf:"weir_xdp"`
+	WeirClock  *ebpf.Program `ebpf:"weir_clock"`
+	WeirTc     *ebpf.Program `ebpf:"weir_tc"`
+	WeirTcBare *ebpf.Program `ebpf:"weir_tc_bare"`
+	WeirXdp    *ebpf.Program `ebpf:"weir_xdp"`
 }
 
 func (p *datapathPrograms) Close() error {
 	return _DatapathClose(
 		p.WeirClock,
+		p.WeirTc,
+		p.WeirTcBare,
 		p.WeirXdp,
 	)
 }

@@ -28,6 +28,10 @@ type Options struct {
 	// Ports are the protected TCP ports.
 	Ports []uint16
 
+	// Modes are those in which the program may be attached to an interface.
+	// The best one of them that an interface takes is used.
+	Modes []string
+
 	// Logger is told what a caller does not get as an error.
 	Logger *slog.Logger
 }
@@ -39,6 +43,7 @@ func DefaultOptions() Options {
 		Dir:      "/sys/fs/bpf/weir",
 		Capacity: 1 << 18,
 		Ports:    []uint16{25, 465, 587},
+		Modes:    []string{ModeNative, ModeGeneric, ModeTCX, ModeClsact},
 		Logger:   slog.Default(),
 	}
 }
@@ -54,6 +59,9 @@ func (o Options) Validate() error {
 	}
 	if slices.Contains(o.Ports, 0) {
 		errs = append(errs, errors.New("port 0: must be between 1 and 65535"))
+	}
+	if len(ladder(o.Modes)) != len(o.Modes) || len(o.Modes) == 0 {
+		errs = append(errs, fmt.Errorf("modes %q: must be different ones of %q", o.Modes, DefaultOptions().Modes))
 	}
 	if o.Logger == nil {
 		errs = append(errs, errors.New("no logger"))

@@ -30,9 +30,11 @@ type core struct {
 	pause     time.Duration     // until the next one
 	reconcile time.Time         // when the table is compared next
 	failures  int               // of enforcing, in a row
+	readBack  readBack
 	counts    decisionCounts
 	inputs    map[string]*understanding
 	input     *understanding // whose batch is at hand
+	heard     understanding  // what came from elsewhere
 	puzzled   uint64         // lines that the parser has not understood so far
 }
 
@@ -123,14 +125,23 @@ func (c *core) tell() {
 	for i := range c.decided {
 		d := &c.decided[i]
 		c.a.log.Info("decision", "target", d.Target.String(), "action", d.Action.String(), "until", until(d),
-			"rule", d.Rule, "offence", d.Offence, "reason", d.Reason, "allowed", allowed(c.ledger, d))
+			"rule", d.Rule, "offence", d.Offence, "reason", d.Reason, "allowed", allowed(c.ledger.Ledger, d))
 	}
 	clear(c.decided)
 	c.decided = c.decided[:0]
 }
 
 // event implements observer.
-func (c *core) event(*policy.Event) { c.input.events++ }
+func (c *core) event(e *policy.Event) {
+	c.input.events++
+	switch e.Kind {
+	case policy.AuthFailure:
+		c.a.suspects.note(policy.SourceOf(e.Source), e.Time)
+		c.ask(e)
+	case policy.AuthSuccess:
+		c.ask(e)
+	}
+}
 
 // decision implements observer.
 func (c *core) decision(d *policy.Decision) {
@@ -151,6 +162,7 @@ func (c *core) decision(d *policy.Decision) {
 	_, stands := c.ledger.Get(d.Target)
 	c.a.writer.put(stands)
 	c.decided = append(c.decided, *d)
+	c.a.flagged(d)
 }
 
 // known reports whether d, made from a record that is read again, is what
@@ -208,6 +220,7 @@ func (c *core) compare() {
 	if c.failures == 0 && report.Put+report.Deleted > 0 {
 		c.a.log.Warn("the kernel's table was not as it was left, and was put right",
 			"missing_or_different", report.Put, "unknown", report.Deleted)
+		c.readBack.tableDiffered(c.a.o.Now(), report)
 	} else if c.failures > 0 {
 		c.a.log.Info("everything that was decided is in force again", "put", report.Put, "deleted", report.Deleted)
 	}
@@ -219,6 +232,7 @@ func (c *core) compare() {
 func (c *core) tick() {
 	now := c.a.o.Now()
 	c.expire(now)
+	c.lookAtKernel(now)
 	if c.enforcer != nil && !now.Before(c.reconcile) {
 		c.compare()
 	}
@@ -270,7 +284,9 @@ func (c *core) checkpoint() {
 // salvaged.
 func (c *core) redo() {
 	for d := range c.ledger.All() {
-		c.a.writer.put(d)
+		if !d.Listed { // those are read from their files
+			c.a.writer.put(d)
+		}
 	}
 	c.checkpoint()
 }

@@ -100,7 +100,7 @@ func (a *Agent) Status(ctx context.Context) (*control.Status, error) {
 		Uptime:  a.o.Now().Sub(a.started).Seconds(),
 		Ports:   c.Ports,
 		Errors:  a.faults.list(),
-		Notes:   a.notes(),
+		Notes:   append(a.notes(), a.serviceNotes()...),
 	}
 	counters := a.counters()
 	err := a.core.do(ctx, func() {
@@ -109,6 +109,9 @@ func (a *Agent) Status(ctx context.Context) (*control.Status, error) {
 			s.Counters = append(s.Counters, control.Counter{Name: n.Name, Packets: n.Packets, Bytes: n.Bytes, Rate: a.rates.packets[n.Name]})
 		}
 		s.Intakes, s.Patterns = a.intakes(), a.core.patterns()
+		if k := a.engaged(); k != nil {
+			s.ReadBack = a.core.readBackStatus(k.datapath.Checks())
+		}
 	})
 	if err != nil {
 		return nil, err

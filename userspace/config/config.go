@@ -46,6 +46,10 @@ type Config struct {
 	Rules         []policy.Rule // policy.DefaultRules if the file has none
 	Limits        policy.Limits
 	Entries       int // room in each of the kernel's tables
+	DovecotPolicy DovecotPolicy
+	Lists         []List
+	DNSBL         DNSBL
+	Notify        Notify
 }
 
 // Default returns what an empty file means: it observes only, so that a
@@ -61,6 +65,7 @@ func Default() *Config {
 		Rules:         policy.DefaultRules(),
 		Limits:        policy.DefaultLimits(),
 		Entries:       1 << 18,
+		Notify:        defaultNotify(),
 	}
 }
 
@@ -125,6 +130,10 @@ func Parse(name string, data []byte) (*Config, error) {
 	top.absolute("bpffs", &c.BPFFS)
 	c.allow(top)
 	c.intakes(top)
+	c.dovecotPolicy(top)
+	c.lists(top)
+	c.dnsbl(top)
+	c.notify(top)
 	if rules := top.rules(); len(rules) > 0 {
 		c.Rules = rules
 	}

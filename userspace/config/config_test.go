@@ -90,7 +90,7 @@ func TestParseFull(t *testing.T) {
 	limits.Sources = 1000
 	want := &Config{
 		Path: "weir.toml", Mode: Enforce, Interfaces: []string{"eth0", "veth*"}, Ports: []uint16{25, 465, 587, 993},
-		StateDir: "/srv/weir", ControlSocket: "/run/w.sock", BPFFS: "/run/weir/bpf", Limits: limits, Entries: 4096,
+		StateDir: "/srv/weir", ControlSocket: "/run/w.sock", BPFFS: "/run/weir/bpf", Limits: limits, Entries: 4096, Notify: defaultNotify(),
 		Intakes: []Intake{
 			{Type: "file", Path: "/var/log/mail.log", Line: 15},
 			{Type: "journal", Units: []string{"postfix@-.service", "dovecot.service"}, Line: 19},
