@@ -78,6 +78,11 @@ type Pattern struct {
 type Table struct {
 	Used     int `json:"used"`
 	Capacity int `json:"capacity"`
+
+	// Since the agent took the table over: entries that found no room, and
+	// those that made room because they ended first.
+	Refused   uint64 `json:"refused,omitempty"`
+	Displaced uint64 `json:"displaced,omitempty"`
 }
 
 // ReadBack tells what comparing the kernel with what was decided has found:
