@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: GPL-2.0 */
 /*
- * The maps. The loader sets the size of all but the first two. The verdict
+ * The maps. The loader sets the size of those that have 1 here. The verdict
  * tables are allocated at once (32 to 64 bytes a source of capacity), and of
  * the hashes the bucket heads (16 bytes a source); the rest as it is used.
  */
@@ -12,11 +12,11 @@
 
 #include "abi.h"
 
-/* One value, so that an update is one system call. */
+/* One value a set, so that an update is one system call. */
 struct {
 	__uint(type, BPF_MAP_TYPE_ARRAY);
-	__uint(max_entries, 1);
-	__type(key, __u32);
+	__uint(max_entries, PORT_SETS);
+	__type(key, enum ports_of);
 	__type(value, struct port_set);
 } ports SEC(".maps");
 
@@ -85,5 +85,33 @@ struct {
 	__type(key, struct prefix6);
 	__type(value, struct entry);
 } prefixes6 SEC(".maps");
+
+/* Interfaces that answers can leave by. */
+struct {
+	__uint(type, BPF_MAP_TYPE_HASH);
+	__uint(max_entries, 1024);
+	__type(key, __u32);
+	__type(value, enum way_out);
+} ways_out SEC(".maps");
+
+/*
+ * Theoretical arrival times of openings of sources that no entry concerns. An
+ * LRU, since nothing is decided here: who is forgotten may begin anew.
+ */
+#define CEILING_SOURCES (1 << 16)
+
+struct {
+	__uint(type, BPF_MAP_TYPE_LRU_HASH);
+	__uint(max_entries, CEILING_SOURCES);
+	__type(key, struct source4);
+	__type(value, __u64);
+} ceiling4 SEC(".maps");
+
+struct {
+	__uint(type, BPF_MAP_TYPE_LRU_HASH);
+	__uint(max_entries, CEILING_SOURCES);
+	__type(key, struct source6);
+	__type(value, __u64);
+} ceiling6 SEC(".maps");
 
 #endif

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0
 /*
- * weir in the kernel: drops or limits TCP to protected ports by its source.
+ * weir in the kernel: drops, limits or tarpits TCP to protected ports by its
+ * source.
  *
  * Whatever is not understood passes. Every packet leaves through leave(),
  * which counts it under a named reason.
@@ -9,8 +10,10 @@
 #include <bpf/bpf_helpers.h>
 
 #include "abi.h"
+#include "ceiling.h"
 #include "maps.h"
 #include "packet.h"
+#include "tarpit.h"
 #include "verdict.h"
 
 /*
@@ -32,20 +35,61 @@ static __always_inline __u64 clock_now(void)
 	return simulated_time ? simulated_now : bpf_jiffies64() * tick_ns + boot_ns;
 }
 
+/*
+ * Which of WIDE_TARPIT and WIDE_BYTES may stand in the tries: without any,
+ * only openings pay for them.
+ */
+volatile __u32 wide;
 
-static __always_inline enum exit_reason judge(void *at, void *end)
+/*
+ * Global functions, so that the verifier walks through them once and not again
+ * for each way that leads there.
+ *
+ * Whether a packet may be of a connection that the tarpit holds for a prefix.
+ */
+__noinline int is_held_xdp(struct xdp_md *ctx)
 {
-	struct packet p = {};
-	enum exit_reason why = parse(at, end, &p);
-
-	if (why != EXIT_UNFLAGGED)
-		return why;
-	if (!is_protected(p.port))
-		return EXIT_OTHER_PORT;
-	return verdict(&p, clock_now());
+	return is_held((void *)(long)ctx->data, (void *)(long)ctx->data_end);
 }
 
-/* The one exit: counts, and says whether the packet is dropped. */
+/* What wider entries say of a packet that is no opening. */
+__noinline int judge_wide(const struct packet *p, int held)
+{
+	__u64 now = clock_now();
+	struct entry *e;
+
+	if (!p || (!held && (!(wide & WIDE_BYTES) || !p->payload)))
+		return EXIT_UNFLAGGED;
+	e = find_prefix(p, now);
+	if (e && (e->action == ACTION_LIMIT || (held && e->action == ACTION_TARPIT)))
+		return verdict_of(e, p, now);
+	return EXIT_UNFLAGGED;
+}
+
+static __always_inline enum exit_reason judge(enum exit_reason parsed, const struct packet *p)
+{
+	enum exit_reason why;
+	__u64 now;
+
+	if (parsed != EXIT_UNFLAGGED)
+		return parsed;
+	if (!is_in(PORTS_PROTECTED, p->port))
+		return EXIT_OTHER_PORT;
+	now = clock_now();
+	why = verdict(p, now);
+	if (why == EXIT_UNFLAGGED && p->opening && !below_ceiling(p, now))
+		return EXIT_OVER_CEILING;
+	return why;
+}
+
+static __always_inline enum way_out way_out_of(__u32 interface)
+{
+	enum way_out *way = bpf_map_lookup_elem(&ways_out, &interface);
+
+	return way ? *way : 0;
+}
+
+/* The one exit: counts, and says whether the packet passes. */
 static __always_inline _Bool leave(enum exit_reason why, __u64 bytes)
 {
 	struct counter *c = bpf_map_lookup_elem(&counters, &why);
@@ -54,7 +98,29 @@ static __always_inline _Bool leave(enum exit_reason why, __u64 bytes)
 		c->packets++;
 		c->bytes += bytes;
 	}
-	return why == EXIT_OVER_LIMIT || why == EXIT_DROPPED;
+	return why < EXIT_OVER_LIMIT;
+}
+
+/* Frames that are cut to their answer keep what Ethernet pads to. */
+#define FRAME_LEAST ETH_ZLEN
+
+/*
+ * Makes the frame, len bytes long, its own answer; 0: there is none, and it is
+ * swallowed.
+ */
+__noinline int answer_xdp(struct xdp_md *ctx, __u32 len)
+{
+	enum way_out way = way_out_of(ctx->ingress_ifindex);
+	__u32 size;
+
+	if (!way)
+		return 0;
+	size = tarpit_answer((void *)(long)ctx->data, (void *)(long)ctx->data_end, way);
+	if (!size)
+		return 0;
+	if (size < FRAME_LEAST)
+		size = FRAME_LEAST;
+	return len <= size || !bpf_xdp_adjust_tail(ctx, (int)(size - len));
 }
 
 SEC("xdp.frags")
@@ -62,10 +128,21 @@ int weir_xdp(struct xdp_md *ctx)
 {
 	void *at = (void *)(long)ctx->data, *end = (void *)(long)ctx->data_end;
 	__u64 len = end - at;
+	struct packet p = {};
+	enum exit_reason why;
 
 	if (len > ETH_FRAME_LEN) /* there may be more buffers than the first */
 		len = bpf_xdp_get_buff_len(ctx);
-	return leave(judge(at, end), len) ? XDP_DROP : XDP_PASS;
+	why = judge(parse(at, end, &p), &p);
+	if (why == EXIT_UNFLAGGED && wide && !p.opening)
+		why = judge_wide(&p, wide & WIDE_TARPIT && is_held_xdp(ctx));
+	if (why == EXIT_TARPITTED && answer_xdp(ctx, len))
+		why = EXIT_ANSWERED;
+	if (leave(why, len))
+		return XDP_PASS;
+	if (why == EXIT_ANSWERED)
+		return bpf_redirect(ctx->ingress_ifindex, 0);
+	return XDP_DROP;
 }
 
 /* Writes ticks and time into the packet, for the loader to find boot_ns. */

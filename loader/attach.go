@@ -25,6 +25,10 @@ type Attachment struct {
 	Index     int    // 0: there is no such interface
 	Mode      string
 	Reason    string // why this mode, in plain words, with a remedy where there is one
+
+	// Tarpit tells that clients are answered by the tarpit here. Otherwise
+	// it drops their packets, and Reason says why.
+	Tarpit bool
 }
 
 // attachment is an interface that carries the program.
@@ -32,6 +36,9 @@ type attachment struct {
 	link    link.Link
 	refusal error // why native XDP was refused, if it was and we were there
 	stale   error // why the link could not be given this program
+
+	answers  bool  // the tarpit's answers can leave
+	noAnswer error // why not, when it was tried
 }
 
 // attach puts the program on an interface, or replaces the one an earlier run
@@ -141,6 +148,14 @@ func (d *Datapath) describe(l netlink.Link) Attachment {
 	default:
 		out.Mode = ModeNative
 		out.Reason = fmt.Sprintf("driver %s supports native XDP", driver(l))
+	}
+	if out.Mode != ModeNone && !a.answers {
+		a.noAnswer = d.allowAnswers(attrs.Index, out.Mode)
+		a.answers = a.noAnswer == nil
+	}
+	out.Tarpit = a.answers
+	if !a.answers {
+		out.Reason += fmt.Sprintf("; tarpit can only drop here: %v%s", a.noAnswer, remedyForAnswers(l))
 	}
 	if a.stale != nil {
 		out.Reason += fmt.Sprintf("; the program of an earlier start is still in force, replacing it failed: %v", a.stale)

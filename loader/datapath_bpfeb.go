@@ -16,9 +16,10 @@ import (
 type datapathAction uint32
 
 const (
-	datapathActionACTION_ALLOW datapathAction = 1
-	datapathActionACTION_LIMIT datapathAction = 2
-	datapathActionACTION_DROP  datapathAction = 3
+	datapathActionACTION_ALLOW  datapathAction = 1
+	datapathActionACTION_LIMIT  datapathAction = 2
+	datapathActionACTION_DROP   datapathAction = 3
+	datapathActionACTION_TARPIT datapathAction = 4
 )
 
 type datapathBucket4 struct {
@@ -53,6 +54,10 @@ type datapathEntry struct {
 	EveryNs     uint64
 	ToleranceNs uint64
 	TatNs       uint64
+	Bytes       uint64
+	ByteCost    uint64
+	ByteSlackNs uint64
+	ByteTatNs   uint64
 	Attempts    uint64
 	Dropped     uint64
 	Action      datapathAction
@@ -72,14 +77,26 @@ const (
 	datapathExitReasonEXIT_ALLOWED      datapathExitReason = 7
 	datapathExitReasonEXIT_WITHIN_LIMIT datapathExitReason = 8
 	datapathExitReasonEXIT_OVER_LIMIT   datapathExitReason = 9
-	datapathExitReasonEXIT_DROPPED      datapathExitReason = 10
-	datapathExitReasonEXIT_REASONS      datapathExitReason = 11
+	datapathExitReasonEXIT_OVER_BYTES   datapathExitReason = 10
+	datapathExitReasonEXIT_OVER_CEILING datapathExitReason = 11
+	datapathExitReasonEXIT_DROPPED      datapathExitReason = 12
+	datapathExitReasonEXIT_TARPITTED    datapathExitReason = 13
+	datapathExitReasonEXIT_ANSWERED     datapathExitReason = 14
+	datapathExitReasonEXIT_REASONS      datapathExitReason = 15
 )
 
 type datapathPortSet struct {
 	_    structs.HostLayout
 	Word [1024]uint64
 }
+
+type datapathPortsOf uint32
+
+const (
+	datapathPortsOfPORTS_PROTECTED datapathPortsOf = 0
+	datapathPortsOfPORTS_CEILING   datapathPortsOf = 1
+	datapathPortsOfPORT_SETS       datapathPortsOf = 2
+)
 
 type datapathPrefix4 struct {
 	_    structs.HostLayout
@@ -107,31 +124,48 @@ type datapathTableKey struct {
 	_       structs.HostLayout
 	Factor4 uint64
 	Factor6 uint64
+	Tarpit0 uint64
+	Tarpit1 uint64
 }
+
+type datapathWayOut uint32
+
+const (
+	datapathWayOutWAY_FRAME  datapathWayOut = 1
+	datapathWayOutWAY_PACKET datapathWayOut = 2
+)
 
 // Names of all BPF objects in the ELF.
 //
 // Used for safe lookups in a Collection or CollectionSpec.
 const (
-	datapathMapCounters      = "counters"
-	datapathMapPorts         = "ports"
-	datapathMapPrefixes4     = "prefixes4"
-	datapathMapPrefixes6     = "prefixes6"
-	datapathMapSources4      = "sources4"
-	datapathMapSources6      = "sources6"
-	datapathMapTableKey      = "table_key"
-	datapathMapVerdicts4     = "verdicts4"
-	datapathMapVerdicts6     = "verdicts6"
-	datapathProgWeirClock    = "weir_clock"
-	datapathProgWeirXdp      = "weir_xdp"
-	datapathVarBootNs        = "boot_ns"
-	datapathVarFactor4       = "factor4"
-	datapathVarFactor6       = "factor6"
-	datapathVarShift4        = "shift4"
-	datapathVarShift6        = "shift6"
-	datapathVarSimulatedNow  = "simulated_now"
-	datapathVarSimulatedTime = "simulated_time"
-	datapathVarTickNs        = "tick_ns"
+	datapathMapCeiling4           = "ceiling4"
+	datapathMapCeiling6           = "ceiling6"
+	datapathMapCounters           = "counters"
+	datapathMapPorts              = "ports"
+	datapathMapPrefixes4          = "prefixes4"
+	datapathMapPrefixes6          = "prefixes6"
+	datapathMapSources4           = "sources4"
+	datapathMapSources6           = "sources6"
+	datapathMapTableKey           = "table_key"
+	datapathMapVerdicts4          = "verdicts4"
+	datapathMapVerdicts6          = "verdicts6"
+	datapathMapWaysOut            = "ways_out"
+	datapathProgWeirClock         = "weir_clock"
+	datapathProgWeirXdp           = "weir_xdp"
+	datapathVarBootNs             = "boot_ns"
+	datapathVarCeilingEveryNs     = "ceiling_every_ns"
+	datapathVarCeilingToleranceNs = "ceiling_tolerance_ns"
+	datapathVarFactor4            = "factor4"
+	datapathVarFactor6            = "factor6"
+	datapathVarShift4             = "shift4"
+	datapathVarShift6             = "shift6"
+	datapathVarSimulatedNow       = "simulated_now"
+	datapathVarSimulatedTime      = "simulated_time"
+	datapathVarTarpit0            = "tarpit0"
+	datapathVarTarpit1            = "tarpit1"
+	datapathVarTickNs             = "tick_ns"
+	datapathVarWide               = "wide"
 )
 
 // loadDatapath returns the embedded CollectionSpec for datapath.
@@ -184,6 +218,8 @@ type datapathProgramSpecs struct {
 //
 // It can be passed ebpf.CollectionSpec.Assign.
 type datapathMapSpecs struct {
+	Ceiling4  *ebpf.MapSpec `ebpf:"ceiling4"`
+	Ceiling6  *ebpf.MapSpec `ebpf:"ceiling6"`
 	Counters  *ebpf.MapSpec `ebpf:"counters"`
 	Ports     *ebpf.MapSpec `ebpf:"ports"`
 	Prefixes4 *ebpf.MapSpec `ebpf:"prefixes4"`
@@ -193,20 +229,26 @@ type datapathMapSpecs struct {
 	TableKey  *ebpf.MapSpec `ebpf:"table_key"`
 	Verdicts4 *ebpf.MapSpec `ebpf:"verdicts4"`
 	Verdicts6 *ebpf.MapSpec `ebpf:"verdicts6"`
+	WaysOut   *ebpf.MapSpec `ebpf:"ways_out"`
 }
 
 // datapathVariableSpecs contains global variables before they are loaded into the kernel.
 //
 // It can be passed ebpf.CollectionSpec.Assign.
 type datapathVariableSpecs struct {
-	BootNs        *ebpf.VariableSpec `ebpf:"boot_ns"`
-	Factor4       *ebpf.VariableSpec `ebpf:"factor4"`
-	Factor6       *ebpf.VariableSpec `ebpf:"factor6"`
-	Shift4        *ebpf.VariableSpec `ebpf:"shift4"`
-	Shift6        *ebpf.VariableSpec `ebpf:"shift6"`
-	SimulatedNow  *ebpf.VariableSpec `ebpf:"simulated_now"`
-	SimulatedTime *ebpf.VariableSpec `ebpf:"simulated_time"`
-	TickNs        *ebpf.VariableSpec `ebpf:"tick_ns"`
+	BootNs             *ebpf.VariableSpec `ebpf:"boot_ns"`
+	CeilingEveryNs     *ebpf.VariableSpec `ebpf:"ceiling_every_ns"`
+	CeilingToleranceNs *ebpf.VariableSpec `ebpf:"ceiling_tolerance_ns"`
+	Factor4            *ebpf.VariableSpec `ebpf:"factor4"`
+	Factor6            *ebpf.VariableSpec `ebpf:"factor6"`
+	Shift4             *ebpf.VariableSpec `ebpf:"shift4"`
+	Shift6             *ebpf.VariableSpec `ebpf:"shift6"`
+	SimulatedNow       *ebpf.VariableSpec `ebpf:"simulated_now"`
+	SimulatedTime      *ebpf.VariableSpec `ebpf:"simulated_time"`
+	Tarpit0            *ebpf.VariableSpec `ebpf:"tarpit0"`
+	Tarpit1            *ebpf.VariableSpec `ebpf:"tarpit1"`
+	TickNs             *ebpf.VariableSpec `ebpf:"tick_ns"`
+	Wide               *ebpf.VariableSpec `ebpf:"wide"`
 }
 
 // datapathObjects contains all objects after they have been loaded into the kernel.
@@ -229,6 +271,8 @@ func (o *datapathObjects) Close() error {
 //
 // It can be passed to loadDatapathObjects or ebpf.CollectionSpec.LoadAndAssign.
 type datapathMaps struct {
+	Ceiling4  *ebpf.Map `ebpf:"ceiling4"`
+	Ceiling6  *ebpf.Map `ebpf:"ceiling6"`
 	Counters  *ebpf.Map `ebpf:"counters"`
 	Ports     *ebpf.Map `ebpf:"ports"`
 	Prefixes4 *ebpf.Map `ebpf:"prefixes4"`
@@ -238,10 +282,13 @@ type datapathMaps struct {
 	TableKey  *ebpf.Map `ebpf:"table_key"`
 	Verdicts4 *ebpf.Map `ebpf:"verdicts4"`
 	Verdicts6 *ebpf.Map `ebpf:"verdicts6"`
+	WaysOut   *ebpf.Map `ebpf:"ways_out"`
 }
 
 func (m *datapathMaps) Close() error {
 	return _DatapathClose(
+		m.Ceiling4,
+		m.Ceiling6,
 		m.Counters,
 		m.Ports,
 		m.Prefixes4,
@@ -251,6 +298,7 @@ func (m *datapathMaps) Close() error {
 		m.TableKey,
 		m.Verdicts4,
 		m.Verdicts6,
+		m.WaysOut,
 	)
 }
 
@@ -258,14 +306,19 @@ func (m *datapathMaps) Close() error {
 //
 // It can be passed to loadDatapathObjects or ebpf.CollectionSpec.LoadAndAssign.
 type datapathVariables struct {
-	BootNs        *ebpf.Variable `ebpf:"boot_ns"`
-	Factor4       *ebpf.Variable `ebpf:"factor4"`
-	Factor6       *ebpf.Variable `ebpf:"factor6"`
-	Shift4        *ebpf.Variable `ebpf:"shift4"`
-	Shift6        *ebpf.Variable `ebpf:"shift6"`
-	SimulatedNow  *ebpf.Variable `ebpf:"simulated_now"`
-	SimulatedTime *ebpf.Variable `ebpf:"simulated_time"`
-	TickNs        *ebpf.Variable `ebpf:"tick_ns"`
+	BootNs             *ebpf.Variable `ebpf:"boot_ns"`
+	CeilingEveryNs     *ebpf.Variable `ebpf:"ceiling_every_ns"`
+	CeilingToleranceNs *ebpf.Variable `ebpf:"ceiling_tolerance_ns"`
+	Factor4            *ebpf.Variable `ebpf:"factor4"`
+	Factor6            *ebpf.Variable `ebpf:"factor6"`
+	Shift4             *ebpf.Variable `ebpf:"shift4"`
+	Shift6             *ebpf.Variable `ebpf:"shift6"`
+	SimulatedNow       *ebpf.Variable `ebpf:"simulated_now"`
+	SimulatedTime      *ebpf.Variable `ebpf:"simulated_time"`
+	Tarpit0            *ebpf.Variable `ebpf:"tarpit0"`
+	Tarpit1            *ebpf.Variable `ebpf:"tarpit1"`
+	TickNs             *ebpf.Variable `ebpf:"tick_ns"`
+	Wide               *ebpf.Variable `ebpf:"wide"`
 }
 
 // datapathPrograms contains all programs after they have been loaded into the kernel.

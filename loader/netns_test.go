@@ -4,6 +4,7 @@ import (
 	"net/netip"
 	"runtime"
 	"testing"
+	"unsafe"
 
 	"github.com/vishvananda/netlink"
 	"github.com/vishvananda/netns"
@@ -108,4 +109,25 @@ func (ns *namespace) xdpID(t testing.TB, name string) (id uint32) {
 		}
 	})
 	return id
+}
+
+// receiveOffload turns generic receive offload on, as ethtool -K does: a veth
+// takes frames that XDP at its other end sends only then.
+func (ns *namespace) receiveOffload(t testing.TB, name string) {
+	t.Helper()
+	const setGRO = 0x2c // ETHTOOL_SGRO, linux/ethtool.h
+	ns.do(t, func() {
+		fd := must(unix.Socket(unix.AF_INET, unix.SOCK_DGRAM|unix.SOCK_CLOEXEC, 0))
+		defer unix.Close(fd)
+		value := struct{ cmd, data uint32 }{setGRO, 1}
+		request := struct { // struct ifreq
+			name [unix.IFNAMSIZ]byte
+			data unsafe.Pointer
+			_    [16]byte
+		}{data: unsafe.Pointer(&value)}
+		copy(request.name[:], name)
+		if _, _, errno := unix.Syscall(unix.SYS_IOCTL, uintptr(fd), unix.SIOCETHTOOL, uintptr(unsafe.Pointer(&request))); errno != 0 {
+			t.Fatalf("turn GRO of %s on: %v", name, errno)
+		}
+	})
 }

@@ -28,6 +28,9 @@ type Options struct {
 	// Ports are the protected TCP ports.
 	Ports []uint16
 
+	// Ceiling is how many connections any source may open.
+	Ceiling Ceiling
+
 	// Logger is told what a caller does not get as an error.
 	Logger *slog.Logger
 }
@@ -55,6 +58,7 @@ func (o Options) Validate() error {
 	if slices.Contains(o.Ports, 0) {
 		errs = append(errs, errors.New("port 0: must be between 1 and 65535"))
 	}
+	errs = append(errs, o.Ceiling.Validate())
 	if o.Logger == nil {
 		errs = append(errs, errors.New("no logger"))
 	}

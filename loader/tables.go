@@ -17,6 +17,7 @@ type tables struct {
 	mu      sync.Mutex
 	closed  bool
 	clocks  clocks
+	wide    wide
 
 	verdicts4, verdicts6 *verdicts
 
@@ -83,6 +84,9 @@ func (t *tables) Put(entries ...Entry) error {
 	defer t.mu.Unlock()
 	at, err := t.now()
 	if err != nil {
+		return err
+	}
+	if err := t.wide.expect(entries); err != nil {
 		return err
 	}
 	before := t.refused()

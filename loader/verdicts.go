@@ -155,9 +155,9 @@ const elsewhere = uint32(ActionLimit)
 const endUnit = time.Duration(1 << endShift)
 
 const (
-	actionBits = 2         // VERDICT_ACTION_BITS
+	actionBits = 3         // VERDICT_ACTION_BITS
 	endShift   = 28        // VERDICT_END_SHIFT
-	maxEnd     = 1<<30 - 1 // what is left of 32 bits: nine years after the start
+	maxEnd     = 1<<29 - 1 // what is left of 32 bits: four years after the start
 )
 
 // wordOf gives the verdict for an entry that is no limit.

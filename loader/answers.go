@@ -1,0 +1,117 @@
+package loader
+
+import (
+	"encoding/binary"
+	"errors"
+	"fmt"
+
+	"github.com/cilium/ebpf"
+	"github.com/cilium/ebpf/link"
+	"github.com/vishvananda/netlink"
+	"golang.org/x/sys/unix"
+)
+
+// What the tarpit answers leaves by the interface that the question came in
+// by. Generic XDP sends it as the kernel sends any packet. Native XDP hands a
+// bare frame to the driver, and not every driver, nor every veth, takes one.
+// So it is tried with a frame to nobody, and the driver has to say that it
+// took it. Where it does not, the tarpit swallows what it would answer.
+
+// allowAnswers finds out whether the tarpit's answers can leave by an
+// interface that carries the program in this mode, and tells the program. The
+// error says why they cannot.
+func (d *Datapath) allowAnswers(index int, mode string) error {
+	key := uint32(index)
+	way := datapathWayOutWAY_PACKET
+	var refusal error
+	if mode == ModeNative {
+		way, refusal = datapathWayOutWAY_FRAME, proveFrames(index)
+	}
+	if refusal != nil {
+		if err := d.objects.WaysOut.Delete(key); err != nil && !errors.Is(err, ebpf.ErrKeyNotExist) {
+			return errors.Join(refusal, err)
+		}
+		return refusal
+	}
+	if err := d.objects.WaysOut.Put(key, way); err != nil {
+		return fmt.Errorf("note that answers can leave: %w", err)
+	}
+	return nil
+}
+
+// proveFrames sends a frame out of an interface as native XDP does: of a type
+// for local experiments (IEEE 802, 0x88b5), from the interface to itself, so
+// that whoever is on the link drops it.
+func proveFrames(index int) error {
+	l, err := netlink.LinkByIndex(index)
+	if err != nil {
+		return fmt.Errorf("look at the interface: %w", err)
+	}
+	frame := make([]byte, 60)
+	copy(frame[0:6], l.Attrs().HardwareAddr)
+	copy(frame[6:12], l.Attrs().HardwareAddr)
+	binary.BigEndian.PutUint16(frame[12:], 0x88b5)
+
+	netns, err := netnsCookie()
+	if err != nil {
+		return err
+	}
+	spec, err := loadTrial()
+	if err != nil {
+		return err
+	}
+	err = errors.Join(spec.Variables[trialVarTrialInterface].Set(uint32(index)), spec.Variables[trialVarTrialNetns].Set(netns))
+	if err != nil {
+		return fmt.Errorf("set the interface of the trial: %w", err)
+	}
+	var objects trialObjects
+	if err := spec.LoadAndAssign(&objects, nil); err != nil {
+		return fmt.Errorf("try to send a frame: %w", explain(err))
+	}
+	defer objects.Close()
+	watch, err := link.AttachTracing(link.TracingOptions{Program: objects.TrialWatch})
+	if err != nil {
+		return fmt.Errorf("watch what becomes of a frame: %w", explain(err))
+	}
+	defer watch.Close()
+
+	// struct xdp_md
+	context := struct{ Data, DataEnd, DataMeta, IngressIfindex, RxQueueIndex, EgressIfindex uint32 }{
+		DataEnd: uint32(len(frame)), IngressIfindex: uint32(index),
+	}
+	_, err = objects.TrialSend.Run(&ebpf.RunOptions{Data: frame, Context: context, Repeat: 1, Flags: unix.BPF_F_TEST_XDP_LIVE_FRAMES})
+	if err != nil {
+		return fmt.Errorf("send a frame: %w", explain(err))
+	}
+	var taken uint32
+	if err := objects.TrialTaken.Get(&taken); err != nil {
+		return fmt.Errorf("read the result of the trial: %w", err)
+	}
+	if taken == 0 {
+		return errors.New("the driver takes no frames from native XDP")
+	}
+	return nil
+}
+
+// netnsCookie identifies the network namespace of the thread.
+func netnsCookie() (uint64, error) {
+	fd, err := unix.Socket(unix.AF_INET, unix.SOCK_DGRAM|unix.SOCK_CLOEXEC, 0)
+	if err != nil {
+		return 0, fmt.Errorf("identify the network namespace: %w", err)
+	}
+	defer unix.Close(fd)
+	cookie, err := unix.GetsockoptUint64(fd, unix.SOL_SOCKET, unix.SO_NETNS_COOKIE)
+	if err != nil {
+		return 0, fmt.Errorf("identify the network namespace: %w", err)
+	}
+	return cookie, nil
+}
+
+// remedyForAnswers says what to do about an interface by which no answers
+// leave, if that is known.
+func remedyForAnswers(l netlink.Link) string {
+	if l.Type() == "veth" {
+		return " (turn generic receive offload on at its other end: ethtool -K NAME gro on)"
+	}
+	return ""
+}
