@@ -111,15 +111,23 @@ func (ns *namespace) xdpID(t testing.TB, name string) (id uint32) {
 	return id
 }
 
-// receiveOffload turns generic receive offload on, as ethtool -K does: a veth
-// takes frames that XDP at its other end sends only then.
-func (ns *namespace) receiveOffload(t testing.TB, name string) {
+// Offloads, as ethtool -K names them (linux/ethtool.h).
+const (
+	offloadTransmitChecksum = 0x17 // ETHTOOL_STXCSUM
+	offloadGRO              = 0x2c // ETHTOOL_SGRO
+)
+
+// offload turns an offload of an interface on or off. A veth takes frames
+// that XDP at its other end sends only with GRO on.
+func (ns *namespace) offload(t testing.TB, name string, which uint32, on bool) {
 	t.Helper()
-	const setGRO = 0x2c // ETHTOOL_SGRO, linux/ethtool.h
+	value := struct{ command, data uint32 }{command: which}
+	if on {
+		value.data = 1
+	}
 	ns.do(t, func() {
 		fd := must(unix.Socket(unix.AF_INET, unix.SOCK_DGRAM|unix.SOCK_CLOEXEC, 0))
 		defer unix.Close(fd)
-		value := struct{ cmd, data uint32 }{setGRO, 1}
 		request := struct { // struct ifreq
 			name [unix.IFNAMSIZ]byte
 			data unsafe.Pointer
@@ -127,7 +135,7 @@ func (ns *namespace) receiveOffload(t testing.TB, name string) {
 		}{data: unsafe.Pointer(&value)}
 		copy(request.name[:], name)
 		if _, _, errno := unix.Syscall(unix.SYS_IOCTL, uintptr(fd), unix.SIOCETHTOOL, uintptr(unsafe.Pointer(&request))); errno != 0 {
-			t.Fatalf("turn GRO of %s on: %v", name, errno)
+			t.Fatalf("offload %#x of %s: %v", which, name, errno)
 		}
 	})
 }

@@ -113,7 +113,7 @@ type Rule struct {
 	// latest one.
 	SpareKnown time.Duration
 
-	Action Action // Limit or Drop
+	Action Action // Limit, Tarpit or Drop
 	Rate   Rate   // for Limit
 
 	// For is how long the first decision on a target lasts. The n-th lasts
@@ -234,16 +234,22 @@ func (r *Rule) checkPattern(c *ruleCheck) {
 // checkJudgement checks the half of r that says what follows.
 func (r *Rule) checkJudgement(c *ruleCheck) {
 	switch {
-	case r.Action == Limit && r.Rate.Every <= 0:
-		c.fail("rate", `is missing, and action is "limit"`, `write how many connections may be opened, such as rate = "6/m"`)
-	case r.Action == Limit && r.Rate.Burst < 1:
-		c.fail("burst", fmt.Sprintf("is %d", r.Rate.Burst), "write 1 or more")
-	case r.Action == Drop && r.Rate != Rate{}:
-		c.fail("rate", `has no meaning for action = "drop"`, `remove it, or set action = "limit"`)
 	case r.Action == 0:
-		c.fail("action", "is missing", `write "drop" or "limit"`)
-	case r.Action != Limit && r.Action != Drop:
-		c.fail("action", fmt.Sprintf("%q is not for rules", r.Action), `write "drop" or "limit"`)
+		c.fail("action", "is missing", `write "drop", "tarpit" or "limit"`)
+	case r.Action != Limit && r.Action != Tarpit && r.Action != Drop:
+		c.fail("action", fmt.Sprintf("%q is not for rules", r.Action), `write "drop", "tarpit" or "limit"`)
+	case r.Action != Limit && r.Rate.Bytes != 0:
+		c.fail("bytes", fmt.Sprintf("has no meaning for action = %q", r.Action), `remove it, or set action = "limit"`)
+	case r.Action != Limit && r.Rate != Rate{}:
+		c.fail("rate", fmt.Sprintf("has no meaning for action = %q", r.Action), `remove it, or set action = "limit"`)
+	case r.Action != Limit:
+	case r.Rate.Bytes != 0 && (r.Rate.Bytes < MinBytes || r.Rate.Bytes > MaxBytes):
+		c.fail("bytes", fmt.Sprintf("is %d", r.Rate.Bytes), "write 1K/s to 1024G/s")
+	case r.Rate.Bytes != 0 && r.Rate.Every == 0 && r.Rate.Burst == 0:
+	case r.Rate.Every <= 0:
+		c.fail("rate", `is missing, and action is "limit"`, `write how many connections may be opened, such as rate = "6/m", or how many bytes may come, such as bytes = "64K/s"`)
+	case r.Rate.Burst < 1:
+		c.fail("burst", fmt.Sprintf("is %d", r.Rate.Burst), "write 1 or more")
 	}
 	c.span("for", r.For, "1h")
 	if math.IsNaN(r.Escalate) || r.Escalate != 0 && (r.Escalate < 1 || r.Escalate > maxEscalate) {
@@ -312,7 +318,7 @@ func (r *Rule) forget() time.Duration {
 // definition returns a text that is equal for equal rules only. State is
 // kept for a rule as long as its definition stays the same.
 func (r *Rule) definition() string {
-	return fmt.Sprintf("%s|%d|%d|%d|%d|%d|%t|%d|%d|%d|%d|%d|%x|%d|%d",
+	return fmt.Sprintf("%s|%d|%d|%d|%d|%d|%t|%d|%d|%d|%d|%d|%x|%d|%d|%d",
 		r.Name, r.Events, r.Per, r.Measure, r.Threshold, r.Within, r.SuccessForgives, r.SpareKnown,
-		r.Action, r.Rate.Every, r.Rate.Burst, r.For, math.Float64bits(r.Escalate), r.Cap, r.Forget)
+		r.Action, r.Rate.Every, r.Rate.Burst, r.For, math.Float64bits(r.Escalate), r.Cap, r.Forget, r.Rate.Bytes)
 }

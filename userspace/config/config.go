@@ -16,6 +16,7 @@ import (
 	"path/filepath"
 	"slices"
 	"strings"
+	"time"
 
 	"weir/policy"
 )
@@ -46,6 +47,7 @@ type Config struct {
 	Rules         []policy.Rule // policy.DefaultRules if the file has none
 	Limits        policy.Limits
 	Entries       int // room in each of the kernel's tables
+	Ceiling       Ceiling
 }
 
 // Default returns what an empty file means: it observes only, so that a
@@ -61,6 +63,7 @@ func Default() *Config {
 		Rules:         policy.DefaultRules(),
 		Limits:        policy.DefaultLimits(),
 		Entries:       1 << 18,
+		Ceiling:       Ceiling{Rate: policy.Rate{Every: time.Second / 50, Burst: 1000}},
 	}
 }
 
@@ -146,6 +149,7 @@ func Parse(name string, data []byte) (*Config, error) {
 		}
 		limits.finish()
 	}
+	c.ceiling(top)
 	top.finish()
 	if len(doc.errors) > 0 {
 		slices.SortStableFunc(doc.errors, func(a, b *Error) int { return cmp.Compare(a.Line, b.Line) })
