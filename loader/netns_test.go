@@ -113,8 +113,7 @@ func (ns *namespace) xdpID(t testing.TB, name string) (id uint32) {
 
 // Offloads, as ethtool -K names them (linux/ethtool.h).
 const (
-	offloadTransmitChecksum = 0x17 // ETHTOOL_STXCSUM
-	offloadGRO              = 0x2c // ETHTOOL_SGRO
+	offloadGRO = 0x2c // ETHTOOL_SGRO
 )
 
 // offload turns an offload of an interface on or off. A veth takes frames
