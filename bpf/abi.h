@@ -171,6 +171,20 @@ struct entry {
 };
 _Static_assert(sizeof(struct entry) == 88, "entry");
 
+/*
+ * Slots of sources under the ceiling: the lower half names the source, the
+ * upper is the theoretical arrival time of its next opening, in units of
+ * 2^CEILING_SHIFT ns (66 µs), which come round after 78 hours.
+ */
+#define CEILING_LINES_LOG 13
+#define CEILING_SLOTS	  8
+#define CEILING_SHIFT	  16
+
+struct ceiling_line {
+	__u64 slots[CEILING_SLOTS];
+};
+_Static_assert(sizeof(struct ceiling_line) == 64, "ceiling_line");
+
 /* A byte at 1 B/s costs 2^46, so that 128 KiB in one frame stay below 2^64. */
 #define BYTE_SHIFT 16
 

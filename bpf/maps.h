@@ -94,24 +94,12 @@ struct {
 	__type(value, enum way_out);
 } ways_out SEC(".maps");
 
-/*
- * Theoretical arrival times of openings of sources that no entry concerns. An
- * LRU, since nothing is decided here: who is forgotten may begin anew.
- */
-#define CEILING_SOURCES (1 << 16)
-
+/* What sources that no entry concerns have opened of late: see ceiling.h. */
 struct {
-	__uint(type, BPF_MAP_TYPE_LRU_HASH);
-	__uint(max_entries, CEILING_SOURCES);
-	__type(key, struct source4);
-	__type(value, __u64);
-} ceiling4 SEC(".maps");
-
-struct {
-	__uint(type, BPF_MAP_TYPE_LRU_HASH);
-	__uint(max_entries, CEILING_SOURCES);
-	__type(key, struct source6);
-	__type(value, __u64);
-} ceiling6 SEC(".maps");
+	__uint(type, BPF_MAP_TYPE_ARRAY);
+	__uint(max_entries, 1 << CEILING_LINES_LOG);
+	__type(key, __u32);
+	__type(value, struct ceiling_line);
+} ceiling SEC(".maps");
 
 #endif

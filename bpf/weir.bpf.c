@@ -77,7 +77,7 @@ static __always_inline enum exit_reason judge(enum exit_reason parsed, const str
 		return EXIT_OTHER_PORT;
 	now = clock_now();
 	why = verdict(p, now);
-	if (why == EXIT_UNFLAGGED && p->opening && !below_ceiling(p, now))
+	if (why == EXIT_UNFLAGGED && p->opening && ceiling_every && !below_ceiling(p, now))
 		return EXIT_OVER_CEILING;
 	return why;
 }

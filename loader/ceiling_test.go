@@ -82,23 +82,36 @@ func TestCeiling(t *testing.T) {
 }
 
 // A flood of sources that come once does not make the program forget one that
-// comes again and again.
+// comes again and again, and leaves nothing behind.
 func TestCeilingUnderForgedSources(t *testing.T) {
 	o := testOptions(t)
-	o.Ceiling = Ceiling{Every: time.Hour, Burst: 1, Ports: []uint16{25}}
+	o.Ceiling = Ceiling{Every: time.Minute, Burst: 20, Ports: []uint16{25}}
 	s := mustSimulate(t, o)
 	steady, forged := syn4("192.0.2.1"), syn4("198.18.0.0")
-	passed := 0
-	for n := range uint32(200_000) {
-		binary.BigEndian.PutUint32(forged[26:], 198<<24|18<<16+n)
-		if run(t, s.Datapath, forged) != xdpPass {
-			t.Fatalf("forged source %d does not pass", n)
+	flood := func(from, to uint32, every uint32) (passed int) {
+		for n := from; n < to; n++ {
+			binary.BigEndian.PutUint32(forged[26:], 198<<24|18<<16+n)
+			if run(t, s.Datapath, forged) != xdpPass {
+				t.Fatalf("forged source %d does not pass", n)
+			}
+			if n%every == 0 && run(t, s.Datapath, steady) == xdpPass {
+				passed++
+			}
 		}
-		if n%1000 == 0 && run(t, s.Datapath, steady) == xdpPass {
-			passed++
-		}
+		return passed
 	}
-	if passed != 1 {
-		t.Errorf("%d openings pass, want 1", passed)
+	if n := flood(0, 200_000, 100); n != 20 {
+		t.Errorf("%d openings pass, want 20", n)
+	}
+	s.advance(time.Minute)
+	if n := flood(200_000, 300_000, 100); n != 1 {
+		t.Errorf("%d openings pass a minute later, want 1", n)
+	}
+	// The program's clock comes round, more than once.
+	for range 5 {
+		s.advance(50 * time.Hour)
+		if n := flood(0, 100, 1); n != 20 {
+			t.Errorf("%d openings pass days later, want 20", n)
+		}
 	}
 }

@@ -131,8 +131,7 @@ func (d *Datapath) load(spec *ebpf.CollectionSpec) (datapathTableKey, error) {
 		return key, fmt.Errorf("write the verdict tables' key: %w", err)
 	}
 	return key, d.pins.pinMaps(d.layout, map[string]*ebpf.Map{
-		datapathMapCeiling4:  d.objects.Ceiling4,
-		datapathMapCeiling6:  d.objects.Ceiling6,
+		datapathMapCeiling:   d.objects.Ceiling,
 		datapathMapCounters:  d.objects.Counters,
 		datapathMapPorts:     d.objects.Ports,
 		datapathMapTableKey:  d.objects.TableKey,

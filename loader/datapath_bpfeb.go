@@ -42,6 +42,11 @@ type datapathBucket6 struct {
 	Unused uint64
 }
 
+type datapathCeilingLine struct {
+	_     structs.HostLayout
+	Slots [8]uint64
+}
+
 type datapathCounter struct {
 	_       structs.HostLayout
 	Packets uint64
@@ -139,33 +144,32 @@ const (
 //
 // Used for safe lookups in a Collection or CollectionSpec.
 const (
-	datapathMapCeiling4           = "ceiling4"
-	datapathMapCeiling6           = "ceiling6"
-	datapathMapCounters           = "counters"
-	datapathMapPorts              = "ports"
-	datapathMapPrefixes4          = "prefixes4"
-	datapathMapPrefixes6          = "prefixes6"
-	datapathMapSources4           = "sources4"
-	datapathMapSources6           = "sources6"
-	datapathMapTableKey           = "table_key"
-	datapathMapVerdicts4          = "verdicts4"
-	datapathMapVerdicts6          = "verdicts6"
-	datapathMapWaysOut            = "ways_out"
-	datapathProgWeirClock         = "weir_clock"
-	datapathProgWeirXdp           = "weir_xdp"
-	datapathVarBootNs             = "boot_ns"
-	datapathVarCeilingEveryNs     = "ceiling_every_ns"
-	datapathVarCeilingToleranceNs = "ceiling_tolerance_ns"
-	datapathVarFactor4            = "factor4"
-	datapathVarFactor6            = "factor6"
-	datapathVarShift4             = "shift4"
-	datapathVarShift6             = "shift6"
-	datapathVarSimulatedNow       = "simulated_now"
-	datapathVarSimulatedTime      = "simulated_time"
-	datapathVarTarpit0            = "tarpit0"
-	datapathVarTarpit1            = "tarpit1"
-	datapathVarTickNs             = "tick_ns"
-	datapathVarWide               = "wide"
+	datapathMapCeiling          = "ceiling"
+	datapathMapCounters         = "counters"
+	datapathMapPorts            = "ports"
+	datapathMapPrefixes4        = "prefixes4"
+	datapathMapPrefixes6        = "prefixes6"
+	datapathMapSources4         = "sources4"
+	datapathMapSources6         = "sources6"
+	datapathMapTableKey         = "table_key"
+	datapathMapVerdicts4        = "verdicts4"
+	datapathMapVerdicts6        = "verdicts6"
+	datapathMapWaysOut          = "ways_out"
+	datapathProgWeirClock       = "weir_clock"
+	datapathProgWeirXdp         = "weir_xdp"
+	datapathVarBootNs           = "boot_ns"
+	datapathVarCeilingEvery     = "ceiling_every"
+	datapathVarCeilingTolerance = "ceiling_tolerance"
+	datapathVarFactor4          = "factor4"
+	datapathVarFactor6          = "factor6"
+	datapathVarShift4           = "shift4"
+	datapathVarShift6           = "shift6"
+	datapathVarSimulatedNow     = "simulated_now"
+	datapathVarSimulatedTime    = "simulated_time"
+	datapathVarTarpit0          = "tarpit0"
+	datapathVarTarpit1          = "tarpit1"
+	datapathVarTickNs           = "tick_ns"
+	datapathVarWide             = "wide"
 )
 
 // loadDatapath returns the embedded CollectionSpec for datapath.
@@ -218,8 +222,7 @@ type datapathProgramSpecs struct {
 //
 // It can be passed ebpf.CollectionSpec.Assign.
 type datapathMapSpecs struct {
-	Ceiling4  *ebpf.MapSpec `ebpf:"ceiling4"`
-	Ceiling6  *ebpf.MapSpec `ebpf:"ceiling6"`
+	Ceiling   *ebpf.MapSpec `ebpf:"ceiling"`
 	Counters  *ebpf.MapSpec `ebpf:"counters"`
 	Ports     *ebpf.MapSpec `ebpf:"ports"`
 	Prefixes4 *ebpf.MapSpec `ebpf:"prefixes4"`
@@ -236,19 +239,19 @@ type datapathMapSpecs struct {
 //
 // It can be passed ebpf.CollectionSpec.Assign.
 type datapathVariableSpecs struct {
-	BootNs             *ebpf.VariableSpec `ebpf:"boot_ns"`
-	CeilingEveryNs     *ebpf.VariableSpec `ebpf:"ceiling_every_ns"`
-	CeilingToleranceNs *ebpf.VariableSpec `ebpf:"ceiling_tolerance_ns"`
-	Factor4            *ebpf.VariableSpec `ebpf:"factor4"`
-	Factor6            *ebpf.VariableSpec `ebpf:"factor6"`
-	Shift4             *ebpf.VariableSpec `ebpf:"shift4"`
-	Shift6             *ebpf.VariableSpec `ebpf:"shift6"`
-	SimulatedNow       *ebpf.VariableSpec `ebpf:"simulated_now"`
-	SimulatedTime      *ebpf.VariableSpec `ebpf:"simulated_time"`
-	Tarpit0            *ebpf.VariableSpec `ebpf:"tarpit0"`
-	Tarpit1            *ebpf.VariableSpec `ebpf:"tarpit1"`
-	TickNs             *ebpf.VariableSpec `ebpf:"tick_ns"`
-	Wide               *ebpf.VariableSpec `ebpf:"wide"`
+	BootNs           *ebpf.VariableSpec `ebpf:"boot_ns"`
+	CeilingEvery     *ebpf.VariableSpec `ebpf:"ceiling_every"`
+	CeilingTolerance *ebpf.VariableSpec `ebpf:"ceiling_tolerance"`
+	Factor4          *ebpf.VariableSpec `ebpf:"factor4"`
+	Factor6          *ebpf.VariableSpec `ebpf:"factor6"`
+	Shift4           *ebpf.VariableSpec `ebpf:"shift4"`
+	Shift6           *ebpf.VariableSpec `ebpf:"shift6"`
+	SimulatedNow     *ebpf.VariableSpec `ebpf:"simulated_now"`
+	SimulatedTime    *ebpf.VariableSpec `ebpf:"simulated_time"`
+	Tarpit0          *ebpf.VariableSpec `ebpf:"tarpit0"`
+	Tarpit1          *ebpf.VariableSpec `ebpf:"tarpit1"`
+	TickNs           *ebpf.VariableSpec `ebpf:"tick_ns"`
+	Wide             *ebpf.VariableSpec `ebpf:"wide"`
 }
 
 // datapathObjects contains all objects after they have been loaded into the kernel.
@@ -271,8 +274,7 @@ func (o *datapathObjects) Close() error {
 //
 // It can be passed to loadDatapathObjects or ebpf.CollectionSpec.LoadAndAssign.
 type datapathMaps struct {
-	Ceiling4  *ebpf.Map `ebpf:"ceiling4"`
-	Ceiling6  *ebpf.Map `ebpf:"ceiling6"`
+	Ceiling   *ebpf.Map `ebpf:"ceiling"`
 	Counters  *ebpf.Map `ebpf:"counters"`
 	Ports     *ebpf.Map `ebpf:"ports"`
 	Prefixes4 *ebpf.Map `ebpf:"prefixes4"`
@@ -287,8 +289,7 @@ type datapathMaps struct {
 
 func (m *datapathMaps) Close() error {
 	return _DatapathClose(
-		m.Ceiling4,
-		m.Ceiling6,
+		m.Ceiling,
 		m.Counters,
 		m.Ports,
 		m.Prefixes4,
@@ -306,19 +307,19 @@ func (m *datapathMaps) Close() error {
 //
 // It can be passed to loadDatapathObjects or ebpf.CollectionSpec.LoadAndAssign.
 type datapathVariables struct {
-	BootNs             *ebpf.Variable `ebpf:"boot_ns"`
-	CeilingEveryNs     *ebpf.Variable `ebpf:"ceiling_every_ns"`
-	CeilingToleranceNs *ebpf.Variable `ebpf:"ceiling_tolerance_ns"`
-	Factor4            *ebpf.Variable `ebpf:"factor4"`
-	Factor6            *ebpf.Variable `ebpf:"factor6"`
-	Shift4             *ebpf.Variable `ebpf:"shift4"`
-	Shift6             *ebpf.Variable `ebpf:"shift6"`
-	SimulatedNow       *ebpf.Variable `ebpf:"simulated_now"`
-	SimulatedTime      *ebpf.Variable `ebpf:"simulated_time"`
-	Tarpit0            *ebpf.Variable `ebpf:"tarpit0"`
-	Tarpit1            *ebpf.Variable `ebpf:"tarpit1"`
-	TickNs             *ebpf.Variable `ebpf:"tick_ns"`
-	Wide               *ebpf.Variable `ebpf:"wide"`
+	BootNs           *ebpf.Variable `ebpf:"boot_ns"`
+	CeilingEvery     *ebpf.Variable `ebpf:"ceiling_every"`
+	CeilingTolerance *ebpf.Variable `ebpf:"ceiling_tolerance"`
+	Factor4          *ebpf.Variable `ebpf:"factor4"`
+	Factor6          *ebpf.Variable `ebpf:"factor6"`
+	Shift4           *ebpf.Variable `ebpf:"shift4"`
+	Shift6           *ebpf.Variable `ebpf:"shift6"`
+	SimulatedNow     *ebpf.Variable `ebpf:"simulated_now"`
+	SimulatedTime    *ebpf.Variable `ebpf:"simulated_time"`
+	Tarpit0          *ebpf.Variable `ebpf:"tarpit0"`
+	Tarpit1          *ebpf.Variable `ebpf:"tarpit1"`
+	TickNs           *ebpf.Variable `ebpf:"tick_ns"`
+	Wide             *ebpf.Variable `ebpf:"wide"`
 }
 
 // datapathPrograms contains all programs after they have been loaded into the kernel.

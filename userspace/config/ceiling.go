@@ -3,6 +3,7 @@ package config
 import (
 	"fmt"
 	"slices"
+	"time"
 
 	"weir/policy"
 )
@@ -25,6 +26,12 @@ func (c *Config) CeilingPorts() []uint16 {
 	return slices.DeleteFunc(slices.Clone(c.Ports), func(p uint16) bool { return p == smtpPort })
 }
 
+// What the kernel program can hold.
+const (
+	fastestCeiling = time.Second / 10_000
+	slowestCeiling = 24 * time.Hour
+)
+
 // off is the rate of a ceiling that there is not.
 const off = "off"
 
@@ -41,6 +48,14 @@ func (c *Config) ceiling(top *section) {
 	}
 	if burst, given := s.integer("burst", 1, maxBurst); given && c.Ceiling.Rate.Every > 0 {
 		c.Ceiling.Rate.Burst = burst
+	}
+	if r := c.Ceiling.Rate; r.Every > 0 && !s.broken["rate"] && !s.broken["burst"] {
+		switch {
+		case r.Every < fastestCeiling:
+			s.fail("rate", "is too fast to be held", `write 10000/s at most, or "off"`)
+		case r.Every > slowestCeiling || r.Burst > int(slowestCeiling/r.Every):
+			s.fail("burst", fmt.Sprintf("is %d, which takes longer than a day to come due again", r.Burst), fmt.Sprintf("write %d or less, or a higher rate", max(slowestCeiling/r.Every, 1)))
+		}
 	}
 	for i, v := range s.list("ports", "[465, 587]") {
 		n, ok := v.(int64)

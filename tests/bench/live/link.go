@@ -64,7 +64,10 @@ func NewLink() (_ *Link, err error) {
 			return fmt.Errorf("find %s: %w", worldInterface, err)
 		}
 		l.worldEnd = end.Attrs().Index
-		return up(end)
+		if err := up(end); err != nil {
+			return err
+		}
+		return enableGRO(worldInterface) // for what is sent back; before it is up, it does nothing for the other end
 	})
 }
 
