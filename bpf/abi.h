@@ -152,6 +152,7 @@ _Static_assert(sizeof(struct table_key) == 32, "table_key");
 enum way_out {
 	WAY_FRAME = 1, /* the frame itself, redirected: native XDP */
 	WAY_PACKET,    /* the packet the kernel has made of it: generic XDP, tc */
+	WAY_MARKED,    /* marked and passed to weir_send, which sends the packet: native XDP */
 };
 
 /* What is in force for a source or a prefix. Times are CLOCK_MONOTONIC, ns. */

@@ -268,7 +268,7 @@ static __always_inline __u32 tarpit_answer(void *at, void *end, enum way_out way
 		return 0;
 	else if (!h.payload && bpf_ntohl(h.tcp->seq) != first)
 		return 0; /* no probe: answers to it would be answered, without end */
-	partial = way == WAY_PACKET && is_partial(&h);
+	partial = way != WAY_FRAME && is_partial(&h);
 
 	__builtin_memcpy(mac, h.eth->h_source, sizeof(mac));
 	__builtin_memcpy(h.eth->h_source, h.eth->h_dest, sizeof(mac));

@@ -7,6 +7,7 @@
  * which counts it under a named reason.
  */
 #include <linux/bpf.h>
+#include <linux/pkt_cls.h>
 #include <bpf/bpf_helpers.h>
 
 #include "abi.h"
@@ -104,9 +105,12 @@ static __always_inline _Bool leave(enum exit_reason why, __u64 bytes)
 /* Frames that are cut to their answer keep what Ethernet pads to. */
 #define FRAME_LEAST ETH_ZLEN
 
+/* What marks an answer on its way from XDP to weir_send, set by the loader. */
+const volatile __u64 answer_mark;
+
 /*
- * Makes the frame, len bytes long, its own answer; 0: there is none, and it is
- * swallowed.
+ * Makes the frame, len bytes long, its own answer, and returns the way it is to
+ * take; 0: there is none, and it is swallowed.
  */
 __noinline int answer_xdp(struct xdp_md *ctx, __u32 len)
 {
@@ -120,7 +124,19 @@ __noinline int answer_xdp(struct xdp_md *ctx, __u32 len)
 		return 0;
 	if (size < FRAME_LEAST)
 		size = FRAME_LEAST;
-	return len <= size || !bpf_xdp_adjust_tail(ctx, (int)(size - len));
+	if (len > size && bpf_xdp_adjust_tail(ctx, (int)(size - len)))
+		return 0;
+	if (way == WAY_MARKED) {
+		__u64 *mark;
+
+		if (bpf_xdp_adjust_meta(ctx, -(int)sizeof(*mark)))
+			return 0;
+		mark = (void *)(long)ctx->data_meta;
+		if ((void *)(mark + 1) > (void *)(long)ctx->data)
+			return 0;
+		*mark = answer_mark;
+	}
+	return way;
 }
 
 SEC("xdp.frags")
@@ -130,19 +146,32 @@ int weir_xdp(struct xdp_md *ctx)
 	__u64 len = end - at;
 	struct packet p = {};
 	enum exit_reason why;
+	enum way_out way = 0;
 
 	if (len > ETH_FRAME_LEN) /* there may be more buffers than the first */
 		len = bpf_xdp_get_buff_len(ctx);
 	why = judge(parse(at, end, &p), &p);
 	if (why == EXIT_UNFLAGGED && wide && !p.opening)
 		why = judge_wide(&p, wide & WIDE_TARPIT && is_held_xdp(ctx));
-	if (why == EXIT_TARPITTED && answer_xdp(ctx, len))
-		why = EXIT_ANSWERED;
-	if (leave(why, len))
+	if (why == EXIT_TARPITTED) {
+		way = answer_xdp(ctx, len);
+		if (way)
+			why = EXIT_ANSWERED;
+	}
+	if (leave(why, len) || way == WAY_MARKED)
 		return XDP_PASS;
-	if (why == EXIT_ANSWERED)
-		return bpf_redirect(ctx->ingress_ifindex, 0);
-	return XDP_DROP;
+	return way ? bpf_redirect(ctx->ingress_ifindex, 0) : XDP_DROP;
+}
+
+/* Sends the answers that XDP has marked, where XDP cannot do so itself. */
+SEC("tc")
+int weir_send(struct __sk_buff *skb)
+{
+	__u64 *mark = (void *)(long)skb->data_meta;
+
+	if ((void *)(mark + 1) > (void *)(long)skb->data || *mark != answer_mark)
+		return TC_ACT_UNSPEC; /* what stands behind us goes on */
+	return bpf_redirect(skb->ifindex, 0);
 }
 
 /* Writes ticks and time into the packet, for the loader to find boot_ns. */

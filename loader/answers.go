@@ -4,6 +4,8 @@ import (
 	"encoding/binary"
 	"errors"
 	"fmt"
+	"io/fs"
+	"os"
 
 	"github.com/cilium/ebpf"
 	"github.com/cilium/ebpf/link"
@@ -15,26 +17,74 @@ import (
 // by. Generic XDP sends it as the kernel sends any packet. Native XDP hands a
 // bare frame to the driver, and not every driver, nor every veth, takes one.
 // So it is tried with a frame to nobody, and the driver has to say that it
-// took it. Where it does not, the tarpit swallows what it would answer.
+// took it. Where it does not, native XDP lets the answer pass with a mark, and
+// a program behind it, in traffic control, sends the packet that the kernel
+// has made of it. Where that cannot be (before Linux 6.6), the tarpit swallows
+// what it would answer.
 
-// allowAnswers finds out whether the tarpit's answers can leave by an
-// interface that carries the program in this mode, and tells the program. The
-// error says why they cannot.
-func (d *Datapath) allowAnswers(index int, mode string) error {
-	key := uint32(index)
+// allowAnswers finds out how the tarpit's answers can leave by an interface
+// that carries the program in this mode, and tells the program. It returns
+// what is worth to know of it; the error says why they cannot.
+func (d *Datapath) allowAnswers(index int, mode string) (how string, err error) {
 	way := datapathWayOutWAY_PACKET
-	var refusal error
 	if mode == ModeNative {
-		way, refusal = datapathWayOutWAY_FRAME, proveFrames(index)
-	}
-	if refusal != nil {
-		if err := d.objects.WaysOut.Delete(key); err != nil && !errors.Is(err, ebpf.ErrKeyNotExist) {
-			return errors.Join(refusal, err)
+		way = datapathWayOutWAY_FRAME
+		if refusal := proveFrames(index); refusal != nil {
+			way, how = datapathWayOutWAY_MARKED, fmt.Sprintf("tarpit answers by tcx, as %v", refusal)
+			if err := d.attachSend(index); err != nil {
+				return "", errors.Join(fmt.Errorf("%w, and tcx cannot answer either: %w", refusal, bare(err)), d.refuseAnswers(index))
+			}
 		}
-		return refusal
 	}
-	if err := d.objects.WaysOut.Put(key, way); err != nil {
-		return fmt.Errorf("note that answers can leave: %w", err)
+	if way != datapathWayOutWAY_MARKED {
+		if err := d.detachSend(index); err != nil {
+			return "", err
+		}
+	}
+	if err := d.objects.WaysOut.Put(uint32(index), way); err != nil {
+		return "", fmt.Errorf("note that answers can leave: %w", err)
+	}
+	return how, nil
+}
+
+// refuseAnswers has the tarpit swallow what comes in by an interface, whatever
+// was before. It is the first step when the program is taken off it, since an
+// answer that nobody sends would pass.
+func (d *Datapath) refuseAnswers(index int) error {
+	if err := d.objects.WaysOut.Delete(uint32(index)); err != nil && !errors.Is(err, ebpf.ErrKeyNotExist) {
+		return fmt.Errorf("note that answers cannot leave: %w", err)
+	}
+	return d.detachSend(index)
+}
+
+// attachSend attaches weir_send to an interface, or replaces the one that an
+// earlier run left there.
+func (d *Datapath) attachSend(index int) error {
+	path := d.pins.sendPath(index)
+	l, err := link.LoadPinnedLink(path, nil)
+	if err == nil {
+		defer l.Close()
+		if info, err := l.Info(); err == nil && info.TCX() != nil && int(info.TCX().Ifindex) == index {
+			return l.Update(d.objects.WeirSend)
+		}
+		if err := os.Remove(path); err != nil {
+			return err
+		}
+	} else if !errors.Is(err, fs.ErrNotExist) {
+		return err
+	}
+	l, err = link.AttachTCX(link.TCXOptions{Program: d.objects.WeirSend, Attach: ebpf.AttachTCXIngress, Interface: index})
+	if err != nil {
+		return err
+	}
+	return errors.Join(l.Pin(path), l.Close())
+}
+
+// detachSend takes weir_send off an interface, if it is there.
+func (d *Datapath) detachSend(index int) error {
+	err := os.Remove(d.pins.sendPath(index))
+	if err != nil && !errors.Is(err, fs.ErrNotExist) {
+		return fmt.Errorf("detach the program that sends answers: %w", err)
 	}
 	return nil
 }
@@ -105,13 +155,4 @@ func netnsCookie() (uint64, error) {
 		return 0, fmt.Errorf("identify the network namespace: %w", err)
 	}
 	return cookie, nil
-}
-
-// remedyForAnswers says what to do about an interface by which no answers
-// leave, if that is known.
-func remedyForAnswers(l netlink.Link) string {
-	if l.Type() == "veth" {
-		return " (turn generic receive offload on at its other end: ethtool -K NAME gro on)"
-	}
-	return ""
 }

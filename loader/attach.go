@@ -37,8 +37,9 @@ type attachment struct {
 	refusal error // why native XDP was refused, if it was and we were there
 	stale   error // why the link could not be given this program
 
-	answers  bool  // the tarpit's answers can leave
-	noAnswer error // why not, when it was tried
+	answers   bool   // the tarpit's answers can leave
+	answerHow string // by an uncommon way
+	noAnswer  error  // why not, when it was tried
 }
 
 // attach puts the program on an interface, or replaces the one an earlier run
@@ -150,12 +151,15 @@ func (d *Datapath) describe(l netlink.Link) Attachment {
 		out.Reason = fmt.Sprintf("driver %s supports native XDP", driver(l))
 	}
 	if out.Mode != ModeNone && !a.answers {
-		a.noAnswer = d.allowAnswers(attrs.Index, out.Mode)
+		a.answerHow, a.noAnswer = d.allowAnswers(attrs.Index, out.Mode)
 		a.answers = a.noAnswer == nil
 	}
 	out.Tarpit = a.answers
-	if !a.answers {
-		out.Reason += fmt.Sprintf("; tarpit can only drop here: %v%s", a.noAnswer, remedyForAnswers(l))
+	switch {
+	case a.noAnswer != nil:
+		out.Reason += fmt.Sprintf("; tarpit can only drop here: %v", a.noAnswer)
+	case a.answerHow != "":
+		out.Reason += "; " + a.answerHow
 	}
 	if a.stale != nil {
 		out.Reason += fmt.Sprintf("; the program of an earlier start is still in force, replacing it failed: %v", a.stale)
@@ -182,8 +186,9 @@ func driver(l netlink.Link) string {
 func (d *Datapath) detach(index int) error {
 	a := d.attached[index]
 	delete(d.attached, index)
+	err := d.refuseAnswers(index)
 	// In this order the link ends with Close, not some time after.
-	return errors.Join(a.link.Unpin(), a.link.Close())
+	return errors.Join(err, a.link.Unpin(), a.link.Close())
 }
 
 // detachPinned does the same for a link that an earlier run left.
@@ -193,5 +198,5 @@ func (d *Datapath) detachPinned(index int) error {
 	if err != nil {
 		return fmt.Errorf("open pinned link: %w", explain(err))
 	}
-	return errors.Join(os.Remove(path), l.Close())
+	return errors.Join(d.refuseAnswers(index), os.Remove(path), l.Close())
 }

@@ -164,14 +164,15 @@ func setConstants(spec *ebpf.CollectionSpec, key datapathTableKey) error {
 		return err
 	}
 	for name, value := range map[string]any{
-		datapathVarFactor4: key.Factor4,
-		datapathVarFactor6: key.Factor6,
-		datapathVarShift4:  uint32(shiftOf(int(spec.Maps[datapathMapVerdicts4].MaxEntries))),
-		datapathVarShift6:  uint32(shiftOf(int(spec.Maps[datapathMapVerdicts6].MaxEntries))),
-		datapathVarTarpit0: key.Tarpit0,
-		datapathVarTarpit1: key.Tarpit1,
-		datapathVarTickNs:  tick,
-		datapathVarBootNs:  boot,
+		datapathVarFactor4:    key.Factor4,
+		datapathVarFactor6:    key.Factor6,
+		datapathVarShift4:     uint32(shiftOf(int(spec.Maps[datapathMapVerdicts4].MaxEntries))),
+		datapathVarShift6:     uint32(shiftOf(int(spec.Maps[datapathMapVerdicts6].MaxEntries))),
+		datapathVarTarpit0:    key.Tarpit0,
+		datapathVarTarpit1:    key.Tarpit1,
+		datapathVarAnswerMark: key.Tarpit0 + key.Tarpit1,
+		datapathVarTickNs:     tick,
+		datapathVarBootNs:     boot,
 	} {
 		if err := spec.Variables[name].Set(value); err != nil {
 			return fmt.Errorf("set %s: %w", name, err)

@@ -138,6 +138,7 @@ type datapathWayOut uint32
 const (
 	datapathWayOutWAY_FRAME  datapathWayOut = 1
 	datapathWayOutWAY_PACKET datapathWayOut = 2
+	datapathWayOutWAY_MARKED datapathWayOut = 3
 )
 
 // Names of all BPF objects in the ELF.
@@ -156,7 +157,9 @@ const (
 	datapathMapVerdicts6        = "verdicts6"
 	datapathMapWaysOut          = "ways_out"
 	datapathProgWeirClock       = "weir_clock"
+	datapathProgWeirSend        = "weir_send"
 	datapathProgWeirXdp         = "weir_xdp"
+	datapathVarAnswerMark       = "answer_mark"
 	datapathVarBootNs           = "boot_ns"
 	datapathVarCeilingEvery     = "ceiling_every"
 	datapathVarCeilingTolerance = "ceiling_tolerance"
@@ -215,6 +218,7 @@ type datapathSpecs struct {
 // It can be passed ebpf.CollectionSpec.Assign.
 type datapathProgramSpecs struct {
 	WeirClock *ebpf.ProgramSpec `ebpf:"weir_clock"`
+	WeirSend  *ebpf.ProgramSpec `ebpf:"weir_send"`
 	WeirXdp   *ebpf.ProgramSpec `ebpf:"weir_xdp"`
 }
 
@@ -239,6 +243,7 @@ type datapathMapSpecs struct {
 //
 // It can be passed ebpf.CollectionSpec.Assign.
 type datapathVariableSpecs struct {
+	AnswerMark       *ebpf.VariableSpec `ebpf:"answer_mark"`
 	BootNs           *ebpf.VariableSpec `ebpf:"boot_ns"`
 	CeilingEvery     *ebpf.VariableSpec `ebpf:"ceiling_every"`
 	CeilingTolerance *ebpf.VariableSpec `ebpf:"ceiling_tolerance"`
@@ -307,6 +312,7 @@ func (m *datapathMaps) Close() error {
 //
 // It can be passed to loadDatapathObjects or ebpf.CollectionSpec.LoadAndAssign.
 type datapathVariables struct {
+	AnswerMark       *ebpf.Variable `ebpf:"answer_mark"`
 	BootNs           *ebpf.Variable `ebpf:"boot_ns"`
 	CeilingEvery     *ebpf.Variable `ebpf:"ceiling_every"`
 	CeilingTolerance *ebpf.Variable `ebpf:"ceiling_tolerance"`
@@ -327,12 +333,14 @@ type datapathVariables struct {
 // It can be passed to loadDatapathObjects or ebpf.CollectionSpec.LoadAndAssign.
 type datapathPrograms struct {
 	WeirClock *ebpf.Program `ebpf:"weir_clock"`
+	WeirSend  *ebpf.Program `ebpf:"weir_send"`
 	WeirXdp   *ebpf.Program `ebpf:"weir_xdp"`
 }
 
 func (p *datapathPrograms) Close() error {
 	return _DatapathClose(
 		p.WeirClock,
+		p.WeirSend,
 		p.WeirXdp,
 	)
 }

@@ -19,6 +19,7 @@ import (
 //	maps_<layout>/<map>   the maps of one layout, all or none
 //	new_<layout>/<map>    the same while being made
 //	links/if<index>       the XDP link of an interface
+//	links/send<index>     the tcx link that sends the tarpit's answers there
 //
 // Names hold no dots, the BPF file system reserves those. The running program
 // holds the maps it uses, so removing their pins never disturbs enforcement.
@@ -27,6 +28,7 @@ const (
 	newPrefix   = "new_"
 	linksFolder = "links"
 	linkPrefix  = "if"
+	sendPrefix  = "send"
 )
 
 // defaultBPFFS is where a BPF file system is expected, and mounted if it is
@@ -249,6 +251,10 @@ func (p *pins) removeOtherMaps(layout string) error {
 
 func (p *pins) linkPath(index int) string {
 	return filepath.Join(p.dir, linksFolder, linkPrefix+strconv.Itoa(index))
+}
+
+func (p *pins) sendPath(index int) string {
+	return filepath.Join(p.dir, linksFolder, sendPrefix+strconv.Itoa(index))
 }
 
 // linkIndexes returns the interface indexes that have a pinned link.

@@ -19,7 +19,7 @@ die() { say "$*"; exit 1; }
 
 demo_packages="iproute2 postfix dovecot-core dovecot-imapd dovecot-pop3d dovecot-lmtpd"
 filter_packages="nftables ipset iptables"
-test_packages="$demo_packages clang llvm libbpf-dev systemd systemd-journal-remote"
+test_packages="$demo_packages clang llvm libbpf-dev swaks systemd systemd-journal-remote"
 
 # installed PACKAGE: dpkg says that it is there and configured.
 installed() {
