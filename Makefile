@@ -12,7 +12,7 @@ FUZZTIME ?= 5s
 GO = $(eval GO := $(or $(shell tests/setup.sh go),$(error there is no Go to build with, see above)))$(GO)
 export CGO_ENABLED = 0
 
-.PHONY: help build generate verify test bench bench-intake bench-latency bench-datapath fuzz lint fmt install demo
+.PHONY: help build generate verify test bench bench-intake bench-latency bench-datapath bench-sessions fuzz lint fmt install demo
 .DEFAULT_GOAL := help
 
 help: ## show this list
@@ -48,6 +48,9 @@ bench-latency: ## measure the time from a log line to the kernel's refusal, besi
 bench-datapath: ## measure packets a second of weir and of other packet filters (as root; BENCHFLAGS)
 	peers=$$(tests/setup.sh bench datapath) && \
 		$(GO) build -buildvcs=false -o bin/bench ./tests/bench && bin/bench datapath -peers "$$peers" $(BENCHFLAGS)
+
+bench-sessions: ## measure how soon newly blocked sources lose their open sessions (as root; BENCHFLAGS)
+	$(GO) build -buildvcs=false -o bin/bench ./tests/bench && chrt -f 10 bin/bench sessions $(BENCHFLAGS)
 
 fuzz: ## fuzz every parser for FUZZTIME (5s)
 	tests/fuzz.sh "$(GO)" $(FUZZTIME)

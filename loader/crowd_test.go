@@ -6,7 +6,6 @@ import (
 	"net/netip"
 	"slices"
 	"testing"
-	"time"
 
 	"github.com/vishvananda/netlink"
 	"golang.org/x/sys/unix"
@@ -79,42 +78,6 @@ func leave(servers []int) (aborted int) {
 		_ = unix.Close(fd)
 	}
 	return aborted
-}
-
-// BenchmarkDestroySockets closes the sessions of newly blocked sources among
-// those of others: of one, and of ten thousand at once.
-func BenchmarkDestroySockets(b *testing.B) {
-	c := newCrowd(b, 25, 587, 993)
-	bystanders := append(c.join(b, 587, 0, 4_000), c.join(b, 993, 0, 4_000)...)
-	next := 4_000
-	close := func(b *testing.B, sources int) {
-		for range b.N {
-			doomed := c.join(b, 25, next, next+sources)
-			prefixes := make([]netip.Prefix, sources)
-			for i := range prefixes {
-				prefixes[i] = netip.PrefixFrom(client(next+i), 32)
-			}
-			next += sources
-			var took time.Duration
-			c.do(b, func() {
-				begin := time.Now()
-				n, err := DestroySockets(prefixes, []uint16{25, 587})
-				took = time.Since(begin)
-				if n != sources || err != nil {
-					b.Errorf("%d destroyed, %v", n, err)
-				}
-			})
-			if n := leave(doomed); n != sources {
-				b.Errorf("%d of %d aborted", n, sources)
-			}
-			b.ReportMetric(float64(took.Microseconds())/1000, "ms")
-		}
-	}
-	b.Run("1_source", func(b *testing.B) { close(b, 1) })
-	b.Run("10000_sources", func(b *testing.B) { close(b, 10_000) })
-	if n := leave(bystanders); n != 0 {
-		b.Errorf("%d sessions of others aborted", n)
-	}
 }
 
 // However the kernel is asked, the same sockets are destroyed: few sources and
