@@ -14,6 +14,7 @@
 #include <linux/ipv6.h>
 #include <linux/tcp.h>
 #include <bpf/bpf_endian.h>
+#include <bpf/bpf_helpers.h>
 
 #include "abi.h"
 
@@ -60,10 +61,13 @@ struct extension {
  * The extension headers that are followed, with the unit of their length
  * (RFC 8200, section 4; AH: RFC 4302, section 2.2; a fragment header has
  * none). A table and not a switch, because the verifier follows each branch
- * of a switch separately, in every round of the loop.
+ * of a switch separately, in every round of the loop. The verifier of Linux
+ * 6.1 forgets the bounds of a product, and learns them from EXTENSION_MAX, a
+ * mask that no header reaches.
  */
 #define EXTENSION      0x80
 #define EXTENSION_UNIT 0x0f
+#define EXTENSION_MAX  0xfff
 static const __u8 ipv6_extensions[256] = {
 	[IPPROTO_HOPOPTS] = EXTENSION | 8,  [IPPROTO_ROUTING] = EXTENSION | 8,
 	[IPPROTO_FRAGMENT] = EXTENSION | 0, [IPPROTO_AH] = EXTENSION | 4,
@@ -166,6 +170,8 @@ static __always_inline enum exit_reason parse_ipv6(struct cursor *c, struct pack
 			fragmented = ext->fragment & bpf_htons(IPV6_MORE);
 		}
 		size = sizeof(*ext) + ext->len * (kind & EXTENSION_UNIT);
+		barrier_var(size); /* keeps the compiler from dropping the mask as idle */
+		size &= EXTENSION_MAX;
 		if (size > c->left)
 			return EXIT_MALFORMED;
 		next = ext->next;

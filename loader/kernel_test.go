@@ -3,10 +3,12 @@ package loader
 import (
 	"context"
 	"errors"
+	"fmt"
 	"log/slog"
 	"net/netip"
 	"os"
 	"path/filepath"
+	"strings"
 	"testing"
 	"time"
 
@@ -179,6 +181,14 @@ func TestUnprivileged(t *testing.T) {
 	})
 	if !errors.Is(err, ErrPermission) {
 		t.Errorf("Open without capabilities: %v, want ErrPermission", err)
+	}
+}
+
+// The verifier answers EACCES too, and no capability would help.
+func TestRefusedByVerifier(t *testing.T) {
+	err := explain(fmt.Errorf("load: %w", &ebpf.VerifierError{Cause: unix.EACCES, Log: []string{"invalid access to packet"}}))
+	if !errors.Is(err, ErrUnsupported) || errors.Is(err, ErrPermission) || !strings.Contains(err.Error(), "invalid access") {
+		t.Errorf("%v, want ErrUnsupported and the verifier's words", err)
 	}
 }
 

@@ -95,6 +95,7 @@ type Decision struct {
 	Target
 	Action   Action
 	Pinned   bool
+	Listed   bool      // an operator's list made it, which Rule names; never ends while it is there
 	Rate     Rate      // for Limit
 	Since    time.Time // the record's time for a rule, the operator's for a pin
 	Until    time.Time // zero: never ends (pins only)

@@ -154,9 +154,12 @@ func (a *app) tellDecision(b *blocks, j *control.Judgement, target string) {
 		since += fmt.Sprintf(", offence %d", j.Offence)
 	}
 	b.field("since", "%s", since)
-	if j.Until == nil {
+	switch {
+	case j.Listed:
+		b.field("ends", "when the list does not name it any more")
+	case j.Until == nil:
 		b.field("ends", "never; it stands until it is unpinned")
-	} else {
+	default:
 		b.field("ends", "%s, %s", ahead(now, j.Until), stamp(now, *j.Until))
 	}
 	if ev := j.Evidence; ev != nil {
@@ -209,7 +212,7 @@ func (a *app) tellUndo(b *blocks, e *control.Explanation) {
 	b.linef("")
 	b.linef("To undo it")
 	for i := range e.Decisions[:min(len(e.Decisions), maxShown)] {
-		b.linef("  weir %s", undo(&e.Decisions[i].Row))
+		b.linef("  %s", undo(&e.Decisions[i].Row))
 	}
 	if first := &e.Decisions[0]; !isUser(e.Target) && !first.Pinned && e.Verdict != "allow" {
 		b.linef("  weir pin %s --action allow    (and never flag it again)", e.Target)

@@ -123,6 +123,9 @@ func ruleWords(r *control.Row) string {
 	if r.Pinned {
 		return "(pin)"
 	}
+	if r.Listed {
+		return "(list " + printable(r.Rule) + ")"
+	}
 	return printable(r.Rule)
 }
 

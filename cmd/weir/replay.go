@@ -25,7 +25,7 @@ in the logs. Nothing is touched and no agent is needed. A log may be compressed
 built-in ones if there is none; --config tries others.
 
 jsonl writes one object a line: time, action, source (a prefix) or user, until,
-rate (a minute, for limits), rule, reason and evidence. With --events, events
+rate (a minute) and burst for limits, rule, reason and evidence. With --events, events
 are written too, one object a line: time, kind, source, user, service, server,
 recipients and line.`,
 		Example: `  weir replay /var/log/mail.log.1 /var/log/mail.log

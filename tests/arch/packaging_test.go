@@ -40,6 +40,36 @@ func TestInstalledConfiguration(t *testing.T) {
 	}
 }
 
+// Every section in the comments, commented in, loads as well.
+func TestInstalledSections(t *testing.T) {
+	path := filepath.Join(mustRoot(t), "packaging", "weir.toml")
+	text, err := os.ReadFile(path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	var all strings.Builder
+	in := false
+	for line := range strings.Lines(string(text)) {
+		bare := strings.TrimPrefix(line, "# ")
+		switch {
+		case bare == line:
+			in = false
+		case strings.HasPrefix(bare, "[dovecot_policy]"), strings.HasPrefix(bare, "[[list]]"), strings.HasPrefix(bare, "[dnsbl]"), strings.HasPrefix(bare, "[notify]"):
+			in = true
+		}
+		if in {
+			all.WriteString(bare)
+		}
+	}
+	c, err := config.Parse(path, []byte(all.String()))
+	if err != nil {
+		t.Fatal(err)
+	}
+	if len(c.Lists) != 1 || len(c.DovecotPolicy.Listen) != 1 || len(c.DNSBL.Zones) != 1 || !c.Notify.Users || len(c.Notify.Command) != 2 {
+		t.Errorf("the examples give %+v %+v %+v %+v", c.Lists, c.DovecotPolicy, c.DNSBL, c.Notify)
+	}
+}
+
 // systemd has nothing to complain about in the unit.
 func TestUnit(t *testing.T) {
 	analyze, err := exec.LookPath("systemd-analyze")

@@ -9,6 +9,8 @@ import (
 	"slices"
 	"strings"
 	"time"
+
+	"weir/tests/document"
 )
 
 // datapathReport is what a run has shown, as Markdown and as a plot.
@@ -31,7 +33,7 @@ func (r *datapathReport) update(path string) error {
 	if err := os.WriteFile(picture, []byte(r.plot()), 0o644); err != nil {
 		return err
 	}
-	return updateBetween(path, datapathBegin, datapathEnd, r.String())
+	return document.Replace(path, datapathBegin, datapathEnd, r.String())
 }
 
 func (r *datapathReport) String() string {

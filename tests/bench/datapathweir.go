@@ -25,18 +25,23 @@ type weir struct {
 	flagged uint32
 }
 
-// openWeir opens a datapath with room for n sources, but no less than it has
-// by default.
-func (b *datapathBench) openWeir(name string, n uint32) (*weir, error) {
-	w := &weir{link: b.link, dir: filepath.Join(live.BPFFS, name), flagged: n}
+// openWeir opens a datapath at the host's end, with its pins in a folder and
+// room for n sources, but no less than it has by default.
+func openWeir(l *live.Link, dir string, n uint32) (*weir, error) {
+	w := &weir{link: l, dir: dir, flagged: n}
 	o := loader.DefaultOptions()
 	o.Dir = w.dir
 	o.Capacity = max(o.Capacity, 1<<bits.Len32(n-1))
 	o.Logger = slog.New(slog.DiscardHandler)
-	err := b.link.Host.Do(func() (err error) {
+	err := l.Host.Do(func() (err error) {
 		w.Datapath, err = loader.Open(o)
 		return err
 	})
+	return w, err
+}
+
+func (b *datapathBench) openWeir(name string, n uint32) (*weir, error) {
+	w, err := openWeir(b.link, filepath.Join(live.BPFFS, name), n)
 	if err != nil {
 		return nil, err
 	}

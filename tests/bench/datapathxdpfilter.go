@@ -8,6 +8,7 @@ import (
 	"github.com/cilium/ebpf"
 
 	"weir/tests/bench/live"
+	"weir/tests/peers"
 )
 
 // xdpFilter is xdp-filter's program, in the variant that looks at addresses
@@ -29,14 +30,14 @@ const (
 	xdpFilterSource = 1
 )
 
-func openXDPFilter(peers string, n uint32) (_ *xdpFilter, err error) {
-	version, missing := packageVersion(options{peers: peers}, "libxdp1")
+func openXDPFilter(packages string, n uint32) (_ *xdpFilter, err error) {
+	version, missing := peers.Version(packages, "libxdp1")
 	if missing != "" {
 		return nil, errors.New("package libxdp1 is not there: run tests/setup.sh bench datapath and name its folder with -peers")
 	}
-	objects, err := filepath.Glob(filepath.Join(peers, "usr/lib/*/bpf", xdpFilterName+".o"))
+	objects, err := filepath.Glob(filepath.Join(packages, "usr/lib/*/bpf", xdpFilterName+".o"))
 	if err != nil || len(objects) == 0 {
-		return nil, fmt.Errorf("no %s.o in %s", xdpFilterName, peers)
+		return nil, fmt.Errorf("no %s.o in %s", xdpFilterName, packages)
 	}
 	spec, err := ebpf.LoadCollectionSpec(objects[0])
 	if err != nil {

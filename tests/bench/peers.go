@@ -4,29 +4,17 @@ import (
 	"bufio"
 	"io"
 	"net/netip"
-	"os"
 	"path/filepath"
 	"strings"
-)
 
-// packageVersion returns the version of an unpacked package, or why it is
-// missing.
-func packageVersion(o options, name string) (version, missing string) {
-	if o.peers == "" {
-		return "", "run tests/setup.sh bench and name its folder with -peers"
-	}
-	text, err := os.ReadFile(filepath.Join(o.peers, "."+name))
-	if err != nil {
-		return "", "package " + name + " is not there: run tests/setup.sh bench"
-	}
-	return strings.TrimSpace(string(text)), ""
-}
+	"weir/tests/peers"
+)
 
 // newSSHGuard is the parser of sshguard, a lexer and grammar compiled to C. It
 // writes "SERVICE ADDRESS KIND WEIGHT" for each attack; 100 is SSH.
 func newSSHGuard(o options) *contender {
 	c := &contender{name: "sshguard's parser", cores: 1, stdin: true, args: []string{filepath.Join(o.peers, "usr/libexec/sshguard/sshg-parser")}}
-	c.version, c.missing = packageVersion(o, "sshguard")
+	c.version, c.missing = peers.Version(o.peers, "sshguard")
 	c.told = func(stdout io.Reader) (refusals, error) {
 		return eachLine(stdout, func(line string, told refusals) {
 			fields := strings.Fields(line)
@@ -45,7 +33,7 @@ func newSSHGuard(o options) *contender {
 // server, with one filter at a time: on a mail host each of these reads the
 // whole log.
 func newFail2ban(o options) (list []*contender) {
-	version, missing := packageVersion(o, "fail2ban")
+	version, missing := peers.Version(o.peers, "fail2ban")
 	for _, filter := range []string{"postfix[mode=auth]", "dovecot", "exim"} {
 		list = append(list, &contender{
 			name: "fail2ban, filter " + filter, cores: 1, slow: true, version: version, missing: missing,

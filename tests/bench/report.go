@@ -1,7 +1,6 @@
 package main
 
 import (
-	"bytes"
 	"fmt"
 	"os"
 	"runtime"
@@ -9,6 +8,8 @@ import (
 	"strings"
 	"syscall"
 	"time"
+
+	"weir/tests/document"
 )
 
 // report is what a run has shown, as Markdown.
@@ -88,21 +89,7 @@ const (
 	end   = "<!-- bench-intake wrote what stands above -->\n"
 )
 
-func update(path, text string) error { return updateBetween(path, begin, end, text) }
-
-// updateBetween replaces what stands between two marks in a file.
-func updateBetween(path, begin, end, text string) error {
-	old, err := os.ReadFile(path)
-	if err != nil {
-		return err
-	}
-	before, rest, ok1 := bytes.Cut(old, []byte(begin))
-	_, after, ok2 := bytes.Cut(rest, []byte(end))
-	if !ok1 || !ok2 {
-		return fmt.Errorf("%s has no place for the tables", path)
-	}
-	return os.WriteFile(path, []byte(string(before)+begin+text+end+string(after)), 0o644)
-}
+func update(path, text string) error { return document.Replace(path, begin, end, text) }
 
 func kernel() string {
 	var u syscall.Utsname

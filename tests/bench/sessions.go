@@ -20,6 +20,7 @@ import (
 	"weir/loader"
 	"weir/policy"
 	"weir/tests/bench/live"
+	"weir/tests/document"
 	"weir/userspace/enforce"
 )
 
@@ -123,7 +124,7 @@ func runSessions(ctx context.Context, args []string) (err error) {
 	}
 	fmt.Print(text.String())
 	if to != "" {
-		return updateBetween(to, sessionsBegin, sessionsEnd, text.String())
+		return document.Replace(to, sessionsBegin, sessionsEnd, text.String())
 	}
 	return nil
 }

@@ -89,13 +89,20 @@ type stage struct {
 // mustStage starts a lab and, in it, weir with a mode and more configuration.
 func mustStage(t *testing.T, mode, more string) *stage {
 	t.Helper()
+	return mustStageWith(t, lab.Options{}, mode, more)
+}
+
+// mustStageWith is mustStage in a lab of one's own.
+func mustStageWith(t *testing.T, options lab.Options, mode, more string) *stage {
+	t.Helper()
+	options.Users = []string{"alice", "bob"}
 	if err := lab.Check(); err != nil {
 		if os.Getenv("CI") == "true" {
 			t.Fatal(err)
 		}
 		t.Skipf("SKIPPED, nothing was tested: %v", err)
 	}
-	l, err := lab.New(t.Context(), lab.Options{Users: []string{"alice", "bob"}})
+	l, err := lab.New(t.Context(), options)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -117,7 +124,7 @@ func mustStage(t *testing.T, mode, more string) *stage {
 	// the end of that, they are quiet.
 	s.mustPoll(lab.Patience, "the servers to be quiet", func() bool {
 		log, _ := os.ReadFile(l.MailLog())
-		return bytes.Contains(log, []byte("Disconnected")) && bytes.Contains(log, []byte("disconnect from"))
+		return options.Bare || bytes.Contains(log, []byte("Disconnected")) && bytes.Contains(log, []byte("disconnect from"))
 	})
 	s.skipped = s.logLines()
 	s.mustStart()

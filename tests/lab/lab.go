@@ -63,6 +63,8 @@ func checkRoot() error {
 type Options struct {
 	Users []string // mailboxes, without @Domain
 	Bare  bool     // the network and a log alone, without mail servers
+
+	Dovecot string // more of Dovecot's configuration; the word DIR in it stands for the lab's folder
 }
 
 // Validate reports what is wrong with o.

@@ -197,6 +197,11 @@ func (l *Lab) writeConf(name, dir string) error {
 	if err := t.Execute(f, values); err != nil {
 		return fmt.Errorf("write %s: %w", name, err)
 	}
+	if name == "dovecot.conf" {
+		if _, err := f.WriteString("\n" + strings.ReplaceAll(l.options.Dovecot, "DIR", l.Dir) + "\n"); err != nil {
+			return fmt.Errorf("write %s: %w", name, err)
+		}
+	}
 	return f.Close()
 }
 

@@ -9,6 +9,9 @@
 // event becomes known. So the truth comes from what was done, not from a
 // reading of the lines.
 //
+// A script, instead, is a list of sessions that somebody else has thought of
+// (script.go); package scenarios makes such lists.
+//
 // Several hosts write into one log, as a log server gathers it. Sessions
 // overlap; processes serve one after the other and end; process and queue IDs
 // come again. Memory is bounded: at most a thousand seconds of sessions are

@@ -160,6 +160,7 @@ func (g *Generator) eximMail(h *host, at int64, pid int, v *visit, m mail, first
 		l.event(event(policy.AuthSuccess, v.user, 0))
 	}
 	l.event(event(policy.Message, v.user, told))
+	message := l.told()
 	done, tried := at+g.think(100*millisecond, second), h.once()
 	for i, name := range to {
 		if r.chance(30) {
@@ -178,7 +179,7 @@ func (g *Generator) eximMail(h *host, at int64, pid int, v *visit, m mail, first
 				hex(r.next(), 10).str("\"")
 		}
 		if i >= told {
-			l.event(event(policy.Message, v.user, 1))
+			l.further(event(policy.Message, v.user, 1), message)
 		}
 		if deferred { // a queue runner tries again: the same recipient
 			again := done + g.think(100*second, 300*second)

@@ -45,6 +45,7 @@ type Generator struct {
 	writing  line
 	failures []string // of the visit that is being planned
 	mails    []mail
+	cast     *cast // nil: the generator makes up the sessions itself
 }
 
 // bucket is what belongs to one second.
@@ -53,6 +54,7 @@ type bucket struct {
 	text   []byte
 	lines  []planned
 	events []policy.Event
+	origin []Origin // of events, in a script
 	starts []start
 }
 
@@ -77,6 +79,7 @@ type Record struct {
 	PID     int
 	Text    []byte // Line behind its header
 	Events  []policy.Event
+	Origins []Origin // of Events, in the log of a script
 }
 
 // New returns a generator that has given nothing yet.
@@ -104,6 +107,9 @@ func (g *Generator) Next() bool {
 		return false
 	}
 	for g.given == len(g.order) {
+		if g.cast != nil && g.cast.done(g.now) {
+			return false
+		}
 		g.advance()
 	}
 	b := g.bucket(g.now)
@@ -124,6 +130,9 @@ func (g *Generator) Next() bool {
 	}
 	r.Time = time.Unix(g.start+g.now, nano).UTC()
 	r.Events = b.events[p.event:event]
+	if g.cast != nil {
+		r.Origins = b.origin[p.event:event]
+	}
 	for i := range r.Events {
 		r.Events[i].Time, r.Events[i].Line = r.Time, r.Number
 	}
@@ -147,13 +156,16 @@ func (g *Generator) bucket(second int64) *bucket {
 func (g *Generator) advance() {
 	if g.now >= 0 {
 		old := g.bucket(g.now)
-		g.used = append(g.used, bucket{text: old.text[:0], lines: old.lines[:0], events: old.events[:0], starts: old.starts[:0]})
+		g.used = append(g.used, bucket{text: old.text[:0], lines: old.lines[:0], events: old.events[:0], origin: old.origin[:0], starts: old.starts[:0]})
 		*old = bucket{}
 	}
 	g.now++
 	b := g.bucket(g.now)
 	for i := 0; i < len(b.starts); i++ { // a start may add another
 		g.begin(b.starts[i])
+	}
+	if g.cast != nil {
+		g.play()
 	}
 	for g.due += g.options.Rate * g.swell(); g.due >= 1; g.due-- {
 		g.begin(start{scenario: scenario(g.random.weighted(g.weights)), at: g.now*second + int64(g.random.below(second))})

@@ -87,13 +87,18 @@ func newHosts() []*host {
 		{name: "edge", kind: nginxHost, mta: nginx{}, mailbox: nginx{}},
 	}
 	for i, h := range hosts {
-		h.lip4 = netip.AddrFrom4([4]byte{10, 0, 0, byte(1 + i)})
-		h.lip6 = addressV6(0, uint64(1+i))
-		h.nextPID = pidMin + 977*i
-		h.processes = make(map[string][]process)
-		h.own = daemons{h.newPID(), h.newPID(), h.newPID(), h.newPID(), h.newPID(), h.newPID(), h.newPID()}
+		h.begin(i)
 	}
 	return hosts
+}
+
+// begin starts the daemons of host number i.
+func (h *host) begin(i int) {
+	h.lip4 = netip.AddrFrom4([4]byte{10, 0, 0, byte(1 + i)})
+	h.lip6 = addressV6(0, uint64(1+i))
+	h.nextPID = pidMin + 977*i
+	h.processes = make(map[string][]process)
+	h.own = daemons{h.newPID(), h.newPID(), h.newPID(), h.newPID(), h.newPID(), h.newPID(), h.newPID()}
 }
 
 // lip is the host's own address that a client has connected to.

@@ -9,7 +9,10 @@ import (
 )
 
 // line writes the text of the line under way. Its methods append.
-type line struct{ b *bucket }
+type line struct {
+	b    *bucket
+	cast *cast // nil: there is no script
+}
 
 // line begins a line that a process writes at a time. What is not after the
 // generator's present belongs to it.
@@ -49,7 +52,28 @@ func (g *Generator) line(at int64, h *host, program string, pid int) *line {
 }
 
 // event says that the line tells of e. Its time and number come with the line.
-func (l *line) event(e policy.Event) { l.b.events = append(l.b.events, e) }
+func (l *line) event(e policy.Event) {
+	l.b.events = append(l.b.events, e)
+	if l.cast != nil {
+		l.b.origin = append(l.b.origin, l.cast.of(e.Kind))
+	}
+}
+
+// further says that the line tells of e, more of a message that was told of.
+func (l *line) further(e policy.Event, of Origin) {
+	l.b.events = append(l.b.events, e)
+	if l.cast != nil {
+		l.b.origin = append(l.b.origin, of)
+	}
+}
+
+// told returns the origin of the latest event of the line.
+func (l *line) told() (o Origin) {
+	if l.cast != nil {
+		o = l.b.origin[len(l.b.origin)-1]
+	}
+	return o
+}
 
 func (l *line) str(s string) *line {
 	l.b.text = append(l.b.text, s...)

@@ -8,15 +8,20 @@ import (
 	"os"
 	"path/filepath"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"weir/policy"
 	"weir/userspace/config"
 	"weir/userspace/control"
+	"weir/userspace/dnsbl"
+	"weir/userspace/dovecotpolicy"
 	"weir/userspace/enforce"
 	"weir/userspace/intake"
 	"weir/userspace/intake/detect"
+	"weir/userspace/lists"
 	"weir/userspace/maillog"
+	"weir/userspace/notify"
 	"weir/userspace/store"
 )
 
@@ -68,6 +73,15 @@ type Agent struct {
 	kernel *kernel // nil in mode observe
 	inputs []*follower
 	found  *detect.Found // nil: the configuration names all that is read
+
+	ears     *ears
+	suspects *suspects
+	services []*service // of Run's goroutine
+	listed   []policy.Decision
+	followed []*lists.Follower // under mu
+	dovecot  atomic.Pointer[dovecotpolicy.Server]
+	lookup   atomic.Pointer[dnsbl.Lookup]
+	notices  atomic.Pointer[notify.Notifier]
 }
 
 // cleanup undoes one step of starting.
@@ -106,6 +120,7 @@ func (a *Agent) serve(ctx context.Context) {
 			return
 		case <-look.C:
 			a.lookAgain()
+			a.bring(a.current())
 		case <-a.o.Reload:
 			a.notifier.reloading()
 			a.reload()
@@ -119,7 +134,7 @@ func start(o Options) (_ *Agent, err error) {
 	if err := o.Validate(); err != nil {
 		return nil, err
 	}
-	a := &Agent{o: o, faults: &faults{}, rates: &rates{}, started: o.Now()}
+	a := &Agent{o: o, faults: &faults{}, rates: &rates{}, started: o.Now(), ears: newEars(), suspects: newSuspects()}
 	a.log = slog.New(faultHandler{Handler: o.Logger.Handler(), faults: a.faults})
 	a.notifier = newNotifier(a.log)
 	if a.config, err = config.Load(o.ConfigPath); err != nil {
@@ -130,7 +145,7 @@ func start(o Options) (_ *Agent, err error) {
 			err = errors.Join(err, a.stop())
 		}
 	}()
-	for _, step := range []func() error{a.startStore, a.startControl, a.startCore, a.startKernel} {
+	for _, step := range []func() error{a.startStore, a.startControl, a.startCore, a.startHearing, a.startServices, a.startKernel} {
 		if err := step(); err != nil {
 			return nil, err
 		}
@@ -210,7 +225,7 @@ func (a *Agent) startCore() error {
 	if err != nil {
 		return err
 	}
-	p.recent, p.latest = newRecent(recentBytes), a.o.Now
+	p.recent, p.latest, p.told = newRecent(recentBytes), a.o.Now, newTold()
 	a.core = &core{
 		pipeline: p, a: a, positions: make(map[string]intake.Position), inputs: make(map[string]*understanding),
 		requests: make(chan func()), stopped: make(chan struct{}), saved: a.o.Now(), pause: checkpointEvery,

@@ -57,6 +57,7 @@ func TestCheckpoint(t *testing.T) {
 func TestCheckpointPace(t *testing.T) {
 	b := newBench(t)
 	a := b.mustStart()
+	mustBegin(t, a) // which takes one
 	taken := func(after time.Duration, pause time.Duration) (yes bool) {
 		b.setClock(b.clock().Add(after))
 		if err := a.core.do(t.Context(), func() {
@@ -76,6 +77,17 @@ func TestCheckpointPace(t *testing.T) {
 	}
 }
 
+// mustBegin waits until the input has told where it begins.
+func mustBegin(t *testing.T, a *Agent) {
+	t.Helper()
+	mustWait(t, "the first position", func() (told bool) {
+		if err := a.core.do(t.Context(), func() { told = len(a.core.positions) == 1 }); err != nil {
+			t.Fatal(err)
+		}
+		return told
+	})
+}
+
 // An agent that is killed before its first checkpoint is due has begun at the
 // log's end; the next one goes on there, and not at the end once more.
 func TestFirstPositionIsKept(t *testing.T) {
@@ -87,12 +99,7 @@ func TestFirstPositionIsKept(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	mustWait(t, "the first position", func() (told bool) {
-		if err := first.core.do(t.Context(), func() { told = len(first.core.positions) == 1 }); err != nil {
-			t.Fatal(err)
-		}
-		return told
-	})
+	mustBegin(t, first)
 	if err := first.change(t.Context(), func(*core) error { return nil }); err != nil { // returns when all is stored
 		t.Fatal(err)
 	}

@@ -33,6 +33,7 @@ type core struct {
 	counts    decisionCounts
 	inputs    map[string]*understanding
 	input     *understanding // whose batch is at hand
+	heard     understanding  // what came from elsewhere
 	puzzled   uint64         // lines that the parser has not understood so far
 }
 
@@ -123,14 +124,23 @@ func (c *core) tell() {
 	for i := range c.decided {
 		d := &c.decided[i]
 		c.a.log.Info("decision", "target", d.Target.String(), "action", d.Action.String(), "until", until(d),
-			"rule", d.Rule, "offence", d.Offence, "reason", d.Reason, "allowed", allowed(c.ledger, d))
+			"rule", d.Rule, "offence", d.Offence, "reason", d.Reason, "allowed", allowed(c.ledger.Ledger, d))
 	}
 	clear(c.decided)
 	c.decided = c.decided[:0]
 }
 
 // event implements observer.
-func (c *core) event(*policy.Event) { c.input.events++ }
+func (c *core) event(e *policy.Event) {
+	c.input.events++
+	switch e.Kind {
+	case policy.AuthFailure:
+		c.a.suspects.note(policy.SourceOf(e.Source), e.Time)
+		c.ask(e)
+	case policy.AuthSuccess:
+		c.ask(e)
+	}
+}
 
 // decision implements observer.
 func (c *core) decision(d *policy.Decision) {
@@ -151,6 +161,7 @@ func (c *core) decision(d *policy.Decision) {
 	_, stands := c.ledger.Get(d.Target)
 	c.a.writer.put(stands)
 	c.decided = append(c.decided, *d)
+	c.a.flagged(d)
 }
 
 // known reports whether d, made from a record that is read again, is what
@@ -270,7 +281,9 @@ func (c *core) checkpoint() {
 // salvaged.
 func (c *core) redo() {
 	for d := range c.ledger.All() {
-		c.a.writer.put(d)
+		if !d.Listed { // those are read from their files
+			c.a.writer.put(d)
+		}
 	}
 	c.checkpoint()
 }

@@ -60,7 +60,8 @@ type decisionLine struct {
 	Source   string        `json:"source,omitempty"`
 	User     string        `json:"user,omitempty"`
 	Until    *stamp        `json:"until"`
-	Rate     float64       `json:"rate,omitempty"`             // openings a minute
+	Rate     float64       `json:"rate,omitempty"` // openings a minute
+	Burst    int           `json:"burst,omitempty"`
 	Bytes    int64         `json:"bytes_per_second,omitempty"` // on open connections
 	Rule     string        `json:"rule"`
 	Reason   string        `json:"reason"`
@@ -107,7 +108,7 @@ func (f *format) decision(d *policy.Decision) {
 
 func decisionLineOf(d *policy.Decision) decisionLine {
 	l := decisionLine{
-		Time: stamp(d.Since), Action: d.Action, User: d.User, Rate: d.Rate.PerMinute(), Bytes: d.Rate.Bytes, Rule: d.Rule, Reason: d.Reason,
+		Time: stamp(d.Since), Action: d.Action, User: d.User, Rate: d.Rate.PerMinute(), Burst: d.Rate.Burst, Bytes: d.Rate.Bytes, Rule: d.Rule, Reason: d.Reason,
 		Evidence: evidenceLine{Count: d.Evidence.Count, FirstLine: d.Evidence.FirstLine, LastLine: d.Evidence.LastLine},
 	}
 	if d.User == "" {

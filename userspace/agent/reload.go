@@ -43,6 +43,7 @@ func (a *Agent) reload() {
 	}
 	a.reloadKernel(old, c)
 	a.readAll(c)
+	a.bring(c)
 	a.mu.Lock()
 	a.config = c
 	a.mu.Unlock()

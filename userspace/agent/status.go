@@ -100,7 +100,7 @@ func (a *Agent) Status(ctx context.Context) (*control.Status, error) {
 		Uptime:  a.o.Now().Sub(a.started).Seconds(),
 		Ports:   c.Ports,
 		Errors:  a.faults.list(),
-		Notes:   a.notes(),
+		Notes:   append(a.notes(), a.serviceNotes()...),
 	}
 	counters := a.counters()
 	err := a.core.do(ctx, func() {

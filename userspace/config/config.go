@@ -48,6 +48,10 @@ type Config struct {
 	Limits        policy.Limits
 	Entries       int // room in each of the kernel's tables
 	Ceiling       Ceiling
+	DovecotPolicy DovecotPolicy
+	Lists         []List
+	DNSBL         DNSBL
+	Notify        Notify
 }
 
 // Default returns what an empty file means: it observes only, so that a
@@ -64,6 +68,7 @@ func Default() *Config {
 		Limits:        policy.DefaultLimits(),
 		Entries:       1 << 18,
 		Ceiling:       Ceiling{Rate: policy.Rate{Every: time.Second / 50, Burst: 1000}},
+		Notify:        defaultNotify(),
 	}
 }
 
@@ -128,6 +133,10 @@ func Parse(name string, data []byte) (*Config, error) {
 	top.absolute("bpffs", &c.BPFFS)
 	c.allow(top)
 	c.intakes(top)
+	c.dovecotPolicy(top)
+	c.lists(top)
+	c.dnsbl(top)
+	c.notify(top)
 	if rules := top.rules(); len(rules) > 0 {
 		c.Rules = rules
 	}

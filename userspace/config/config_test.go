@@ -97,7 +97,7 @@ func TestParseFull(t *testing.T) {
 	limits.Sources = 1000
 	want := &Config{
 		Path: "weir.toml", Mode: Enforce, Interfaces: []string{"eth0", "veth*"}, Ports: []uint16{25, 465, 587, 993},
-		StateDir: "/srv/weir", ControlSocket: "/run/w.sock", BPFFS: "/run/weir/bpf", Limits: limits, Entries: 4096,
+		StateDir: "/srv/weir", ControlSocket: "/run/w.sock", BPFFS: "/run/weir/bpf", Limits: limits, Entries: 4096, Notify: defaultNotify(),
 		Ceiling: Ceiling{Rate: policy.Rate{Every: 100 * time.Millisecond, Burst: 30}, Ports: []uint16{993, 587}},
 		Intakes: []Intake{
 			{Type: "file", Path: "/var/log/mail.log", Line: 15},

@@ -41,7 +41,7 @@ func (s *section) rule() policy.Rule {
 	for i, text := range s.texts("events", "auth_failure") {
 		var k policy.Kind
 		if err := k.UnmarshalText([]byte(text)); err != nil && text != "" {
-			s.failElement("events", i, fmt.Sprintf("names %q", text), "known are auth_failure, auth_success, message, unknown_recipient, connection and content")
+			s.failElement("events", i, fmt.Sprintf("names %q", text), "known are auth_failure, auth_success, message, unknown_recipient, connection, content and listed")
 		}
 		r.Events = append(r.Events, k)
 	}

@@ -19,6 +19,7 @@ type Row struct {
 	Until        *time.Time    `json:"until"`
 	Rule         string        `json:"rule"` // empty for a pin
 	Pinned       bool          `json:"pinned"`
+	Listed       bool          `json:"listed,omitempty"` // by the operator's list that Rule names; Reason has file and line
 	Reason       string        `json:"reason"`
 	Dropped      uint64        `json:"dropped"`                    // packets the kernel dropped
 	Attempts     uint64        `json:"attempts,omitempty"`         // connection openings the kernel saw
@@ -37,6 +38,7 @@ func RowOf(d *policy.Decision) Row {
 		Since:  d.Since,
 		Rule:   d.Rule,
 		Pinned: d.Pinned,
+		Listed: d.Listed,
 		Reason: d.Reason,
 		Rate:   d.Rate.PerMinute(),
 		Burst:  d.Rate.Burst,

@@ -34,6 +34,7 @@ type row struct {
 	Service    string      `json:"service,omitempty"`
 	Server     string      `json:"server"`
 	Recipients int         `json:"recipients,omitempty"`
+	Password   uint32      `json:"-"` // no log has it
 	Line       uint64      `json:"line"`
 }
 

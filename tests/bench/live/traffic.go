@@ -21,6 +21,9 @@ type Traffic struct {
 	// source's network, are replaced by random ones, at most 16.
 	Spread int
 
+	// Checksum has TCP's right as well, so that a stack answers (IPv4 alone).
+	Checksum bool
+
 	// Elsewhere addresses frames to another host's hardware: what lets them
 	// pass hands them to a stack that throws them away at once.
 	Elsewhere bool
@@ -42,7 +45,7 @@ const (
 )
 
 // frame is a frame of the traffic from a source, with the right checksum of
-// IPv4. That of TCP is wrong: nobody answers.
+// IPv4. Where that of TCP is not asked for, it is wrong, and nobody answers.
 func (t Traffic) frame(from netip.Addr, hardware net.HardwareAddr) []byte {
 	to := append(net.HardwareAddr{}, hardware...)
 	if t.Elsewhere {
@@ -68,6 +71,11 @@ func (t Traffic) frame(from netip.Addr, hardware net.HardwareAddr) []byte {
 		tcp[13] = flagSYN
 	}
 	binary.BigEndian.PutUint16(tcp[14:], window)
+	if t.Checksum && !t.IPv6 {
+		// RFC 9293, section 3.1: of the addresses, the protocol and the length too.
+		pseudo := append(append(from.AsSlice(), host4.AsSlice()...), 0, unix.IPPROTO_TCP, 0, tcpLen)
+		binary.BigEndian.PutUint16(tcp[16:], ^fold(sum(append(pseudo, tcp...))))
+	}
 	b = append(b, tcp...)
 	for len(b) < minFrame || len(b)%4 != 0 { // the generator writes words
 		b = append(b, 0)
