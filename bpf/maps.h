@@ -27,6 +27,17 @@ struct {
 	__type(value, struct counter);
 } counters SEC(".maps");
 
+/*
+ * What userspace has counted of its own packets, by which it tests the program
+ * that is in force. Read and written by userspace alone.
+ */
+struct {
+	__uint(type, BPF_MAP_TYPE_ARRAY);
+	__uint(max_entries, EXIT_REASONS);
+	__type(key, enum exit_reason);
+	__type(value, struct counter);
+} canaries SEC(".maps");
+
 /* The verdict tables: single sources, an IPv4 address or an IPv6 /64. */
 struct {
 	__uint(type, BPF_MAP_TYPE_ARRAY);

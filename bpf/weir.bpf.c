@@ -150,7 +150,7 @@ int weir_xdp(struct xdp_md *ctx)
 
 	if (len > ETH_FRAME_LEN) /* there may be more buffers than the first */
 		len = bpf_xdp_get_buff_len(ctx);
-	why = judge(parse(at, end, &p), &p);
+	why = judge(parse_frame(at, end, 0, &p), &p);
 	if (why == EXIT_UNFLAGGED && wide && !p.opening)
 		why = judge_wide(&p, wide & WIDE_TARPIT && is_held_xdp(ctx));
 	if (why == EXIT_TARPITTED) {
@@ -172,6 +172,93 @@ int weir_send(struct __sk_buff *skb)
 	if ((void *)(mark + 1) > (void *)(long)skb->data || *mark != answer_mark)
 		return TC_ACT_UNSPEC; /* what stands behind us goes on */
 	return bpf_redirect(skb->ifindex, 0);
+}
+
+/*
+ * The same in traffic control, behind the kernel's own packet structure: for
+ * interfaces where XDP cannot be, or where another program is. The outermost
+ * VLAN tag has been taken off the frame by then (skb_vlan_untag). Global
+ * functions, so that the verifier walks through each once, though it is
+ * called twice.
+ */
+__noinline int judge_frame(struct __sk_buff *skb)
+{
+	void *at = (void *)(long)skb->data, *end = (void *)(long)skb->data_end;
+	struct packet p = {};
+
+	enum exit_reason why = judge(parse_frame(at, end, skb->vlan_present ? 1 : 0, &p), &p);
+
+	if (why == EXIT_UNFLAGGED && wide && !p.opening)
+		why = judge_wide(&p, wide & WIDE_TARPIT && is_held(at, end));
+	return why;
+}
+
+/* An interface without a link layer: the packet begins with its IP header. */
+__noinline int judge_bare(struct __sk_buff *skb)
+{
+	struct cursor c = { .at = (void *)(long)skb->data, .end = (void *)(long)skb->data_end, .left = ~0U };
+	struct packet p = {};
+
+	enum exit_reason why = judge(parse_network(&c, skb->protocol, &p), &p);
+
+	if (why == EXIT_UNFLAGGED && wide && !p.opening)
+		why = judge_wide(&p, 0); /* without a link layer, the tarpit answers nobody */
+	return why;
+}
+
+/* As much as the headers of a packet may need: six extension headers of 2 KiB. */
+#define HEADERS_MOST 0x4000
+
+/*
+ * Only the first part of a packet can be read directly. Whether what looks
+ * malformed is just longer than that: makes it readable, and says so.
+ */
+static __always_inline _Bool gather(struct __sk_buff *skb)
+{
+	__u32 readable = skb->data_end - skb->data;
+
+	return skb->len > readable && !bpf_skb_pull_data(skb, skb->len < HEADERS_MOST ? skb->len : HEADERS_MOST);
+}
+
+/* Segments that were joined on the way (GRO) are one packet of their length. */
+static __always_inline int leave_skb(const struct __sk_buff *skb, enum exit_reason why)
+{
+	return leave(why, skb->len) ? TC_ACT_UNSPEC : TC_ACT_SHOT; /* what stands behind us goes on */
+}
+
+/* Makes the packet its own answer; 0: there is none, and it is swallowed. */
+__noinline int answer_tc(struct __sk_buff *skb)
+{
+	__u32 size;
+
+	if (way_out_of(skb->ifindex) != WAY_PACKET)
+		return 0;
+	size = tarpit_answer((void *)(long)skb->data, (void *)(long)skb->data_end, WAY_PACKET);
+	return size && (skb->len <= size || !bpf_skb_change_tail(skb, size, 0));
+}
+
+SEC("tc")
+int weir_tc(struct __sk_buff *skb)
+{
+	enum exit_reason why = judge_frame(skb);
+
+	if (why == EXIT_MALFORMED && gather(skb))
+		why = judge_frame(skb);
+	if (why == EXIT_TARPITTED && answer_tc(skb)) {
+		leave(EXIT_ANSWERED, skb->len);
+		return bpf_redirect(skb->ifindex, 0);
+	}
+	return leave_skb(skb, why);
+}
+
+SEC("tc")
+int weir_tc_bare(struct __sk_buff *skb)
+{
+	enum exit_reason why = judge_bare(skb);
+
+	if (why == EXIT_MALFORMED && gather(skb))
+		why = judge_bare(skb);
+	return leave_skb(skb, why);
 }
 
 /* Writes ticks and time into the packet, for the loader to find boot_ns. */

@@ -25,7 +25,11 @@ import (
 // allowAnswers finds out how the tarpit's answers can leave by an interface
 // that carries the program in this mode, and tells the program. It returns
 // what is worth to know of it; the error says why they cannot.
-func (d *Datapath) allowAnswers(index int, mode string) (how string, err error) {
+func (d *Datapath) allowAnswers(l netlink.Link, mode string) (how string, err error) {
+	index := l.Attrs().Index
+	if isBare(l) {
+		return "", errors.New("its packets have no link layer to turn round")
+	}
 	way := datapathWayOutWAY_PACKET
 	if mode == ModeNative {
 		way = datapathWayOutWAY_FRAME

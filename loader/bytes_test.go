@@ -203,7 +203,7 @@ func TestUploadsSettleAtTheirRate(t *testing.T) {
 			var uploads []upload
 			for _, server := range servers {
 				host.address(t, "eth0", server.String())
-				for _, rate := range []int64{32 << 10, 256 << 10, 4 << 20} {
+				for _, rate := range []int64{32 << 10, 256 << 10, 1 << 20} {
 					for _, connections := range []int{1, 4} {
 						n := byte(len(uploads))
 						a := server.Addr().AsSlice()

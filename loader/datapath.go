@@ -24,11 +24,18 @@ type Datapath struct {
 	layout  string
 	exits   []string
 	objects datapathObjects
+	rungs   []rung // that are tried, the best first
+
+	canaries sync.Mutex // held while canaries fly, and guards what follows
+	ports    []uint16
 
 	following sync.Mutex // held by Follow
 	mu        sync.Mutex // guards what follows
 	attached  map[int]*attachment
 	reported  []Attachment
+	checks    Checks
+	planted   bool   // canaries
+	stood     string // what differed when we last looked, and could not be put right
 }
 
 // Open locks the pin folder, takes over the maps an earlier run left there or
@@ -68,7 +75,7 @@ func open(o Options, clocks clocks, adjust func(*ebpf.CollectionSpec) error) (_ 
 		}
 	}
 
-	d := &Datapath{log: o.Logger, attached: make(map[int]*attachment), layout: layoutID(spec)}
+	d := &Datapath{log: o.Logger, attached: make(map[int]*attachment), layout: layoutID(spec), rungs: ladder(o.Modes)}
 	if d.exits, err = exitNames(spec); err != nil {
 		return nil, err
 	}
@@ -130,7 +137,13 @@ func (d *Datapath) load(spec *ebpf.CollectionSpec) (datapathTableKey, error) {
 	if err := d.objects.TableKey.Put(uint32(0), &key); err != nil {
 		return key, fmt.Errorf("write the verdict tables' key: %w", err)
 	}
-	return key, d.pins.pinMaps(d.layout, map[string]*ebpf.Map{
+	return key, d.pins.pinMaps(d.layout, d.maps())
+}
+
+// maps are those that are pinned.
+func (d *Datapath) maps() map[string]*ebpf.Map {
+	return map[string]*ebpf.Map{
+		datapathMapCanaries:  d.objects.Canaries,
 		datapathMapCeiling:   d.objects.Ceiling,
 		datapathMapCounters:  d.objects.Counters,
 		datapathMapPorts:     d.objects.Ports,
@@ -142,7 +155,7 @@ func (d *Datapath) load(spec *ebpf.CollectionSpec) (datapathTableKey, error) {
 		datapathMapPrefixes4: d.objects.Prefixes4,
 		datapathMapPrefixes6: d.objects.Prefixes6,
 		datapathMapWaysOut:   d.objects.WaysOut,
-	})
+	}
 }
 
 // newKey makes the secrets of new maps.
@@ -231,15 +244,16 @@ func (d *Datapath) Close() error {
 	defer d.mu.Unlock()
 	var errs []error
 	for index, a := range d.attached {
-		errs = append(errs, a.link.Close())
+		errs = append(errs, a.release())
 		delete(d.attached, index)
 	}
 	errs = append(errs, d.tables.close(), d.objects.Close(), d.pins.close())
 	return errors.Join(errs...)
 }
 
-// Remove detaches the program from every interface and removes all pins and
-// the folder. Close must still be called.
+// Remove detaches the program from every interface of the network namespace
+// that the calling thread is in, and removes all pins and the folder. Close
+// must still be called.
 func (d *Datapath) Remove() error {
 	d.mu.Lock()
 	defer d.mu.Unlock()
@@ -247,10 +261,10 @@ func (d *Datapath) Remove() error {
 	for index := range d.attached {
 		errs = append(errs, d.detach(index))
 	}
-	indexes, err := d.pins.linkIndexes()
+	hooks, err := d.pins.hooks()
 	errs = append(errs, err)
-	for _, index := range indexes {
-		errs = append(errs, d.detachPinned(index))
+	for _, h := range hooks {
+		errs = append(errs, d.detachPinned(h))
 	}
 	errs = append(errs, d.pins.remove())
 	return errors.Join(errs...)

@@ -145,6 +145,7 @@ const (
 //
 // Used for safe lookups in a Collection or CollectionSpec.
 const (
+	datapathMapCanaries         = "canaries"
 	datapathMapCeiling          = "ceiling"
 	datapathMapCounters         = "counters"
 	datapathMapPorts            = "ports"
@@ -158,6 +159,8 @@ const (
 	datapathMapWaysOut          = "ways_out"
 	datapathProgWeirClock       = "weir_clock"
 	datapathProgWeirSend        = "weir_send"
+	datapathProgWeirTc          = "weir_tc"
+	datapathProgWeirTcBare      = "weir_tc_bare"
 	datapathProgWeirXdp         = "weir_xdp"
 	datapathVarAnswerMark       = "answer_mark"
 	datapathVarBootNs           = "boot_ns"
@@ -217,15 +220,18 @@ type datapathSpecs struct {
 //
 // It can be passed ebpf.CollectionSpec.Assign.
 type datapathProgramSpecs struct {
-	WeirClock *ebpf.ProgramSpec `ebpf:"weir_clock"`
-	WeirSend  *ebpf.ProgramSpec `ebpf:"weir_send"`
-	WeirXdp   *ebpf.ProgramSpec `ebpf:"weir_xdp"`
+	WeirClock  *ebpf.ProgramSpec `ebpf:"weir_clock"`
+	WeirSend   *ebpf.ProgramSpec `ebpf:"weir_send"`
+	WeirTc     *ebpf.ProgramSpec `ebpf:"weir_tc"`
+	WeirTcBare *ebpf.ProgramSpec `ebpf:"weir_tc_bare"`
+	WeirXdp    *ebpf.ProgramSpec `ebpf:"weir_xdp"`
 }
 
 // datapathMapSpecs contains maps before they are loaded into the kernel.
 //
 // It can be passed ebpf.CollectionSpec.Assign.
 type datapathMapSpecs struct {
+	Canaries  *ebpf.MapSpec `ebpf:"canaries"`
 	Ceiling   *ebpf.MapSpec `ebpf:"ceiling"`
 	Counters  *ebpf.MapSpec `ebpf:"counters"`
 	Ports     *ebpf.MapSpec `ebpf:"ports"`
@@ -279,6 +285,7 @@ func (o *datapathObjects) Close() error {
 //
 // It can be passed to loadDatapathObjects or ebpf.CollectionSpec.LoadAndAssign.
 type datapathMaps struct {
+	Canaries  *ebpf.Map `ebpf:"canaries"`
 	Ceiling   *ebpf.Map `ebpf:"ceiling"`
 	Counters  *ebpf.Map `ebpf:"counters"`
 	Ports     *ebpf.Map `ebpf:"ports"`
@@ -294,6 +301,7 @@ type datapathMaps struct {
 
 func (m *datapathMaps) Close() error {
 	return _DatapathClose(
+		m.Canaries,
 		m.Ceiling,
 		m.Counters,
 		m.Ports,
@@ -332,15 +340,19 @@ type datapathVariables struct {
 //
 // It can be passed to loadDatapathObjects or ebpf.CollectionSpec.LoadAndAssign.
 type datapathPrograms struct {
-	WeirClock *ebpf.Program `ebpf:"weir_clock"`
-	WeirSend  *ebpf.Program `ebpf:"weir_send"`
-	WeirXdp   *ebpf.Program `ebpf:"weir_xdp"`
+	WeirClock  *ebpf.Program `ebpf:"weir_clock"`
+	WeirSend   *ebpf.Program `ebpf:"weir_send"`
+	WeirTc     *ebpf.Program `ebpf:"weir_tc"`
+	WeirTcBare *ebpf.Program `ebpf:"weir_tc_bare"`
+	WeirXdp    *ebpf.Program `ebpf:"weir_xdp"`
 }
 
 func (p *datapathPrograms) Close() error {
 	return _DatapathClose(
 		p.WeirClock,
 		p.WeirSend,
+		p.WeirTc,
+		p.WeirTcBare,
 		p.WeirXdp,
 	)
 }

@@ -31,6 +31,10 @@ type Options struct {
 	// Ceiling is how many connections any source may open.
 	Ceiling Ceiling
 
+	// Modes are those in which the program may be attached to an interface.
+	// The best one of them that an interface takes is used.
+	Modes []string
+
 	// Logger is told what a caller does not get as an error.
 	Logger *slog.Logger
 }
@@ -42,6 +46,7 @@ func DefaultOptions() Options {
 		Dir:      "/sys/fs/bpf/weir",
 		Capacity: 1 << 18,
 		Ports:    []uint16{25, 465, 587},
+		Modes:    []string{ModeNative, ModeGeneric, ModeTCX, ModeClsact},
 		Logger:   slog.Default(),
 	}
 }
@@ -59,6 +64,9 @@ func (o Options) Validate() error {
 		errs = append(errs, errors.New("port 0: must be between 1 and 65535"))
 	}
 	errs = append(errs, o.Ceiling.Validate())
+	if len(ladder(o.Modes)) != len(o.Modes) || len(o.Modes) == 0 {
+		errs = append(errs, fmt.Errorf("modes %q: must be different ones of %q", o.Modes, DefaultOptions().Modes))
+	}
 	if o.Logger == nil {
 		errs = append(errs, errors.New("no logger"))
 	}

@@ -1,11 +1,20 @@
 package loader
 
-import "fmt"
+import (
+	"fmt"
+	"slices"
+)
 
 // SetPorts replaces the set of protected ports. A port that is in both the
 // old and the new set is protected throughout.
 func (d *Datapath) SetPorts(ports []uint16) error {
-	return d.setPorts(datapathPortsOfPORTS_PROTECTED, ports)
+	d.canaries.Lock()
+	defer d.canaries.Unlock()
+	if err := d.setPorts(datapathPortsOfPORTS_PROTECTED, ports); err != nil {
+		return err
+	}
+	d.ports = slices.Clone(ports)
+	return nil
 }
 
 func (d *Datapath) setPorts(which datapathPortsOf, ports []uint16) error {

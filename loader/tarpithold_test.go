@@ -171,10 +171,7 @@ func attachAs(t testing.TB, d *Datapath, ns *namespace, name, mode string) *foll
 	t.Helper()
 	if mode == ModeGeneric {
 		ns.do(t, func() {
-			index := must(netlink.LinkByName(name)).Attrs().Index
-			l := must(link.AttachXDP(link.XDPOptions{Program: d.objects.WeirXdp, Interface: index, Flags: link.XDPGenericMode}))
-			mustDo(t, l.Pin(d.pins.linkPath(index)))
-			mustDo(t, l.Close())
+			mustDo(t, must(d.hang(rung{ModeGeneric, placeXDP, link.XDPGenericMode}, must(netlink.LinkByName(name)))).release())
 		})
 	}
 	f := follow(t, d, ns, name)

@@ -45,6 +45,9 @@ func (b *datapathBench) fill(ctx context.Context) error {
 	if err := b.actionRows(ctx, four, six); err != nil {
 		return err
 	}
+	if err := b.modeRows(ctx, four); err != nil {
+		return err
+	}
 	for _, n := range b.peerSources {
 		b.peerRows(ctx, n, four.drop)
 	}

@@ -30,6 +30,7 @@ type core struct {
 	pause     time.Duration     // until the next one
 	reconcile time.Time         // when the table is compared next
 	failures  int               // of enforcing, in a row
+	readBack  readBack
 	counts    decisionCounts
 	inputs    map[string]*understanding
 	input     *understanding // whose batch is at hand
@@ -101,6 +102,7 @@ func (c *core) consume(input string, batch []intake.Record, after intake.Positio
 		c.inputs[input] = &understanding{}
 	}
 	c.input = c.inputs[input]
+	c.told.input = c.input
 	for i := range batch {
 		c.read(&batch[i], c)
 	}
@@ -219,6 +221,7 @@ func (c *core) compare() {
 	if c.failures == 0 && report.Put+report.Deleted > 0 {
 		c.a.log.Warn("the kernel's table was not as it was left, and was put right",
 			"missing_or_different", report.Put, "unknown", report.Deleted)
+		c.readBack.tableDiffered(c.a.o.Now(), report)
 	} else if c.failures > 0 {
 		c.a.log.Info("everything that was decided is in force again", "put", report.Put, "deleted", report.Deleted)
 	}
@@ -229,7 +232,9 @@ func (c *core) compare() {
 // tick does what is due.
 func (c *core) tick() {
 	now := c.a.o.Now()
+	c.settle(now, false)
 	c.expire(now)
+	c.lookAtKernel(now)
 	if c.enforcer != nil && !now.Before(c.reconcile) {
 		c.compare()
 	}
@@ -267,6 +272,7 @@ func (c *core) expire(now time.Time) {
 // decided meanwhile, so the more there is to save the rarer it is done.
 func (c *core) checkpoint() {
 	begun := time.Now()
+	c.settle(c.a.o.Now(), true) // their lines will not be read again
 	defer func() { c.pause = max(checkpointEvery, checkpointShare*time.Since(begun)) }()
 	b, err := encodeCheckpoint(c.positions, c.pipeline)
 	if err != nil {

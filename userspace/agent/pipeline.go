@@ -69,7 +69,7 @@ func (p *pipeline) judge(events []policy.Event, text []byte, to observer) {
 		latest = p.latest()
 	}
 	for i := range events {
-		if p.told.line(&events[i]) {
+		if p.told.line(&events[i], text, latest) {
 			p.take(&events[i], text, latest, to)
 		}
 	}

@@ -109,6 +109,9 @@ func (a *Agent) Status(ctx context.Context) (*control.Status, error) {
 			s.Counters = append(s.Counters, control.Counter{Name: n.Name, Packets: n.Packets, Bytes: n.Bytes, Rate: a.rates.packets[n.Name]})
 		}
 		s.Intakes, s.Patterns = a.intakes(), a.core.patterns()
+		if k := a.engaged(); k != nil {
+			s.ReadBack = a.core.readBackStatus(k.datapath.Checks())
+		}
 	})
 	if err != nil {
 		return nil, err

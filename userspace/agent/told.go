@@ -2,6 +2,7 @@ package agent
 
 import (
 	"net/netip"
+	"slices"
 	"strings"
 	"time"
 
@@ -14,6 +15,10 @@ import (
 // Dovecot that does not write auth_verbose lines tells of failed logins when
 // the session ends.
 //
+// A report says more than a line, whether it was the same password above all.
+// So while reports come, a line that is news is held for a moment, and counts
+// only if no report of the same login arrives.
+//
 // A source's failures are told apart by nothing: the log may name the user of
 // a session's last attempt alone. Successes are told apart by the user's local
 // part, as one side may add or take off the domain.
@@ -23,6 +28,18 @@ import (
 type told struct {
 	young, old map[attemptKey]balance
 	turned     time.Time // when young was begun, by the time of events
+
+	reported time.Time // when the last report was heard, by the clock
+	held     []heldLine
+	input    *understanding // whose lines are read
+}
+
+// heldLine is an event that a line told of, and that waits for a report.
+type heldLine struct {
+	event policy.Event
+	text  string
+	input *understanding
+	due   time.Time // by the clock
 }
 
 type attemptKey struct {
@@ -37,42 +54,91 @@ type balance struct{ reports, lines int32 }
 const (
 	toldFor = 10 * time.Minute
 	maxTold = 1 << 16 // of a generation
+	holdFor = time.Second
+	maxHeld = 1 << 13 // lines; more are not held
 )
 
 func newTold() *told { return &told{young: make(map[attemptKey]balance)} }
 
-// report notes a report, and says whether it is news. The nil told takes all
-// for news.
-func (t *told) report(e *policy.Event) bool { return t == nil || t.news(e, true) }
-
-// line notes a line of the log, and says whether it is news.
-func (t *told) line(e *policy.Event) bool {
+// report notes a report that is heard now, and says whether it is news. The nil
+// told takes all for news.
+func (t *told) report(e *policy.Event, now time.Time) bool {
 	if t == nil {
 		return true
 	}
-	switch e.Server {
-	case "dovecot", "postfix", "exim": // they may ask Dovecot, which reports
-		return t.news(e, false)
+	key, login := keyOf(e)
+	if !login {
+		return true
 	}
-	return true
+	t.reported = now
+	for i := range t.held {
+		if held, _ := keyOf(&t.held[i].event); held == key {
+			t.held = slices.Delete(t.held, i, i+1)
+			return true
+		}
+	}
+	return t.news(key, e.Time, true)
 }
 
-func (t *told) news(e *policy.Event, report bool) bool {
-	key := attemptKey{source: e.Source.Unmap(), kind: e.Kind}
+// line notes a line of the log that is read now, and says whether it is news. A
+// line that is held is none yet.
+func (t *told) line(e *policy.Event, text []byte, now time.Time) bool {
+	if t == nil {
+		return true
+	}
+	key, login := keyOf(e)
+	switch e.Server {
+	case "dovecot", "postfix", "exim": // they may ask Dovecot, which reports
+	default:
+		login = false
+	}
+	switch {
+	case !login:
+		return true
+	case now.Sub(t.reported).Abs() > toldFor || len(t.held) >= maxHeld:
+		return t.news(key, e.Time, false)
+	case t.settle(key, false):
+		return false
+	}
+	t.held = append(t.held, heldLine{event: *e, text: string(text), input: t.input, due: now.Add(holdFor)})
+	return false
+}
+
+// release takes the lines that have waited long enough for a report, or all.
+func (t *told) release(now time.Time, all bool) (due []heldLine) {
+	if t == nil || len(t.held) == 0 {
+		return nil
+	}
+	n := 0
+	for n < len(t.held) && (all || !now.Before(t.held[n].due) || now.Before(t.held[n].due.Add(-2*holdFor))) {
+		n++
+	}
+	due = slices.Clone(t.held[:n])
+	t.held = slices.Delete(t.held, 0, n)
+	for i := range due {
+		key, _ := keyOf(&due[i].event)
+		t.news(key, due[i].event.Time, false)
+	}
+	return due
+}
+
+// keyOf returns what tells the login of e from others, and whether it is one.
+func keyOf(e *policy.Event) (key attemptKey, login bool) {
+	key = attemptKey{source: e.Source.Unmap(), kind: e.Kind}
 	switch e.Kind {
 	case policy.AuthSuccess:
 		local, _, _ := strings.Cut(e.User, "@")
 		key.user = policy.FoldUser(local)
+		return key, true
 	case policy.AuthFailure:
-	default:
-		return true
+		return key, true
 	}
-	if since := e.Time.Sub(t.turned); since >= toldFor || len(t.young) >= maxTold {
-		t.old, t.young, t.turned = t.young, make(map[attemptKey]balance), e.Time
-		if since >= 2*toldFor {
-			t.old = nil
-		}
-	}
+	return key, false
+}
+
+// settle reports whether the other side has told of a login already, which is
+// then told of by both.
+func (t *told) settle(key attemptKey, report bool) bool {
 	for _, generation := range []map[attemptKey]balance{t.old, t.young} {
 		b := generation[key]
 		other := &b.reports
@@ -85,8 +151,23 @@ func (t *told) news(e *policy.Event, report bool) bool {
 			} else {
 				generation[key] = b
 			}
-			return false
+			return true
 		}
+	}
+	return false
+}
+
+// news notes that one side told of a login at a time, and reports whether the
+// other had not.
+func (t *told) news(key attemptKey, at time.Time, report bool) bool {
+	if since := at.Sub(t.turned); since >= toldFor || len(t.young) >= maxTold {
+		t.old, t.young, t.turned = t.young, make(map[attemptKey]balance), at
+		if since >= 2*toldFor {
+			t.old = nil
+		}
+	}
+	if t.settle(key, report) {
+		return false
 	}
 	b := t.young[key]
 	if report {

@@ -170,6 +170,9 @@ func (e *Enforcer) Reconcile(inForce iter.Seq[*policy.Decision]) (Report, error)
 	want := make(map[netip.Prefix]*policy.Decision)
 	clear(e.spared)
 	for d := range inForce {
+		if loader.Reserved(d.Prefix) {
+			continue // the table will not take it
+		}
 		if _, err := e.entry(d); err != nil {
 			errs = append(errs, err)
 			continue
