@@ -14,13 +14,14 @@
 /* What an entry does to the packets of its source. Fits into VERDICT_ACTION_BITS. */
 enum action {
 	ACTION_ALLOW = 1, /* pass, whatever a wider entry says */
-	ACTION_LIMIT,	  /* connection openings at a rate, the rest passes */
+	ACTION_LIMIT,	  /* connection openings, bytes on connections, or both at a rate */
 	ACTION_DROP,	  /* nothing passes */
+	ACTION_TARPIT,	  /* nothing passes; openings are answered and held without service */
 };
 
 /*
  * Every way out of the program. The index of the counters map; its names are
- * the names of the counters. Only OVER_LIMIT and DROPPED drop.
+ * the names of the counters. Those from OVER_LIMIT on do not pass.
  */
 enum exit_reason {
 	EXIT_UNFLAGGED,	   /* protected port, nothing in force against the source */
@@ -31,9 +32,13 @@ enum exit_reason {
 	EXIT_NOT_TCP,	   /* IP, but not TCP */
 	EXIT_OTHER_PORT,   /* TCP to a port that is not protected */
 	EXIT_ALLOWED,	   /* an allow entry */
-	EXIT_WITHIN_LIMIT, /* a limit entry: not an opening, or one the rate permits */
+	EXIT_WITHIN_LIMIT, /* a limit entry: what its rates permit, or is not theirs */
 	EXIT_OVER_LIMIT,   /* a limit entry: dropped opening beyond the rate */
+	EXIT_OVER_BYTES,   /* a limit entry: dropped data beyond the bytes a second */
+	EXIT_OVER_CEILING, /* no entry: dropped opening beyond what any source may open */
 	EXIT_DROPPED,	   /* a drop entry */
+	EXIT_TARPITTED,	   /* a tarpit entry: swallowed without an answer */
+	EXIT_ANSWERED,	   /* a tarpit entry: turned into the tarpit's answer and sent back */
 	EXIT_REASONS,	   /* how many there are */
 };
 
@@ -44,7 +49,14 @@ struct counter {
 };
 _Static_assert(sizeof(struct counter) == 16, "counter");
 
-/* Protected ports: bit (port % 64) of word (port / 64). */
+/* Keys of the ports map. */
+enum ports_of {
+	PORTS_PROTECTED, /* all that the program looks at */
+	PORTS_CEILING,	 /* those of them where the ceiling holds */
+	PORT_SETS,
+};
+
+/* A set of ports: bit (port % 64) of word (port / 64). */
 struct port_set {
 	__u64 word[65536 / 64];
 };
@@ -162,21 +174,59 @@ _Static_assert(sizeof(struct recent) == 24, "recent");
 struct table_key {
 	__u64 factor4;
 	__u64 factor6;
+	__u64 tarpit0; /* the tarpit's secret (tarpit.h): connections that it holds */
+	__u64 tarpit1; /* outlast the program */
 };
-_Static_assert(sizeof(struct table_key) == 16, "table_key");
+_Static_assert(sizeof(struct table_key) == 32, "table_key");
+
+/*
+ * How an answer gets out of the interface that a frame came in by. The key is
+ * the interface's index; without a value there is no way, and the tarpit
+ * swallows.
+ */
+enum way_out {
+	WAY_FRAME = 1, /* the frame itself, redirected: native XDP */
+	WAY_PACKET,    /* the packet the kernel has made of it: generic XDP, tc */
+	WAY_MARKED,    /* marked and passed to weir_send, which sends the packet: native XDP */
+};
 
 /* What is in force for a source or a prefix. Times are CLOCK_MONOTONIC, ns. */
 struct entry {
 	__u64 expires_ns;   /* in force before this time; 0: without end */
-	__u64 every_ns;	    /* limit: time between openings (emission interval) */
+	__u64 every_ns;	    /* limit: time between openings (emission interval); 0: any number */
 	__u64 tolerance_ns; /* limit: (burst - 1) * every_ns */
 	__u64 tat_ns;	    /* limit: theoretical arrival time, the bucket's state */
+	__u64 bytes;	    /* limit: bytes of data a second on connections; 0: any number */
+	__u64 byte_cost;    /* limit: time between bytes, in 2^-BYTE_SHIFT ns */
+	__u64 byte_slack_ns; /* limit: tolerance of bytes */
+	__u64 byte_tat_ns;  /* limit: as tat_ns, of bytes */
 	__u64 attempts;	    /* connection openings seen */
 	__u64 dropped;	    /* packets dropped */
 	enum action action;
 	__u16 bits;	    /* length of the prefix this entry stands for */
 	__u16 keep;	    /* not 0: userspace wants it kept when there is no more room */
 };
-_Static_assert(sizeof(struct entry) == 56, "entry");
+_Static_assert(sizeof(struct entry) == 88, "entry");
+
+/*
+ * Slots of sources under the ceiling: the lower half names the source, the
+ * upper is the theoretical arrival time of its next opening, in units of
+ * 2^CEILING_SHIFT ns (66 µs), which come round after 78 hours.
+ */
+#define CEILING_LINES_LOG 13
+#define CEILING_SLOTS	  8
+#define CEILING_SHIFT	  16
+
+struct ceiling_line {
+	__u64 slots[CEILING_SLOTS];
+};
+_Static_assert(sizeof(struct ceiling_line) == 64, "ceiling_line");
+
+/* A byte at 1 B/s costs 2^46, so that 128 KiB in one frame stay below 2^64. */
+#define BYTE_SHIFT 16
+
+/* What wider entries there are that concern more than openings. */
+#define WIDE_TARPIT 1
+#define WIDE_BYTES  2
 
 #endif

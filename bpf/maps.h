@@ -13,11 +13,11 @@
 
 #include "abi.h"
 
-/* One value, so that an update is one system call. */
+/* One value a set, so that an update is one system call. */
 struct {
 	__uint(type, BPF_MAP_TYPE_ARRAY);
-	__uint(max_entries, 1);
-	__type(key, __u32);
+	__uint(max_entries, PORT_SETS);
+	__type(key, enum ports_of);
 	__type(value, struct port_set);
 } ports SEC(".maps");
 
@@ -136,5 +136,21 @@ struct {
 	__type(key, struct prefix6);
 	__type(value, struct entry);
 } prefixes6 SEC(".maps");
+
+/* Interfaces that answers can leave by. */
+struct {
+	__uint(type, BPF_MAP_TYPE_HASH);
+	__uint(max_entries, 1024);
+	__type(key, __u32);
+	__type(value, enum way_out);
+} ways_out SEC(".maps");
+
+/* What sources that no entry concerns have opened of late: see ceiling.h. */
+struct {
+	__uint(type, BPF_MAP_TYPE_ARRAY);
+	__uint(max_entries, 1 << CEILING_LINES_LOG);
+	__type(key, __u32);
+	__type(value, struct ceiling_line);
+} ceiling SEC(".maps");
 
 #endif

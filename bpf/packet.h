@@ -33,7 +33,8 @@ struct packet {
 	};
 	__u8 family; /* 4 or 6 */
 	__u8 opening;
-	__u16 port; /* destination, host byte order */
+	__u16 port;    /* destination, host byte order */
+	__u32 payload; /* bytes of TCP data, by the lengths in the headers */
 };
 
 /* Where reading stands: [at, end) is the frame's rest, left the IP packet's. */
@@ -99,6 +100,7 @@ static __always_inline enum exit_reason parse_tcp(struct cursor *c, struct packe
 			return EXIT_MALFORMED;
 		p->port = bpf_ntohs(tcp->dest);
 		p->opening = tcp->syn && !tcp->ack;
+		p->payload = c->left > tcp->doff * 4U ? c->left - tcp->doff * 4U : 0;
 		return EXIT_UNFLAGGED;
 	}
 	/*

@@ -177,12 +177,37 @@ static __always_inline struct entry *find_prefix(const struct packet *p, __u64 n
 	return longest(&prefixes6, &key6.bits, 64, now);
 }
 
-static __always_inline _Bool is_protected(__u16 port)
+static __always_inline _Bool is_in(enum ports_of which, __u16 port)
 {
-	__u32 zero = 0;
-	struct port_set *set = bpf_map_lookup_elem(&ports, &zero);
+	struct port_set *set = bpf_map_lookup_elem(&ports, &which);
 
 	return set && set->word[port / 64] >> (port % 64) & 1;
+}
+
+/* What follows from an entry that stands in a hash or a trie. */
+static __always_inline enum exit_reason verdict_of(struct entry *e, const struct packet *p, __u64 now)
+{
+	enum exit_reason why;
+
+	if (p->opening)
+		__sync_fetch_and_add(&e->attempts, 1);
+	switch (e->action) {
+	case ACTION_DROP:
+		why = EXIT_DROPPED;
+		break;
+	case ACTION_TARPIT:
+		why = EXIT_TARPITTED;
+		break;
+	case ACTION_LIMIT:
+		if (p->opening ? take_opening(e, now) : take_bytes(e, now, p->payload))
+			return EXIT_WITHIN_LIMIT;
+		why = p->opening ? EXIT_OVER_LIMIT : EXIT_OVER_BYTES;
+		break;
+	default:
+		return EXIT_ALLOWED;
+	}
+	__sync_fetch_and_add(&e->dropped, 1);
+	return why;
 }
 
 static __always_inline enum exit_reason judge_source(const struct packet *p, struct recent *r, __u64 now)
@@ -198,31 +223,15 @@ static __always_inline enum exit_reason judge_source(const struct packet *p, str
 	if (action_of(word) == ACTION_LIMIT) {
 		e = find_source(p, now);
 	} else if (word && !has_ended(word, now)) {
-		_Bool drop = action_of(word) == ACTION_DROP;
+		enum action action = action_of(word);
 
-		if (drop || p->opening)
-			count(r, ipv4, slot, p->opening, drop, now);
-		return drop ? EXIT_DROPPED : EXIT_ALLOWED;
+		if (action != ACTION_ALLOW || p->opening)
+			count(r, ipv4, slot, p->opening, action != ACTION_ALLOW, now);
+		return action == ACTION_ALLOW ? EXIT_ALLOWED : action == ACTION_DROP ? EXIT_DROPPED : EXIT_TARPITTED;
 	}
 	if (!e && p->opening)
 		e = find_prefix(p, now);
-	if (!e)
-		return EXIT_UNFLAGGED;
-	if (p->opening)
-		__sync_fetch_and_add(&e->attempts, 1);
-
-	switch (e->action) {
-	case ACTION_DROP:
-		__sync_fetch_and_add(&e->dropped, 1);
-		return EXIT_DROPPED;
-	case ACTION_LIMIT:
-		if (!p->opening || bucket_take(e, now))
-			return EXIT_WITHIN_LIMIT;
-		__sync_fetch_and_add(&e->dropped, 1);
-		return EXIT_OVER_LIMIT;
-	default:
-		return EXIT_ALLOWED;
-	}
+	return e ? verdict_of(e, p, now) : EXIT_UNFLAGGED;
 }
 
 /* In a flood, what came before tells best what comes now. */
@@ -236,7 +245,7 @@ static __always_inline enum exit_reason verdict(const struct packet *p, __u64 no
 	if (!r)
 		return EXIT_UNFLAGGED; /* never: the map has it */
 	why = judge_source(p, r, now);
-	dropped = why == EXIT_DROPPED;
+	dropped = why == EXIT_DROPPED || why == EXIT_TARPITTED;
 	if (dropped != r->dropped)
 		r->dropped = dropped;
 	return why;

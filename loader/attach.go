@@ -27,6 +27,10 @@ type Attachment struct {
 	Index     int    // 0: there is no such interface
 	Mode      string
 	Reason    string // why this mode, in plain words, with a remedy where there is one
+
+	// Tarpit tells that clients are answered by the tarpit here. Otherwise
+	// it drops their packets, and Reason says why.
+	Tarpit bool
 }
 
 // attachment is an interface that carries the program.
@@ -36,6 +40,10 @@ type attachment struct {
 	program ebpf.ProgramID // that stands there
 	why     []string       // what was in the way of better places, if we were there
 	stale   error          // why the hook could not be given this program
+
+	answers   bool   // the tarpit's answers can leave
+	answerHow string // by an uncommon way
+	noAnswer  error  // why not, when it was tried
 }
 
 // attach puts the program on an interface, or replaces the one an earlier run
@@ -220,6 +228,17 @@ func (d *Datapath) describe(l netlink.Link) Attachment {
 			reason = append(reason, facts{name: attrs.Name, driver: driver(l)}.who()+" supports native XDP")
 		}
 	}
+	if out.Mode != ModeNone && !a.answers {
+		a.answerHow, a.noAnswer = d.allowAnswers(l, out.Mode)
+		a.answers = a.noAnswer == nil
+	}
+	out.Tarpit = a.answers
+	switch {
+	case a.noAnswer != nil:
+		reason = append(reason, fmt.Sprintf("tarpit can only drop here: %v", a.noAnswer))
+	case a.answerHow != "":
+		reason = append(reason, a.answerHow)
+	}
 	reason = append(reason, neighbours(now)...)
 	if a.stale != nil {
 		reason = append(reason, fmt.Sprintf("the program of an earlier start is still in force, replacing it failed: %v", a.stale))
@@ -233,7 +252,7 @@ func (d *Datapath) describe(l netlink.Link) Attachment {
 func (d *Datapath) detach(index int) error {
 	a := d.attached[index]
 	delete(d.attached, index)
-	return a.remove()
+	return errors.Join(d.refuseAnswers(index), a.remove())
 }
 
 // detachPinned does the same for what an earlier run left.
@@ -242,5 +261,5 @@ func (d *Datapath) detachPinned(p pinnedHook) error {
 	if err != nil || h == nil {
 		return err
 	}
-	return h.remove()
+	return errors.Join(d.refuseAnswers(p.index), h.remove())
 }

@@ -1,11 +1,11 @@
 package loader
 
 import (
+	"crypto/rand"
+	"encoding/binary"
 	"errors"
 	"fmt"
 	"log/slog"
-	"math/rand/v2"
-	"slices"
 	"sync"
 
 	"github.com/cilium/ebpf"
@@ -98,7 +98,13 @@ func open(o Options, clocks clocks, adjust func(*ebpf.CollectionSpec) error) (_ 
 	if d.tables, err = newTables(&d.objects.datapathMaps, key, clocks); err != nil {
 		return nil, err
 	}
+	if err := d.tables.watchWide(d.objects.Wide); err != nil {
+		return nil, err
+	}
 	if err := d.SetPorts(o.Ports); err != nil {
+		return nil, err
+	}
+	if err := d.SetCeiling(o.Ceiling); err != nil {
 		return nil, err
 	}
 	return d, nil
@@ -107,7 +113,7 @@ func open(o Options, clocks clocks, adjust func(*ebpf.CollectionSpec) error) (_ 
 // load loads the program on pinned maps if they fit, else on new ones that it
 // pins. It returns the secret of the verdict tables.
 func (d *Datapath) load(spec *ebpf.CollectionSpec) (datapathTableKey, error) {
-	key := datapathTableKey{Factor4: rand.Uint64() | 1, Factor6: rand.Uint64() | 1}
+	key := newKey()
 	pinned, err := d.pins.openMaps(d.layout, spec)
 	if err != nil {
 		return key, err
@@ -138,6 +144,7 @@ func (d *Datapath) load(spec *ebpf.CollectionSpec) (datapathTableKey, error) {
 func (d *Datapath) maps() map[string]*ebpf.Map {
 	return map[string]*ebpf.Map{
 		datapathMapCanaries:  d.objects.Canaries,
+		datapathMapCeiling:   d.objects.Ceiling,
 		datapathMapCounters:  d.objects.Counters,
 		datapathMapPorts:     d.objects.Ports,
 		datapathMapTableKey:  d.objects.TableKey,
@@ -152,6 +159,19 @@ func (d *Datapath) maps() map[string]*ebpf.Map {
 		datapathMapSources6:  d.objects.Sources6,
 		datapathMapPrefixes4: d.objects.Prefixes4,
 		datapathMapPrefixes6: d.objects.Prefixes6,
+		datapathMapWaysOut:   d.objects.WaysOut,
+	}
+}
+
+// newKey makes the secrets of new maps.
+func newKey() datapathTableKey {
+	var random [32]byte
+	_, _ = rand.Read(random[:]) // it never fails
+	return datapathTableKey{
+		Factor4: binary.NativeEndian.Uint64(random[0:]) | 1,
+		Factor6: binary.NativeEndian.Uint64(random[8:]) | 1,
+		Tarpit0: binary.NativeEndian.Uint64(random[16:]),
+		Tarpit1: binary.NativeEndian.Uint64(random[24:]),
 	}
 }
 
@@ -162,12 +182,15 @@ func setConstants(spec *ebpf.CollectionSpec, key datapathTableKey) error {
 		return err
 	}
 	for name, value := range map[string]any{
-		datapathVarFactor4:  key.Factor4,
-		datapathVarFactor6:  key.Factor6,
-		datapathVarBuckets4: spec.Maps[datapathMapVerdicts4].MaxEntries,
-		datapathVarBuckets6: spec.Maps[datapathMapVerdicts6].MaxEntries,
-		datapathVarTickNs:   tick,
-		datapathVarBootNs:   boot,
+		datapathVarFactor4:    key.Factor4,
+		datapathVarFactor6:    key.Factor6,
+		datapathVarBuckets4:   spec.Maps[datapathMapVerdicts4].MaxEntries,
+		datapathVarBuckets6:   spec.Maps[datapathMapVerdicts6].MaxEntries,
+		datapathVarTarpit0:    key.Tarpit0,
+		datapathVarTarpit1:    key.Tarpit1,
+		datapathVarAnswerMark: key.Tarpit0 + key.Tarpit1,
+		datapathVarTickNs:     tick,
+		datapathVarBootNs:     boot,
 	} {
 		if err := spec.Variables[name].Set(value); err != nil {
 			return fmt.Errorf("set %s: %w", name, err)
@@ -217,22 +240,6 @@ func release() string {
 		return "unknown"
 	}
 	return unix.ByteSliceToString(u.Release[:])
-}
-
-// SetPorts replaces the set of protected ports. A port that is in both the
-// old and the new set is protected throughout.
-func (d *Datapath) SetPorts(ports []uint16) error {
-	var set datapathPortSet
-	for _, p := range ports {
-		set.Word[p/64] |= 1 << (p % 64)
-	}
-	d.canaries.Lock()
-	defer d.canaries.Unlock()
-	if err := d.objects.Ports.Put(uint32(0), &set); err != nil {
-		return fmt.Errorf("set ports: %w", err)
-	}
-	d.ports = slices.Clone(ports)
-	return nil
 }
 
 // Close releases what this process holds. Pins stay, and so does

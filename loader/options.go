@@ -28,6 +28,9 @@ type Options struct {
 	// Ports are the protected TCP ports.
 	Ports []uint16
 
+	// Ceiling is how many connections any source may open.
+	Ceiling Ceiling
+
 	// Modes are those in which the program may be attached to an interface.
 	// The best one of them that an interface takes is used.
 	Modes []string
@@ -60,6 +63,7 @@ func (o Options) Validate() error {
 	if slices.Contains(o.Ports, 0) {
 		errs = append(errs, errors.New("port 0: must be between 1 and 65535"))
 	}
+	errs = append(errs, o.Ceiling.Validate())
 	if len(ladder(o.Modes)) != len(o.Modes) || len(o.Modes) == 0 {
 		errs = append(errs, fmt.Errorf("modes %q: must be different ones of %q", o.Modes, DefaultOptions().Modes))
 	}

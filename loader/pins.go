@@ -21,6 +21,7 @@ import (
 //	links/if<index>       the XDP link of an interface
 //	links/tcx<index>      its TCX link
 //	links/clsact<index>/  it has our clsact filter, which needs no pin
+//	links/send<index>     the tcx link that sends the tarpit's answers there
 //
 // Names hold no dots, the BPF file system reserves those. The running program
 // holds the maps it uses, so removing their pins never disturbs enforcement.
@@ -28,6 +29,7 @@ const (
 	mapsPrefix  = "maps_"
 	newPrefix   = "new_"
 	linksFolder = "links"
+	sendPrefix  = "send"
 )
 
 // defaultBPFFS is where a BPF file system is expected, and mounted if it is
@@ -285,6 +287,10 @@ func (p *pins) removeOtherMaps(layout string) error {
 
 func (p *pins) hookPath(where place, index int) string {
 	return filepath.Join(p.dir, linksFolder, string(where)+strconv.Itoa(index))
+}
+
+func (p *pins) sendPath(index int) string {
+	return filepath.Join(p.dir, linksFolder, sendPrefix+strconv.Itoa(index))
 }
 
 // pinnedHook names a hook.

@@ -18,6 +18,7 @@ type tables struct {
 	closed  bool
 	clocks  clocks
 	touched uint64 // means nothing
+	wide    wide
 
 	verdicts4, verdicts6 *verdicts
 
@@ -85,6 +86,9 @@ func (t *tables) Put(entries ...Entry) error {
 	defer t.mu.Unlock()
 	at, err := t.now()
 	if err != nil {
+		return err
+	}
+	if err := t.wide.expect(entries); err != nil {
 		return err
 	}
 	before := t.leftOut()

@@ -60,6 +60,9 @@ func (a *app) tellStatus(st *control.Status) error {
 		default:
 			b.linef("interface\tNONE: nothing is limited or dropped")
 		}
+		if c := st.Ceiling; c != nil {
+			b.linef("ceiling\t%s for every source, on %s", control.LimitText(c.Rate, c.Burst, 0), strings.Trim(fmt.Sprint(c.Ports), "[]"))
+		}
 		b.linef("decisions\t%s", decisionWords(&st.Decisions))
 		b.linef("table\t%s", tableWords(&st.Table))
 		if st.ReadBack != nil {

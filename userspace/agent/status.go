@@ -120,6 +120,9 @@ func (a *Agent) Status(ctx context.Context) (*control.Status, error) {
 		for _, at := range k.datapath.Attachments() {
 			s.Interfaces = append(s.Interfaces, control.Interface{Name: at.Interface, Mode: at.Mode, Reason: at.Reason})
 		}
+		if r := c.Ceiling.Rate; r.Every > 0 {
+			s.Ceiling = &control.Ceiling{Rate: r.PerMinute(), Burst: r.Burst, Ports: c.CeilingPorts()}
+		}
 		fill, err := k.datapath.Fill()
 		if err != nil {
 			a.log.Warn("the fill of the kernel's table cannot be read", "error", err)

@@ -16,6 +16,7 @@ type Status struct {
 	Intakes    []Intake    `json:"intakes"`
 	Notes      []string    `json:"notes,omitempty"`    // what auto-detection has to say besides
 	Patterns   []Pattern   `json:"patterns,omitempty"` // those that were found, the most frequent first
+	Ceiling    *Ceiling    `json:"ceiling,omitempty"`  // in mode enforce, if there is one
 	Table      Table       `json:"table"`
 	ReadBack   *ReadBack   `json:"read_back,omitempty"` // null in mode observe
 	Store      Store       `json:"store"`
@@ -30,6 +31,13 @@ type Interface struct {
 	Name   string `json:"name"`
 	Mode   string `json:"mode"`             // native, generic, tcx, clsact, none
 	Reason string `json:"reason,omitempty"` // why this mode
+}
+
+// Ceiling is how many connections any source may open.
+type Ceiling struct {
+	Rate  float64  `json:"rate"` // openings a minute
+	Burst int      `json:"burst"`
+	Ports []uint16 `json:"ports"`
 }
 
 // Counter is one named exit of the kernel program.
