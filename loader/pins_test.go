@@ -137,7 +137,7 @@ func TestOptionsValidate(t *testing.T) {
 // The verifier's patience is finite, and another kernel's may be shorter: every
 // program keeps a budget, on each kernel that the tests run on.
 func TestVerifierBudget(t *testing.T) {
-	const budget = 50_000
+	const budget = 80_000
 	needKernel(t)
 	spec := must(loadDatapath())
 	mustDo(t, setConstants(spec, datapathTableKey{Factor4: 1, Factor6: 1}))
