@@ -12,7 +12,7 @@ FUZZTIME ?= 5s
 GO = $(eval GO := $(or $(shell tests/setup.sh go),$(error there is no Go to build with, see above)))$(GO)
 export CGO_ENABLED = 0
 
-.PHONY: help build generate verify test test-kernels bench bench-intake bench-latency bench-datapath bench-flood bench-correlation bench-authpolicy fuzz lint fmt install demo
+.PHONY: help build generate verify test test-kernels bench bench-intake bench-latency bench-datapath bench-flood bench-correlation bench-authpolicy bench-policy bench-stolen fuzz lint fmt install demo
 .DEFAULT_GOAL := help
 
 help: ## show this list
@@ -52,6 +52,14 @@ bench-latency: ## measure the time from a log line to the kernel's refusal, besi
 bench-datapath: ## measure packets a second of weir and of other packet filters (as root; BENCHFLAGS)
 	peers=$$(tests/setup.sh bench datapath) && \
 		$(GO) build -buildvcs=false -o bin/bench ./tests/bench && bin/bench datapath -peers "$$peers" $(BENCHFLAGS)
+
+bench-policy: ## measure weir's answers to Postfix's policy requests, beside other policy servers (as root; BENCHFLAGS)
+	peers=$$(tests/setup.sh bench policy) && $(MAKE) build && \
+		$(GO) build -buildvcs=false -o bin/bench ./tests/bench && bin/bench policy -peers "$$peers" $(BENCHFLAGS)
+
+bench-stolen: ## let 500 sources use a stolen account, with weir, with policyd-rate-limit and with nothing (as root; BENCHFLAGS)
+	peers=$$(tests/setup.sh bench policy) && $(MAKE) build && \
+		$(GO) build -buildvcs=false -o bin/bench ./tests/bench && bin/bench stolen -peers "$$peers" $(BENCHFLAGS)
 
 bench-flood: ## measure what good clients of a real Postfix notice of a flood (as root; BENCHFLAGS)
 	tests/setup.sh demo && tests/setup.sh bench datapath >/dev/null && \

@@ -1,8 +1,9 @@
 /* SPDX-License-Identifier: GPL-2.0 */
 /*
- * The maps. The loader sets the size of all but the first two. The verdict
- * tables are allocated at once (32 to 64 bytes a source of capacity), and of
- * the hashes the bucket heads (16 bytes a source); the rest as it is used.
+ * The maps. The loader sets the size of those that hold sources or prefixes.
+ * The verdict tables are allocated at once (26 to 35 bytes a source of
+ * capacity), and of the hashes the bucket heads (16 bytes a source); the rest
+ * as it is used.
  */
 #ifndef WEIR_MAPS_H
 #define WEIR_MAPS_H
@@ -54,6 +55,45 @@ struct {
 	__type(key, __u32);
 	__type(value, struct bucket6);
 } verdicts6 SEC(".maps");
+
+struct {
+	__uint(type, BPF_MAP_TYPE_ARRAY);
+	__uint(map_flags, BPF_F_MMAPABLE);
+	__uint(max_entries, 1);
+	__type(key, __u32);
+	__type(value, struct slot_counts);
+} counts4 SEC(".maps");
+
+struct {
+	__uint(type, BPF_MAP_TYPE_ARRAY);
+	__uint(map_flags, BPF_F_MMAPABLE);
+	__uint(max_entries, 1);
+	__type(key, __u32);
+	__type(value, struct slot_counts);
+} counts6 SEC(".maps");
+
+struct {
+	__uint(type, BPF_MAP_TYPE_ARRAY);
+	__uint(map_flags, BPF_F_MMAPABLE);
+	__uint(max_entries, 1);
+	__type(key, __u32);
+	__type(value, struct prints);
+} prints4 SEC(".maps");
+
+struct {
+	__uint(type, BPF_MAP_TYPE_ARRAY);
+	__uint(map_flags, BPF_F_MMAPABLE);
+	__uint(max_entries, 1);
+	__type(key, __u32);
+	__type(value, struct prints);
+} prints6 SEC(".maps");
+
+struct {
+	__uint(type, BPF_MAP_TYPE_PERCPU_ARRAY);
+	__uint(max_entries, 1);
+	__type(key, __u32);
+	__type(value, struct recent);
+} recent SEC(".maps");
 
 /* Read by userspace alone: the program has the factors as constants. */
 struct {

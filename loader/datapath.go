@@ -67,8 +67,8 @@ func open(o Options, clocks clocks, adjust func(*ebpf.CollectionSpec) error) (_ 
 	for _, name := range []string{datapathMapSources4, datapathMapSources6, datapathMapPrefixes4, datapathMapPrefixes6} {
 		spec.Maps[name].MaxEntries = uint32(o.Capacity)
 	}
-	spec.Maps[datapathMapVerdicts4].MaxEntries = uint32(shape4().buckets(o.Capacity))
-	spec.Maps[datapathMapVerdicts6].MaxEntries = uint32(shape6().buckets(o.Capacity))
+	shape4().sizeFor(o.Capacity, spec.Maps[datapathMapVerdicts4], spec.Maps[datapathMapPrints4], spec.Maps[datapathMapCounts4])
+	shape6().sizeFor(o.Capacity, spec.Maps[datapathMapVerdicts6], spec.Maps[datapathMapPrints6], spec.Maps[datapathMapCounts6])
 	if adjust != nil {
 		if err := adjust(spec); err != nil {
 			return nil, err
@@ -143,6 +143,11 @@ func (d *Datapath) maps() map[string]*ebpf.Map {
 		datapathMapTableKey:  d.objects.TableKey,
 		datapathMapVerdicts4: d.objects.Verdicts4,
 		datapathMapVerdicts6: d.objects.Verdicts6,
+		datapathMapPrints4:   d.objects.Prints4,
+		datapathMapPrints6:   d.objects.Prints6,
+		datapathMapCounts4:   d.objects.Counts4,
+		datapathMapCounts6:   d.objects.Counts6,
+		datapathMapRecent:    d.objects.Recent,
 		datapathMapSources4:  d.objects.Sources4,
 		datapathMapSources6:  d.objects.Sources6,
 		datapathMapPrefixes4: d.objects.Prefixes4,
@@ -157,12 +162,12 @@ func setConstants(spec *ebpf.CollectionSpec, key datapathTableKey) error {
 		return err
 	}
 	for name, value := range map[string]any{
-		datapathVarFactor4: key.Factor4,
-		datapathVarFactor6: key.Factor6,
-		datapathVarShift4:  uint32(shiftOf(int(spec.Maps[datapathMapVerdicts4].MaxEntries))),
-		datapathVarShift6:  uint32(shiftOf(int(spec.Maps[datapathMapVerdicts6].MaxEntries))),
-		datapathVarTickNs:  tick,
-		datapathVarBootNs:  boot,
+		datapathVarFactor4:  key.Factor4,
+		datapathVarFactor6:  key.Factor6,
+		datapathVarBuckets4: spec.Maps[datapathMapVerdicts4].MaxEntries,
+		datapathVarBuckets6: spec.Maps[datapathMapVerdicts6].MaxEntries,
+		datapathVarTickNs:   tick,
+		datapathVarBootNs:   boot,
 	} {
 		if err := spec.Variables[name].Set(value); err != nil {
 			return fmt.Errorf("set %s: %w", name, err)

@@ -23,22 +23,14 @@ const (
 
 type datapathBucket4 struct {
 	_     structs.HostLayout
-	Slots [4]struct {
-		_      structs.HostLayout
-		Head   uint64
-		Counts uint64
-	}
+	Slots [8]uint64
 }
 
 type datapathBucket6 struct {
-	_     structs.HostLayout
-	Slots [5]struct {
-		_       structs.HostLayout
-		Net     uint64
-		Verdict uint64
-		Counts  uint64
-	}
-	Unused uint64
+	_        structs.HostLayout
+	Nets     [5]uint64
+	Verdicts [5]uint32
+	Unused   uint32
 }
 
 type datapathCounter struct {
@@ -56,7 +48,8 @@ type datapathEntry struct {
 	Attempts    uint64
 	Dropped     uint64
 	Action      datapathAction
-	Bits        uint32
+	Bits        uint16
+	Keep        uint16
 }
 
 type datapathExitReason uint32
@@ -93,6 +86,25 @@ type datapathPrefix6 struct {
 	Net  [8]uint8
 }
 
+type datapathPrints struct {
+	_    structs.HostLayout
+	Word uint64
+}
+
+type datapathRecent struct {
+	_       structs.HostLayout
+	Tick    uint64
+	Random  uint64
+	Each    uint16
+	Skip    uint16
+	Dropped uint32
+}
+
+type datapathSlotCounts struct {
+	_    structs.HostLayout
+	Both uint64
+}
+
 type datapathSource4 struct {
 	_    structs.HostLayout
 	Addr [4]uint8
@@ -115,9 +127,14 @@ type datapathTableKey struct {
 const (
 	datapathMapCanaries      = "canaries"
 	datapathMapCounters      = "counters"
+	datapathMapCounts4       = "counts4"
+	datapathMapCounts6       = "counts6"
 	datapathMapPorts         = "ports"
 	datapathMapPrefixes4     = "prefixes4"
 	datapathMapPrefixes6     = "prefixes6"
+	datapathMapPrints4       = "prints4"
+	datapathMapPrints6       = "prints6"
+	datapathMapRecent        = "recent"
 	datapathMapSources4      = "sources4"
 	datapathMapSources6      = "sources6"
 	datapathMapTableKey      = "table_key"
@@ -128,10 +145,10 @@ const (
 	datapathProgWeirTcBare   = "weir_tc_bare"
 	datapathProgWeirXdp      = "weir_xdp"
 	datapathVarBootNs        = "boot_ns"
+	datapathVarBuckets4      = "buckets4"
+	datapathVarBuckets6      = "buckets6"
 	datapathVarFactor4       = "factor4"
 	datapathVarFactor6       = "factor6"
-	datapathVarShift4        = "shift4"
-	datapathVarShift6        = "shift6"
 	datapathVarSimulatedNow  = "simulated_now"
 	datapathVarSimulatedTime = "simulated_time"
 	datapathVarTickNs        = "tick_ns"
@@ -191,9 +208,14 @@ type datapathProgramSpecs struct {
 type datapathMapSpecs struct {
 	Canaries  *ebpf.MapSpec `ebpf:"canaries"`
 	Counters  *ebpf.MapSpec `ebpf:"counters"`
+	Counts4   *ebpf.MapSpec `ebpf:"counts4"`
+	Counts6   *ebpf.MapSpec `ebpf:"counts6"`
 	Ports     *ebpf.MapSpec `ebpf:"ports"`
 	Prefixes4 *ebpf.MapSpec `ebpf:"prefixes4"`
 	Prefixes6 *ebpf.MapSpec `ebpf:"prefixes6"`
+	Prints4   *ebpf.MapSpec `ebpf:"prints4"`
+	Prints6   *ebpf.MapSpec `ebpf:"prints6"`
+	Recent    *ebpf.MapSpec `ebpf:"recent"`
 	Sources4  *ebpf.MapSpec `ebpf:"sources4"`
 	Sources6  *ebpf.MapSpec `ebpf:"sources6"`
 	TableKey  *ebpf.MapSpec `ebpf:"table_key"`
@@ -206,10 +228,10 @@ type datapathMapSpecs struct {
 // It can be passed ebpf.CollectionSpec.Assign.
 type datapathVariableSpecs struct {
 	BootNs        *ebpf.VariableSpec `ebpf:"boot_ns"`
+	Buckets4      *ebpf.VariableSpec `ebpf:"buckets4"`
+	Buckets6      *ebpf.VariableSpec `ebpf:"buckets6"`
 	Factor4       *ebpf.VariableSpec `ebpf:"factor4"`
 	Factor6       *ebpf.VariableSpec `ebpf:"factor6"`
-	Shift4        *ebpf.VariableSpec `ebpf:"shift4"`
-	Shift6        *ebpf.VariableSpec `ebpf:"shift6"`
 	SimulatedNow  *ebpf.VariableSpec `ebpf:"simulated_now"`
 	SimulatedTime *ebpf.VariableSpec `ebpf:"simulated_time"`
 	TickNs        *ebpf.VariableSpec `ebpf:"tick_ns"`
@@ -237,9 +259,14 @@ func (o *datapathObjects) Close() error {
 type datapathMaps struct {
 	Canaries  *ebpf.Map `ebpf:"canaries"`
 	Counters  *ebpf.Map `ebpf:"counters"`
+	Counts4   *ebpf.Map `ebpf:"counts4"`
+	Counts6   *ebpf.Map `ebpf:"counts6"`
 	Ports     *ebpf.Map `ebpf:"ports"`
 	Prefixes4 *ebpf.Map `ebpf:"prefixes4"`
 	Prefixes6 *ebpf.Map `ebpf:"prefixes6"`
+	Prints4   *ebpf.Map `ebpf:"prints4"`
+	Prints6   *ebpf.Map `ebpf:"prints6"`
+	Recent    *ebpf.Map `ebpf:"recent"`
 	Sources4  *ebpf.Map `ebpf:"sources4"`
 	Sources6  *ebpf.Map `ebpf:"sources6"`
 	TableKey  *ebpf.Map `ebpf:"table_key"`
@@ -251,9 +278,14 @@ func (m *datapathMaps) Close() error {
 	return _DatapathClose(
 		m.Canaries,
 		m.Counters,
+		m.Counts4,
+		m.Counts6,
 		m.Ports,
 		m.Prefixes4,
 		m.Prefixes6,
+		m.Prints4,
+		m.Prints6,
+		m.Recent,
 		m.Sources4,
 		m.Sources6,
 		m.TableKey,
@@ -267,10 +299,10 @@ func (m *datapathMaps) Close() error {
 // It can be passed to loadDatapathObjects or ebpf.CollectionSpec.LoadAndAssign.
 type datapathVariables struct {
 	BootNs        *ebpf.Variable `ebpf:"boot_ns"`
+	Buckets4      *ebpf.Variable `ebpf:"buckets4"`
+	Buckets6      *ebpf.Variable `ebpf:"buckets6"`
 	Factor4       *ebpf.Variable `ebpf:"factor4"`
 	Factor6       *ebpf.Variable `ebpf:"factor6"`
-	Shift4        *ebpf.Variable `ebpf:"shift4"`
-	Shift6        *ebpf.Variable `ebpf:"shift6"`
 	SimulatedNow  *ebpf.Variable `ebpf:"simulated_now"`
 	SimulatedTime *ebpf.Variable `ebpf:"simulated_time"`
 	TickNs        *ebpf.Variable `ebpf:"tick_ns"`

@@ -208,8 +208,12 @@ func TestRestartAndUpgradeLeaveNoGap(t *testing.T) {
 func otherLayout(version int) func(*ebpf.CollectionSpec) error {
 	return func(s *ebpf.CollectionSpec) error {
 		s.Maps[datapathMapCounters].MaxEntries += uint32(version)
-		s.Maps[datapathMapVerdicts4].MaxEntries <<= version
-		s.Maps[datapathMapVerdicts6].MaxEntries <<= version
+		for _, name := range []string{
+			datapathMapVerdicts4, datapathMapPrints4, datapathMapCounts4,
+			datapathMapVerdicts6, datapathMapPrints6, datapathMapCounts6,
+		} {
+			s.Maps[name].MaxEntries <<= version
+		}
 		s.Maps[datapathMapPrefixes4].MaxEntries += uint32(version)
 		return nil
 	}

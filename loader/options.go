@@ -19,7 +19,7 @@ type Options struct {
 	Dir string
 
 	// Capacity is the most entries each of the four tables holds (IPv4 and
-	// IPv6, sources and prefixes). For each, about 128 bytes are taken at
+	// IPv6, sources and prefixes). For each, about 92 bytes are taken at
 	// once (the verdict tables, and the heads of the hashes), and 130 more
 	// when an entry comes that is limited, a prefix, or finds its bucket
 	// full.

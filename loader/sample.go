@@ -42,14 +42,14 @@ const sampleBuckets = 16
 // there is one near.
 func (s *sources[K]) any(pick func(int) int) (k K, value datapathEntry, found bool) {
 	v := s.verdicts
-	bucket := pick(len(v.words)/v.shape.bucket) * v.shape.bucket
+	bucket := pick(int(v.buckets))
 	for range sampleBuckets {
 		for i := range v.shape.slots {
-			if key, value, ok := v.read(bucket+i*v.shape.slot, s.bits); ok {
+			if key, value, ok := v.read(bucket*v.shape.slots+i, s.bits); ok {
 				return sourceOf[K](key), value, true
 			}
 		}
-		bucket = (bucket + v.shape.bucket) % len(v.words)
+		bucket = (bucket + 1) % int(v.buckets)
 	}
 	return k, value, false
 }

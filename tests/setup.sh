@@ -5,7 +5,8 @@
 #   tests/setup.sh go        print the path of a Go that is new enough for
 #                            go.mod; fetches one if there is none (root)
 #   tests/setup.sh demo      install what `make demo` needs
-#   tests/setup.sh test      install what `make test` needs
+#   tests/setup.sh test      install what `make test` needs; Exim is unpacked as
+#                            below, as it cannot stand beside Postfix
 #   tests/setup.sh dovecot24 unpack Dovecot 2.4 and all it needs, of Debian 13,
 #                            outside of the tree, and print where (root)
 #   tests/setup.sh bench     unpack the programs that `make bench-intake` compares
@@ -13,6 +14,10 @@
 #   tests/setup.sh bench datapath
 #                            the same for `make bench-datapath`; the packet
 #                            filters of Debian are installed (root)
+#   tests/setup.sh bench policy
+#                            the same for `make bench-policy` and `make
+#                            bench-stolen`; what other policy servers need is
+#                            installed (root)
 #   tests/setup.sh kernels   install what `make test-kernels` needs, unpack
 #                            Debian's kernels outside of the tree, and print where
 set -euo pipefail
@@ -23,6 +28,7 @@ die() { say "$*"; exit 1; }
 
 demo_packages="iproute2 postfix dovecot-core dovecot-imapd dovecot-pop3d dovecot-lmtpd"
 filter_packages="nftables ipset iptables"
+policy_packages="python3-yaml libnet-server-perl libnet-dns-perl" # what the servers themselves need
 guest_packages="qemu-system-x86 busybox-static cpio xz-utils kmod"
 test_packages="$demo_packages clang llvm libbpf-dev systemd systemd-journal-remote rbldnsd"
 
@@ -189,10 +195,13 @@ fetch_kernel() {
 		package=$(resolve "$@")
 	fi
 	release=${package#linux-image-}
-	if [ -z "$release" ]; then
-		[ -e "$kind" ] || say "apt knows no $meta: nothing is tested on Linux $kind"
+	case $release in
+	"$kind".*) ;;
+	*)
+		[ -e "$kind" ] || say "apt knows no $meta of Linux $kind: nothing can be tested on that"
 		return 0
-	fi
+		;;
+	esac
 	if ! [ -e "$release" ]; then
 		say "fetching $package"
 		rm -rf fetched
@@ -267,6 +276,8 @@ go) find_go || fetch_go ;;
 demo) install $demo_packages ;;
 test)
 	install $test_packages
+	# Exim cannot be installed beside Postfix.
+	unpack exim4-daemon-light exim4-base libidn12 >/dev/null
 	dovecot24 >/dev/null
 	;;
 dovecot24) dovecot24 ;;
@@ -275,6 +286,11 @@ bench)
 	datapath)
 		(install $filter_packages) || say "their rows will say that they are missing"
 		unpack libxdp1
+		;;
+	policy)
+		install $demo_packages
+		(install $policy_packages) || say "their rows will say that they are missing"
+		unpack policyd-rate-limit postfwd
 		;;
 	*)
 		install python3
@@ -286,5 +302,5 @@ kernels)
 	install $guest_packages
 	fetch_kernels
 	;;
-*) die "usage: tests/setup.sh go|demo|test|dovecot24|bench [datapath]|kernels" ;;
+*) die "usage: tests/setup.sh go|demo|test|dovecot24|bench [datapath|policy]|kernels" ;;
 esac

@@ -101,6 +101,10 @@ func TestGoldenHelp(t *testing.T) {
 	for _, verb := range []string{"explain", "list", "pin", "release", "replay", "run", "status", "unpin", "version"} {
 		s.golden(t, "help-"+verb, []string{"help", verb})
 	}
+	for _, verb := range []string{"list", "show", "set", "reset"} {
+		s.golden(t, "help-user-"+verb, []string{"help", "user", verb})
+	}
+	s.golden(t, "help-user", []string{"user"})
 	s.golden(t, "help", []string{}, []string{"help", "exit-codes"})
 }
 

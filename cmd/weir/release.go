@@ -85,6 +85,8 @@ func standingWords(r *control.Row) string {
 // undo is what lifts r.
 func undo(r *control.Row) string {
 	switch {
+	case r.Pinned && r.User != "":
+		return "weir user reset " + printable(r.User)
 	case r.Pinned:
 		return "weir unpin " + printable(r.Target())
 	case r.Listed:

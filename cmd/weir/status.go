@@ -72,6 +72,9 @@ func (a *app) tellStatus(st *control.Status) error {
 		if len(st.Intakes) == 0 {
 			b.linef("intake\tNONE: nothing is read, so no rule decides; add an [[intake]] to the configuration")
 		}
+		if st.PostfixPolicy != nil {
+			tellPolicy(b, st.PostfixPolicy)
+		}
 		for _, n := range st.Notes {
 			b.linef("note\t%s", printable(n))
 		}
@@ -146,7 +149,11 @@ func tableWords(t *control.Table) string {
 	if t.Capacity == 0 {
 		return "not loaded"
 	}
-	return fmt.Sprintf("%s of %s entries (%s)", count(t.Used), count(t.Capacity), percent(t.Used, t.Capacity))
+	words := fmt.Sprintf("%s of %s entries (%s)", count(t.Used), count(t.Capacity), percent(t.Used, t.Capacity))
+	if t.Displaced+t.Refused > 0 {
+		words += fmt.Sprintf("; it was FULL: %s found no room, %s that ended first made room", count(t.Refused), count(t.Displaced))
+	}
+	return words
 }
 
 func readBackWords(now time.Time, r *control.ReadBack) string {

@@ -35,6 +35,15 @@ func TestInstalledConfiguration(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
+	_, quotas, found := strings.Cut(before, "# [postfix_policy]\n")
+	if !found {
+		t.Fatal("the configuration has no policy server for an example")
+	}
+	quotas, _, _ = strings.Cut("[postfix_policy]\n"+quotas, "\n\n# Without a [[rule]]")
+	quotas = strings.NewReplacer("# [", "[", "# listen", "listen", "# over", "over", "# recipients", "recipients").Replace(quotas)
+	if q, err := config.Parse(path, []byte(quotas)); err != nil || len(q.PostfixPolicy.Listen) != 1 || len(q.Quota.Users) != 1 {
+		t.Errorf("the example of quotas: %v\n%s", err, quotas)
+	}
 	if len(c.Rules) != 1 || c.Rules[0].Name != "failures-per-source" {
 		t.Errorf("the example gives %d rules", len(c.Rules))
 	}

@@ -45,6 +45,18 @@ func run(ctx context.Context, args []string) error {
 	if len(args) > 0 && args[0] == "datapath" {
 		return runDatapath(ctx, args[1:])
 	}
+	if len(args) > 0 && args[0] == "policy" {
+		return runPolicy(ctx, args[1:])
+	}
+	if len(args) > 0 && args[0] == "stolen" {
+		return runStolen(ctx, args[1:])
+	}
+	if len(args) > 0 && args[0] == "policyload" {
+		return runPolicyLoad(ctx, args[1:])
+	}
+	if len(args) == 2 && args[0] == "policyfloor" {
+		return runPolicyFloor(args[1])
+	}
 	if len(args) > 0 && args[0] == "flood" {
 		return runFlood(ctx, args[1:])
 	}

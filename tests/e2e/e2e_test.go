@@ -95,6 +95,12 @@ func mustStage(t *testing.T, mode, more string) *stage {
 // mustStageWith is mustStage in a lab of one's own.
 func mustStageWith(t *testing.T, options lab.Options, mode, more string) *stage {
 	t.Helper()
+	return mustStageFor(t, options, mode, func(*lab.Lab) string { return more })
+}
+
+// mustStageFor is mustStageWith where the configuration depends on the lab.
+func mustStageFor(t *testing.T, options lab.Options, mode string, more func(*lab.Lab) string) *stage {
+	t.Helper()
 	options.Users = []string{"alice", "bob"}
 	if err := lab.Check(); err != nil {
 		if os.Getenv("CI") == "true" {
@@ -115,7 +121,7 @@ func mustStageWith(t *testing.T, options lab.Options, mode, more string) *stage 
 			t.Error(err)
 		}
 	})
-	w, err := l.Weir(built, mode, more)
+	w, err := l.Weir(built, mode, more(l))
 	if err != nil {
 		t.Fatal(err)
 	}

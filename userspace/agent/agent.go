@@ -22,6 +22,7 @@ import (
 	"weir/userspace/lists"
 	"weir/userspace/maillog"
 	"weir/userspace/notify"
+	"weir/userspace/postfixpolicy"
 	"weir/userspace/store"
 )
 
@@ -63,6 +64,8 @@ type Agent struct {
 	rates    *rates
 	core     *core
 	writer   *writer
+	judge    *postfixpolicy.Judge
+	asked    *policyServers
 	server   *control.Server
 	served   bool
 	started  time.Time
@@ -145,7 +148,7 @@ func start(o Options) (_ *Agent, err error) {
 			err = errors.Join(err, a.stop())
 		}
 	}()
-	for _, step := range []func() error{a.startStore, a.startControl, a.startCore, a.startHearing, a.startServices, a.startKernel} {
+	for _, step := range []func() error{a.startStore, a.startControl, a.startCore, a.startHearing, a.startServices, a.startKernel, a.startPolicy} {
 		if err := step(); err != nil {
 			return nil, err
 		}
@@ -230,9 +233,13 @@ func (a *Agent) startCore() error {
 		pipeline: p, a: a, positions: make(map[string]intake.Position), inputs: make(map[string]*understanding),
 		requests: make(chan func()), stopped: make(chan struct{}), saved: a.o.Now(), pause: checkpointEvery,
 	}
+	a.judge = postfixpolicy.NewJudge(a.config.Limits, a.o.Now)
+	a.setPolicy(a.config)
+	a.core.expect(a.config)
 	if err := a.restore(); err != nil {
 		return err
 	}
+	a.standAgain()
 	ctx, stop := context.WithCancel(context.Background())
 	go a.core.run(ctx)
 	a.cleanups = append(a.cleanups, cleanup{"core", func() error {
@@ -275,7 +282,7 @@ func (a *Agent) restore() error {
 		return err
 	}
 	if len(b) > 0 {
-		if err := restoreCheckpoint(b, c.positions, c.pipeline); err != nil {
+		if err := restoreCheckpoint(b, c.positions, c.pipeline, a.judge); err != nil {
 			a.log.Warn("counts start anew; decisions and pins are not concerned", "error", err)
 		}
 	}

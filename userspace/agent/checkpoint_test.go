@@ -10,6 +10,7 @@ import (
 	"weir/userspace/config"
 	"weir/userspace/intake"
 	"weir/userspace/maillog"
+	"weir/userspace/postfixpolicy"
 )
 
 func mustPipeline(t *testing.T) *pipeline {
@@ -20,6 +21,10 @@ func mustPipeline(t *testing.T) *pipeline {
 		t.Fatal(err)
 	}
 	return p
+}
+
+func mustJudge() *postfixpolicy.Judge {
+	return postfixpolicy.NewJudge(policy.DefaultLimits(), func() time.Time { return logEnd })
 }
 
 type nobody struct{}
@@ -35,7 +40,7 @@ func TestCheckpoint(t *testing.T) {
 		p.read(&intake.Record{Line: []byte(strings.TrimSuffix(line, "\n")), Number: number}, nobody{})
 	}
 	positions := map[string]intake.Position{"file:/var/log/mail.log": {Path: "/var/log/mail.log", Offset: 77, Lines: 5}}
-	whole, err := encodeCheckpoint(positions, p)
+	whole, err := encodeCheckpoint(positions, p, mustJudge())
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -43,11 +48,11 @@ func TestCheckpoint(t *testing.T) {
 		t.Errorf("%d bytes after 238 lines", len(whole))
 	}
 	got := map[string]intake.Position{}
-	if err := restoreCheckpoint(whole, got, mustPipeline(t)); err != nil || got["file:/var/log/mail.log"].Offset != 77 {
+	if err := restoreCheckpoint(whole, got, mustPipeline(t), mustJudge()); err != nil || got["file:/var/log/mail.log"].Offset != 77 {
 		t.Errorf("%v, %v", got, err)
 	}
 	for size := 0; size < len(whole); size += 1 + size/20 {
-		if err := restoreCheckpoint(whole[:size], map[string]intake.Position{}, mustPipeline(t)); !errors.Is(err, errCheckpoint) {
+		if err := restoreCheckpoint(whole[:size], map[string]intake.Position{}, mustPipeline(t), mustJudge()); !errors.Is(err, errCheckpoint) {
 			t.Errorf("cut to %d bytes: %v", size, err)
 		}
 	}

@@ -35,6 +35,7 @@ type core struct {
 	inputs    map[string]*understanding
 	input     *understanding // whose batch is at hand
 	heard     understanding  // what came from elsewhere
+	requested understanding  // what mail servers asked about
 	puzzled   uint64         // lines that the parser has not understood so far
 }
 
@@ -90,6 +91,8 @@ func (c *core) run(ctx context.Context) {
 			return
 		case f := <-c.requests:
 			f()
+		case t := <-c.a.judge.Told():
+			c.asked(&t)
 		case <-tick.C:
 			c.tick()
 		}
@@ -101,6 +104,7 @@ func (c *core) consume(input string, batch []intake.Record, after intake.Positio
 	if c.inputs[input] == nil {
 		c.inputs[input] = &understanding{}
 	}
+	c.takeTold() // requests come before the lines that were written after them
 	c.input = c.inputs[input]
 	c.told.input = c.input
 	for i := range batch {
@@ -135,6 +139,9 @@ func (c *core) tell() {
 // event implements observer.
 func (c *core) event(e *policy.Event) {
 	c.input.events++
+	if c.input != &c.requested {
+		c.a.judge.Logged(e)
+	}
 	switch e.Kind {
 	case policy.AuthFailure:
 		c.a.suspects.note(policy.SourceOf(e.Source), e.Time)
@@ -149,6 +156,10 @@ func (c *core) decision(d *policy.Decision) {
 	if c.a.o.decided != nil {
 		c.a.o.decided(d)
 	}
+	if d.Action == policy.Release {
+		c.release(d)
+		return
+	}
 	now := c.a.o.Now()
 	if d.Ended(now) {
 		c.counts.late++
@@ -162,8 +173,24 @@ func (c *core) decision(d *policy.Decision) {
 	c.changes = append(c.changes, c.ledger.Put(now, *d)...)
 	_, stands := c.ledger.Get(d.Target)
 	c.a.writer.put(stands)
+	c.stand(d.Target)
 	c.decided = append(c.decided, *d)
 	c.a.flagged(d)
+}
+
+// release lifts what the engine takes back, unless something later stands.
+func (c *core) release(d *policy.Decision) {
+	if _, before := c.ledger.Get(d.Target); before == nil || before.Since.After(d.Since) {
+		c.counts.known++
+		return
+	}
+	removed, changes := c.ledger.Remove(d.Target, false, true)
+	c.changes = append(c.changes, changes...)
+	for i := range removed {
+		c.a.writer.remove(store.KeyOf(&removed[i]))
+	}
+	c.counts.made++
+	c.decided = append(c.decided, *d)
 }
 
 // known reports whether d, made from a record that is read again, is what
@@ -255,6 +282,7 @@ func (c *core) expire(now time.Time) {
 	for i := range ended {
 		d := &ended[i]
 		keys[i] = store.KeyOf(d)
+		c.stand(d.Target)
 		if len(ended) <= fewEnded {
 			c.a.log.Info("decision ended", "target", d.Target.String(), "action", d.Action.String(), "rule", d.Rule, "pinned", d.Pinned)
 		}
@@ -274,7 +302,8 @@ func (c *core) checkpoint() {
 	begun := time.Now()
 	c.settle(c.a.o.Now(), true) // their lines will not be read again
 	defer func() { c.pause = max(checkpointEvery, checkpointShare*time.Since(begun)) }()
-	b, err := encodeCheckpoint(c.positions, c.pipeline)
+	c.takeTold()
+	b, err := encodeCheckpoint(c.positions, c.pipeline, c.a.judge)
 	if err != nil {
 		c.a.log.Error("no checkpoint can be taken; after a crash more of the logs will be read again", "error", err)
 		return

@@ -162,7 +162,11 @@ func (a *Agent) explainUser(ctx context.Context, target policy.Target) (*control
 		case own > 0:
 			e.Verdict = found[0].Action.String()
 			// A guarded user's further sources are judged at their first event.
-			e.InForce = e.Mode == string(config.Enforce) && found[0].Action == policy.Guard
+			asks := a.asks()
+			e.InForce = e.Mode == string(config.Enforce) && (found[0].Action == policy.Guard || asks)
+			if !asks && (found[0].Action == policy.Defer || found[0].Action == policy.Limit) {
+				e.Problem = "no mail server asks weir about this user's mail: set listen below [postfix_policy]"
+			}
 			e.Why = fmt.Sprintf("%s; sources flagged for what they did in its name: %d", name(found[0]), sources)
 		default:
 			e.Why = fmt.Sprintf("no decision is on the user itself; sources flagged for what they did in its name: %d", sources)

@@ -41,6 +41,8 @@ func (a *Agent) reload() {
 		return
 	}
 	a.reloadKernel(old, c)
+	a.setPolicy(c)
+	a.listen(c)
 	a.readAll(c)
 	a.bring(c)
 	a.mu.Lock()
@@ -76,6 +78,7 @@ func (c *core) reconfigure(to *config.Config) error {
 		return err
 	}
 	_ = c.enforce(c.ledger.SetAllow(to.Allow)) // said and tried again there
+	c.expect(to)
 	c.checkpoint()
 	return nil
 }

@@ -127,9 +127,11 @@ func (a *Agent) Status(ctx context.Context) (*control.Status, error) {
 		for _, f := range fill {
 			s.Table.Used += f.Used
 			s.Table.Capacity = max(s.Table.Capacity, f.Capacity)
+			s.Table.Refused += f.Refused
+			s.Table.Displaced += f.Displaced
 		}
 	}
-	s.Store = a.storeStatus()
+	s.Store, s.PostfixPolicy = a.storeStatus(), a.policyStatus()
 	return s, nil
 }
 

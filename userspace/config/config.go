@@ -46,6 +46,8 @@ type Config struct {
 	Rules         []policy.Rule // policy.DefaultRules if the file has none
 	Limits        policy.Limits
 	Entries       int // room in each of the kernel's tables
+	PostfixPolicy PostfixPolicy
+	Quota         policy.QuotaRules // bounds nothing if the file has none
 	DovecotPolicy DovecotPolicy
 	Lists         []List
 	DNSBL         DNSBL
@@ -65,6 +67,7 @@ func Default() *Config {
 		Rules:         policy.DefaultRules(),
 		Limits:        policy.DefaultLimits(),
 		Entries:       1 << 18,
+		PostfixPolicy: defaultPostfixPolicy(),
 		Notify:        defaultNotify(),
 	}
 }
@@ -153,8 +156,13 @@ func Parse(name string, data []byte) (*Config, error) {
 				*l.into = n
 			}
 		}
+		if grace := limits.duration("grace", "6h"); grace > 0 {
+			c.Limits.Grace = grace
+		}
 		limits.finish()
 	}
+	c.postfixPolicy(top)
+	c.quota(top)
 	top.finish()
 	if len(doc.errors) > 0 {
 		slices.SortStableFunc(doc.errors, func(a, b *Error) int { return cmp.Compare(a.Line, b.Line) })

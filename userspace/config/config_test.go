@@ -91,6 +91,7 @@ func TestParseFull(t *testing.T) {
 	want := &Config{
 		Path: "weir.toml", Mode: Enforce, Interfaces: []string{"eth0", "veth*"}, Ports: []uint16{25, 465, 587, 993},
 		StateDir: "/srv/weir", ControlSocket: "/run/w.sock", BPFFS: "/run/weir/bpf", Limits: limits, Entries: 4096, Notify: defaultNotify(),
+		PostfixPolicy: defaultPostfixPolicy(),
 		Intakes: []Intake{
 			{Type: "file", Path: "/var/log/mail.log", Line: 15},
 			{Type: "journal", Units: []string{"postfix@-.service", "dovecot.service"}, Line: 19},

@@ -19,8 +19,10 @@ type Status struct {
 	Table      Table       `json:"table"`
 	ReadBack   *ReadBack   `json:"read_back,omitempty"` // null in mode observe
 	Store      Store       `json:"store"`
-	Decisions  Decisions   `json:"decisions"`
-	Errors     []Fault     `json:"errors,omitempty"` // the last ones, newest first
+
+	PostfixPolicy *PolicyServer `json:"postfix_policy,omitempty"` // nil: it does not run
+	Decisions     Decisions     `json:"decisions"`
+	Errors        []Fault       `json:"errors,omitempty"` // the last ones, newest first
 }
 
 // Interface is one network interface of the selection.
@@ -76,6 +78,11 @@ type Pattern struct {
 type Table struct {
 	Used     int `json:"used"`
 	Capacity int `json:"capacity"`
+
+	// Since the agent took the table over: entries that found no room, and
+	// those that made room because they ended first.
+	Refused   uint64 `json:"refused,omitempty"`
+	Displaced uint64 `json:"displaced,omitempty"`
 }
 
 // ReadBack tells what comparing the kernel with what was decided has found:

@@ -126,6 +126,13 @@ func TestApply(t *testing.T) {
 	if len(table.entries) != 3 || table.entries[prefix("192.0.2.2/32")].Action != loader.ActionDrop {
 		t.Errorf("after release and change: %v", table.entries)
 	}
+	pinned := *decision("192.0.2.8/32", policy.Drop)
+	pinned.Pinned = true
+	mustApply(t, e, policy.Change{Prefix: pinned.Prefix, Decision: &pinned})
+	if !table.entries[pinned.Prefix].Keep || table.entries[prefix("192.0.2.2/32")].Keep {
+		t.Errorf("a pin is kept in a full table, and nothing else: %v", table.entries)
+	}
+	mustApply(t, e, policy.Change{Prefix: pinned.Prefix})
 	bad := *decision("192.0.2.9/32", policy.Guard)
 	err := e.Apply([]policy.Change{{Prefix: bad.Prefix, Decision: &bad}, change("192.0.2.10/32", policy.Drop)})
 	if _, done := table.entries[prefix("192.0.2.10/32")]; err == nil || !done {

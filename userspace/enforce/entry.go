@@ -13,7 +13,7 @@ import (
 // holds no tarpit yet: until it does, tarpitted sources are dropped, and
 // substituted is true.
 func entryOf(d *policy.Decision) (e loader.Entry, substituted bool, err error) {
-	e = loader.Entry{Prefix: d.Prefix, Expires: d.Until}
+	e = loader.Entry{Prefix: d.Prefix, Expires: d.Until, Keep: d.Pinned}
 	switch d.Action {
 	case policy.Allow:
 		e.Action = loader.ActionAllow
@@ -32,14 +32,14 @@ func entryOf(d *policy.Decision) (e loader.Entry, substituted bool, err error) {
 	return e, substituted, nil
 }
 
-// sameEnd is how far apart two ends may lie and still be the same: the
-// kernel's clock and the wall clock drift against each other while an entry
-// stands.
-const sameEnd = time.Second
+// sameEnd is how far apart two ends may lie and still be the same: the kernel
+// rounds them up to a second and a little, and its clock and the wall clock
+// drift against each other while an entry stands.
+const sameEnd = 2 * time.Second
 
 // same reports whether the entry have says what want says.
 func same(have, want loader.Entry) bool {
-	return have.Action == want.Action && have.Every == want.Every && have.Burst == want.Burst &&
+	return have.Action == want.Action && have.Keep == want.Keep && have.Every == want.Every && have.Burst == want.Burst &&
 		have.Expires.IsZero() == want.Expires.IsZero() && have.Expires.Sub(want.Expires).Abs() < sameEnd
 }
 

@@ -38,3 +38,25 @@ func Scene(noon time.Time) *Backend {
 	})
 	return b
 }
+
+// MailScene is Scene with users that have sent mail.
+func MailScene(noon time.Time) *Backend {
+	b := Scene(noon)
+	free := noon.Add(37 * time.Minute)
+	b.Put(policy.Decision{
+		Target: policy.Target{User: "alice@example.org"}, Action: policy.Defer, Since: noon.Add(-time.Minute), Until: free, Rule: policy.QuotaRule,
+		Reason: "298 recipients in 1h and 20 more, of 300",
+	})
+	b.SetMail(
+		control.User{User: "alice@example.org", Quotas: []control.QuotaUse{
+			{Of: "user", Measure: "recipients", Quota: "300/1h", Count: 300, Spent: 298, Free: nil},
+			{Of: "user", Measure: "messages", Quota: "100/1d burst 10", Count: 100, Spent: 100, Free: &free},
+			{Of: "group", Name: "sales\x1b", Measure: "recipients", Quota: "5000/1d", Count: 5000, Spent: 1234},
+		}, Sources: []control.Familiar{
+			{Source: "192.0.2.7", First: noon.Add(-20 * 24 * time.Hour), Last: noon.Add(-time.Minute), Known: true},
+			{Source: "2001:db8:7::/64", First: noon.Add(-time.Hour), Last: noon.Add(-time.Hour)},
+		}},
+		control.User{User: "robot@example.org", Exempt: true},
+	)
+	return b
+}
