@@ -18,7 +18,7 @@ type pipeline struct {
 	engine *policy.Engine
 	ledger *sharedLedger
 	recent *recent // nil: evidence has no text
-	told   *told   // nil: nobody but the log tells of logins
+	told   *tellings   // nil: nobody but the log tells of logins
 
 	// latest is the latest time that an event may carry, read for each
 	// record; nil trusts the log. A server whose clock is ahead would
