@@ -220,6 +220,9 @@ type Status struct {
 		Sample        string `json:"sample"`
 		Error         string `json:"error"`
 	} `json:"intakes"`
+	Errors []struct {
+		Text string `json:"text"`
+	} `json:"errors"`
 	Table struct {
 		Used     int `json:"used"`
 		Capacity int `json:"capacity"`

@@ -35,7 +35,7 @@ func TestTold(t *testing.T) {
 		"other kinds are not logins":   {{'r', policy.Listed, "", true, 0}, {'l', policy.Listed, "", true, 0}, {'r', policy.Listed, "", true, 0}},
 	} {
 		t.Run(name, func(t *testing.T) {
-			told := newTold()
+			told := newTellings()
 			for i, x := range story {
 				e := policy.Event{Time: start.Add(x.at * time.Second), Kind: x.kind, Source: netip.MustParseAddr("203.0.113.7"), User: x.user, Server: "dovecot"}
 				var got bool
@@ -58,7 +58,7 @@ func TestTold(t *testing.T) {
 // Servers that do not ask Dovecot tell of logins of their own, and a flood of
 // sources is bounded.
 func TestToldBounds(t *testing.T) {
-	told := newTold()
+	told := newTellings()
 	e := policy.Event{Time: time.Unix(1e9, 0), Kind: policy.AuthFailure, Source: netip.MustParseAddr("203.0.113.7"), Server: "roundcube"}
 	told.report(&e, e.Time)
 	if !told.line(&e, nil, e.Time) {
@@ -88,7 +88,7 @@ func TestToldBounds(t *testing.T) {
 }
 
 func TestNilTold(t *testing.T) {
-	var none *told
+	var none *tellings
 	e := policy.Event{Kind: policy.AuthFailure, Server: "dovecot"}
 	if !none.line(&e, nil, e.Time) || !none.report(&e, e.Time) || none.release(e.Time, true) != nil {
 		t.Error("without a join something is not news")

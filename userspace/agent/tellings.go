@@ -9,7 +9,7 @@ import (
 	"weir/policy"
 )
 
-// told lets a login count once, although a mail server's report and the log
+// tellings let a login count once, although a mail server's report and the log
 // both tell of it. Whoever tells first is believed; the other's telling is
 // taken for the same one, if it comes within the time that sessions last: a
 // Dovecot that does not write auth_verbose lines tells of failed logins when
@@ -25,7 +25,7 @@ import (
 //
 // What is held is bounded, by two generations. It is not saved: after a restart
 // a login that only one side told of before may count twice.
-type told struct {
+type tellings struct {
 	young, old map[attemptKey]balance
 	turned     time.Time // when young was begun, by the time of events
 
@@ -58,11 +58,11 @@ const (
 	maxHeld = 1 << 13 // lines; more are not held
 )
 
-func newTold() *told { return &told{young: make(map[attemptKey]balance)} }
+func newTellings() *tellings { return &tellings{young: make(map[attemptKey]balance)} }
 
 // report notes a report that is heard now, and says whether it is news. The nil
-// told takes all for news.
-func (t *told) report(e *policy.Event, now time.Time) bool {
+// tellings take all for news.
+func (t *tellings) report(e *policy.Event, now time.Time) bool {
 	if t == nil {
 		return true
 	}
@@ -82,7 +82,7 @@ func (t *told) report(e *policy.Event, now time.Time) bool {
 
 // line notes a line of the log that is read now, and says whether it is news. A
 // line that is held is none yet.
-func (t *told) line(e *policy.Event, text []byte, now time.Time) bool {
+func (t *tellings) line(e *policy.Event, text []byte, now time.Time) bool {
 	if t == nil {
 		return true
 	}
@@ -105,7 +105,7 @@ func (t *told) line(e *policy.Event, text []byte, now time.Time) bool {
 }
 
 // release takes the lines that have waited long enough for a report, or all.
-func (t *told) release(now time.Time, all bool) (due []heldLine) {
+func (t *tellings) release(now time.Time, all bool) (due []heldLine) {
 	if t == nil || len(t.held) == 0 {
 		return nil
 	}
@@ -138,7 +138,7 @@ func keyOf(e *policy.Event) (key attemptKey, login bool) {
 
 // settle reports whether the other side has told of a login already, which is
 // then told of by both.
-func (t *told) settle(key attemptKey, report bool) bool {
+func (t *tellings) settle(key attemptKey, report bool) bool {
 	for _, generation := range []map[attemptKey]balance{t.old, t.young} {
 		b := generation[key]
 		other := &b.reports
@@ -159,7 +159,7 @@ func (t *told) settle(key attemptKey, report bool) bool {
 
 // news notes that one side told of a login at a time, and reports whether the
 // other had not.
-func (t *told) news(key attemptKey, at time.Time, report bool) bool {
+func (t *tellings) news(key attemptKey, at time.Time, report bool) bool {
 	if since := at.Sub(t.turned); since >= toldFor || len(t.young) >= maxTold {
 		t.old, t.young, t.turned = t.young, make(map[attemptKey]balance), at
 		if since >= 2*toldFor {
