@@ -27,9 +27,10 @@ type KnownSource struct {
 }
 
 // knownSources is what one user succeeded from. When it is full, a new source
-// takes the place of the one whose successes span the shortest time, the later
+// takes the place of one that came within KnownAfter, if there is any; of
+// these, or of all, the one whose successes span the shortest time, the later
 // of equals: a thousand sources that share a stolen password displace each
-// other, and the one that the user has had for months stays.
+// other, and the one that the user has had since yesterday stays.
 type knownSources [maxKnown]KnownSource
 
 // KnownSources remembers where users have succeeded from, for as many users
@@ -78,8 +79,7 @@ func (k *KnownSources) Learn(user string, source Source, at time.Time) {
 			place = have
 			break
 		}
-		span, shortest := have.Last-have.First, place.Last-place.First
-		if span < shortest || span == shortest && have.First > place.First {
+		if have.goesBefore(place, now) {
 			place = have
 		}
 	}
@@ -93,6 +93,15 @@ func (k *KnownSources) Name(folded []byte) string {
 		return k.ring[i].name
 	}
 	return string(folded)
+}
+
+// goesBefore reports whether s makes room rather than other.
+func (s *KnownSource) goesBefore(other *KnownSource, now int64) bool {
+	if fresh, old := now-s.First < int64(KnownAfter), now-other.First < int64(KnownAfter); fresh != old {
+		return fresh
+	}
+	span, shortest := s.Last-s.First, other.Last-other.First
+	return span < shortest || span == shortest && s.First > other.First
 }
 
 // open returns the entry of a user, and makes room for it if need be: of some

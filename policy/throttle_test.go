@@ -103,6 +103,22 @@ func TestThrottleTellsWhen(t *testing.T) {
 	}
 }
 
+// However many thieves succeed however often, a source that the user had
+// yesterday is not forgotten.
+func TestKnownSourcesStay(t *testing.T) {
+	k := NewKnownSources(16)
+	home := SourceOf(netip.MustParseAddr("192.0.2.10"))
+	k.Learn("alice", home, quotaEpoch.Add(-20*time.Hour))
+	for n := range 1000 {
+		for _, after := range []time.Duration{0, time.Second, time.Minute} {
+			k.Learn("alice", sourceN(n), quotaEpoch.Add(time.Duration(n)*time.Second+after))
+		}
+	}
+	if !k.Knows("alice", home, quotaEpoch) || k.Knows("alice", sourceN(999), quotaEpoch.Add(time.Hour)) {
+		t.Errorf("known: %+v", k.Of("alice"))
+	}
+}
+
 func TestFlowFollowsWhatStands(t *testing.T) {
 	f := NewFlow(Limits{Users: 100})
 	f.Quotas.SetRules(QuotaRules{Each: Quota{Messages: mustSpans(t, "2/1h")}})
