@@ -47,7 +47,7 @@ const (
 	MeasureRecipients                    // their recipients, at least one each
 	MeasureUsers                         // distinct users
 	MeasureSources                       // distinct sources
-	MeasureNetworks                      // distinct networks; see Source.network
+	MeasureNetworks                      // distinct networks (Source.network) that not many users succeed from
 	MeasureCountries                     // distinct countries; see Locator
 	MeasureWeight                        // points: what each event weighs by its circumstances; see weigh
 )

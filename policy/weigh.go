@@ -189,7 +189,7 @@ func (e *Engine) history(s *sourceState, p *plan, h *happening) (past history) {
 		return past
 	}
 	w := &e.bySource.windows(s.block)[p.window]
-	var last, before int64
+	var times [3]int64 // of the user's latest failures, youngest first
 	var users [4]uint32
 	past.again = h.user == 0 && w.first != 0
 	for i := w.first; i != 0; {
@@ -199,7 +199,7 @@ func (e *Engine) history(s *sourceState, p *plan, h *happening) (past history) {
 		case o.kind != AuthFailure:
 		case o.user == h.user || e.sameName(o.user, h.user):
 			past.again = true
-			before, last = last, o.at
+			times = [3]int64{o.at, times[0], times[1]}
 		case past.others < 4 && o.user != 0 && !slices.Contains(users[:past.others], o.user):
 			users[past.others] = o.user
 			past.others++
@@ -208,14 +208,14 @@ func (e *Engine) history(s *sourceState, p *plan, h *happening) (past history) {
 	if past.again {
 		past.others = 0
 	}
-	if before != 0 && steadyGaps(last-before, h.at-last) {
-		past.every = h.at - last
+	if gap := h.at - times[0]; times[2] != 0 && steadyGaps(times[0]-times[1], gap) && steadyGaps(times[1]-times[2], gap) {
+		past.every = gap
 	}
 	return past
 }
 
-// steadyGaps reports whether two intervals that follow each other are a
-// device's.
+// steadyGaps reports whether two intervals are a device's. Three in a row that
+// are alike are no chance.
 func steadyGaps(a, b int64) bool {
 	return b >= int64(steadyLow) && b <= int64(steadyTop) && max(a-b, b-a) <= max(b/10, int64(2*time.Second))
 }

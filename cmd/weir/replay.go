@@ -15,7 +15,7 @@ import (
 
 func (a *app) replayCommand() *cobra.Command {
 	var output string
-	var events bool
+	var events, compare bool
 	cmd := &cobra.Command{
 		Use:   "replay LOG...",
 		Short: "Show what would have been decided over old logs",
@@ -27,14 +27,19 @@ built-in ones if there is none; --config tries others.
 jsonl writes one object a line: time, action, source (a prefix) or user, until,
 rate (a minute) and burst for limits, rule, reason and evidence. With --events, events
 are written too, one object a line: time, kind, source, user, service, server,
-recipients and line.`,
+recipients and line.
+
+--compare names two configurations before the logs, and shows what the one would
+have done and the other not: sources, users, their first decisions.`,
 		Example: `  weir replay /var/log/mail.log.1 /var/log/mail.log
   weir replay --config trial.toml --output jsonl old.log.gz
+  weir replay --compare /etc/weir/weir.toml trial.toml /var/log/mail.log
   journalctl -o short-iso -u postfix | weir replay --output none --events -`,
 		Args: someLogs,
 	}
 	f := cmd.Flags()
 	f.BoolVar(&events, "events", false, "write what was understood from the logs, as JSON lines")
+	f.BoolVar(&compare, "compare", false, "compare the decisions of two configurations, which are named before the logs")
 	forms := []string{agent.OutputText, agent.OutputJSONL, agent.OutputNone}
 	outputFlag(cmd, &output, forms...)
 	cmd.RunE = func(cmd *cobra.Command, args []string) error {
@@ -42,6 +47,14 @@ recipients and line.`,
 			return usagef(cmd, "unknown output %q: want text, jsonl or none", output)
 		}
 		r := agent.ReplayOptions{Logs: args, Stdin: a.stdin, Output: output, Events: events}
+		switch {
+		case compare && len(args) < 3:
+			return usagef(cmd, "--compare wants two configurations and then logs, such as: weir replay --compare a.toml b.toml mail.log")
+		case compare && (events || output == agent.OutputNone):
+			return usagef(cmd, "--compare writes text or jsonl, and no events")
+		case compare:
+			r.Compare, r.Logs = [2]string(args[:2]), args[2:]
+		}
 		if cmd.Flags().Changed("config") || exists(a.configPath) {
 			r.ConfigPath = a.configPath
 		}

@@ -130,6 +130,9 @@ func (f *format) text(d *policy.Decision) {
 		policy.FormatDuration(d.Until.Sub(d.Since).Round(time.Second)), d.Rule, printable(d.Reason))
 }
 
+// failed implements stagedObserver.
+func (f *format) failed() error { return f.err }
+
 // summary ends the text form.
 func (f *format) summary(s maillog.Stats) {
 	if f.output != OutputText {

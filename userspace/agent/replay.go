@@ -25,6 +25,7 @@ const (
 // ReplayOptions say what to read and what to write.
 type ReplayOptions struct {
 	ConfigPath string    // its rules and allow list; empty: the built-in rules, nothing allowed
+	Compare    [2]string // instead: two configurations whose decisions are compared
 	Logs       []string  // read one after the other, as given; "-" is Stdin; may be gzip
 	Stdin      io.Reader // for "-"
 	Output     string    // of decisions: text, jsonl or none
@@ -48,6 +49,9 @@ type ReplayOptions struct {
 // file. Sources on the allow list
 // are judged like all others and not written. Pins are not known here.
 func Replay(ctx context.Context, o ReplayOptions, stdout io.Writer) error {
+	if o.Compare != [2]string{} {
+		return compare(ctx, o, stdout)
+	}
 	c := &config.Config{Rules: policy.DefaultRules(), Limits: policy.DefaultLimits()}
 	if o.ConfigPath != "" {
 		var err error
@@ -112,10 +116,16 @@ func surveyLogs(paths []string) (total int64, reference time.Time, err error) {
 // replay is a replay under way.
 type replay struct {
 	pipeline    *pipeline
-	to          *format
+	to          stagedObserver
 	progress    func(read, total int64)
 	read, total int64  // bytes
 	lines       uint64 // of the logs before
+}
+
+// stagedObserver is told what a replay finds, and says when it can take no more.
+type stagedObserver interface {
+	observer
+	failed() error
 }
 
 func (r *replay) log(ctx context.Context, path string, stdin io.Reader) error {

@@ -58,7 +58,7 @@ func (r *replay) stages(ctx context.Context, log *intake.Replay) error {
 			if r.progress != nil {
 				r.progress(r.read+b.read, r.total)
 			}
-			if err = r.to.err; err != nil {
+			if err = r.to.failed(); err != nil {
 				stop()
 			}
 		}
