@@ -315,3 +315,27 @@ func TestDovecot24(t *testing.T) {
 	s.mustContain(s.must("status"), "1 refused", "and 1 failures")
 	s.mustContain(s.must("explain", "bob"), `mech="PLAIN"`)
 }
+
+// A telephone that nobody has told of the new password tries the old one for
+// ever, from an address where nothing ever succeeded. Dovecot's hash shows that
+// it is the same one: it is no guesser, by the default rules. One that tries as
+// many different passwords is.
+func TestStaleTelephone(t *testing.T) {
+	s := mustStageWith(t, lab.Options{Dovecot: mustSnippet(t, "dovecot-2.3")}, "enforce", mustKey(t, ""))
+	phone, guesser := other4, attacker4
+	for n := range 15 {
+		if err := s.login(phone, "alice", "the old one"); !errors.Is(err, lab.ErrRefused) {
+			t.Fatalf("the telephone's try %d: %v", n+1, err)
+		}
+	}
+	if rows := s.mustList(); len(rows) != 0 {
+		t.Errorf("flagged: %+v", rows)
+	}
+	for n := range 15 {
+		if err := s.login(guesser, "bob", fmt.Sprint("guess ", n)); !errors.Is(err, lab.ErrRefused) {
+			break
+		}
+	}
+	s.mustPoll(lab.Patience, "the guesser to be flagged", func() bool { return len(s.mustList("--prefix", guesser.String())) == 1 })
+	s.wantReachable(true, phone)
+}
