@@ -12,7 +12,7 @@ FUZZTIME ?= 5s
 GO = $(eval GO := $(or $(shell tests/setup.sh go),$(error there is no Go to build with, see above)))$(GO)
 export CGO_ENABLED = 0
 
-.PHONY: help build generate verify test test-kernels bench bench-intake bench-latency bench-datapath bench-flood bench-correlation bench-authpolicy bench-policy bench-stolen fuzz lint fmt install demo
+.PHONY: help build generate verify test test-kernels bench bench-intake bench-latency bench-datapath bench-policy bench-stolen bench-sessions bench-flood bench-correlation bench-authpolicy fuzz lint fmt install demo
 .DEFAULT_GOAL := help
 
 help: ## show this list
@@ -61,6 +61,9 @@ bench-stolen: ## let 500 sources use a stolen account, with weir, with policyd-r
 	peers=$$(tests/setup.sh bench policy) && $(MAKE) build && \
 		$(GO) build -buildvcs=false -o bin/bench ./tests/bench && bin/bench stolen -peers "$$peers" $(BENCHFLAGS)
 
+bench-sessions: ## measure how soon newly blocked sources lose their open sessions (as root; BENCHFLAGS)
+	$(GO) build -buildvcs=false -o bin/bench ./tests/bench && chrt -f 10 bin/bench sessions $(BENCHFLAGS)
+
 bench-flood: ## measure what good clients of a real Postfix notice of a flood (as root; BENCHFLAGS)
 	tests/setup.sh demo && tests/setup.sh bench datapath >/dev/null && \
 		$(GO) build -buildvcs=false -o bin/bench ./tests/bench && bin/bench flood $(BENCHFLAGS)
@@ -71,7 +74,7 @@ bench-correlation: ## score the default rules, and other programs', on labelled 
 
 bench-authpolicy: ## measure how fast Dovecot's auth policy requests are answered (as root; BENCHFLAGS)
 	$(MAKE) build && $(GO) build -buildvcs=false -o bin/authpolicy ./tests/bench/authpolicy && \
-		nice -n -15 bin/authpolicy $(BENCHFLAGS)
+		setsid -w sh -c 'echo -19 >/proc/self/autogroup; exec "$$@"' - bin/authpolicy $(BENCHFLAGS)
 
 fuzz: ## fuzz every parser for FUZZTIME (5s)
 	tests/fuzz.sh "$(GO)" $(FUZZTIME)

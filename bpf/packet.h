@@ -33,7 +33,8 @@ struct packet {
 	};
 	__u8 family; /* 4 or 6 */
 	__u8 opening;
-	__u16 port; /* destination, host byte order */
+	__u16 port;    /* destination, host byte order */
+	__u32 payload; /* bytes of TCP data, by the lengths in the headers */
 };
 
 /* Where reading stands: [at, end) is the frame's rest, left the IP packet's. */
@@ -99,6 +100,7 @@ static __always_inline enum exit_reason parse_tcp(struct cursor *c, struct packe
 			return EXIT_MALFORMED;
 		p->port = bpf_ntohs(tcp->dest);
 		p->opening = tcp->syn && !tcp->ack;
+		p->payload = c->left > tcp->doff * 4U ? c->left - tcp->doff * 4U : 0;
 		return EXIT_UNFLAGGED;
 	}
 	/*
@@ -178,8 +180,21 @@ static __always_inline enum exit_reason parse_ipv6(struct cursor *c, struct pack
 	return EXIT_DEEP_HEADERS;
 }
 
-/* Fills p and returns EXIT_UNFLAGGED, or returns why there is nothing to judge. */
-static __always_inline enum exit_reason parse(void *at, void *end, struct packet *p)
+/*
+ * What comes behind the link layer. Fills p and returns EXIT_UNFLAGGED, or
+ * returns why there is nothing to judge.
+ */
+static __always_inline enum exit_reason parse_network(struct cursor *c, __be16 proto, struct packet *p)
+{
+	if (proto == bpf_htons(ETH_P_IP))
+		return parse_ipv4(c, p);
+	if (proto == bpf_htons(ETH_P_IPV6))
+		return parse_ipv6(c, p);
+	return EXIT_NOT_IP;
+}
+
+/* The same for an Ethernet frame, of which so many tags were taken off before. */
+static __always_inline enum exit_reason parse_frame(void *at, void *end, int tags, struct packet *p)
 {
 	struct cursor c = { .at = at, .end = end, .left = ~0U };
 	struct ethhdr *eth = at;
@@ -189,7 +204,7 @@ static __always_inline enum exit_reason parse(void *at, void *end, struct packet
 		return EXIT_MALFORMED;
 	proto = eth->h_proto;
 	advance(&c, sizeof(*eth));
-	for (int i = 0; i < VLAN_TAGS && is_vlan(proto); i++) {
+	for (int i = tags; i < VLAN_TAGS && is_vlan(proto); i++) {
 		struct vlan_tag *tag = c.at;
 
 		if (!has(&c, sizeof(*tag)))
@@ -197,11 +212,7 @@ static __always_inline enum exit_reason parse(void *at, void *end, struct packet
 		proto = tag->proto;
 		advance(&c, sizeof(*tag));
 	}
-	if (proto == bpf_htons(ETH_P_IP))
-		return parse_ipv4(&c, p);
-	if (proto == bpf_htons(ETH_P_IPV6))
-		return parse_ipv6(&c, p);
-	return EXIT_NOT_IP;
+	return parse_network(&c, proto, p);
 }
 
 #endif

@@ -205,7 +205,7 @@ func TestFewCapabilities(t *testing.T) {
 			mustDo(t, d.Put(Entry{Prefix: prefix("192.0.2.0/24"), Action: ActionDrop}))
 			ctx, cancel := context.WithCancel(context.Background())
 			mustDo(t, d.Follow(ctx, []string{"eth0"}, func(a []Attachment) {
-				if a[0].Mode != ModeNative {
+				if a[0].Mode != ModeNative || a[0].Tarpit != haveTCX() {
 					t.Errorf("attached: %+v", a)
 				}
 				cancel()

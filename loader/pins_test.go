@@ -122,6 +122,8 @@ func TestOptionsValidate(t *testing.T) {
 		"no capacity":     func(o *Options) { o.Capacity = 0 },
 		"huge capacity":   func(o *Options) { o.Capacity = 1 << 40 },
 		"port 0":          func(o *Options) { o.Ports = []uint16{25, 0} },
+		"no modes":        func(o *Options) { o.Modes = nil },
+		"unknown mode":    func(o *Options) { o.Modes = []string{ModeNative, ModeNone} },
 		"no logger":       func(o *Options) { o.Logger = nil },
 	} {
 		o := DefaultOptions()
@@ -135,7 +137,7 @@ func TestOptionsValidate(t *testing.T) {
 // The verifier's patience is finite, and another kernel's may be shorter: every
 // program keeps a budget, on each kernel that the tests run on.
 func TestVerifierBudget(t *testing.T) {
-	const budget = 20_000
+	const budget = 80_000
 	needKernel(t)
 	spec := must(loadDatapath())
 	mustDo(t, setConstants(spec, datapathTableKey{Factor4: 1, Factor6: 1}))

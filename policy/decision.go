@@ -11,7 +11,7 @@ type Action uint8
 
 const (
 	Allow   Action = iota + 1 // source or prefix: always let through
-	Limit                     // source or prefix: connection openings at a rate
+	Limit                     // source or prefix: connection openings, bytes, or both at a rate
 	Tarpit                    // source or prefix: held without service
 	Drop                      // source or prefix: discarded
 	Defer                     // user: told to come back later

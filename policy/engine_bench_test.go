@@ -11,7 +11,7 @@ import (
 )
 
 // benchmarkEvents is n events of a busy mail host that make no decision:
-// successes, messages and single failures from many sources.
+// successes, messages and failures from many sources, each of one user.
 func benchmarkEvents(n, sources, users int) []Event {
 	rng := rand.New(rand.NewPCG(1, 2))
 	names := make([]string, users)
@@ -21,8 +21,10 @@ func benchmarkEvents(n, sources, users int) []Event {
 	events := make([]Event, n)
 	for i := range events {
 		var b [4]byte
-		binary.BigEndian.PutUint32(b[:], 0x0b000000+uint32(rng.IntN(sources)))
-		ev := Event{Source: netip.AddrFrom4(b), User: names[rng.IntN(users)], Service: "submission", Server: "postfix", Line: uint64(i)}
+		user := rng.IntN(users)
+		each := max(sources/users, 1)
+		binary.BigEndian.PutUint32(b[:], 0x0b000000+uint32(user*each+rng.IntN(each)))
+		ev := Event{Source: netip.AddrFrom4(b), User: names[user], Service: "submission", Server: "postfix", Line: uint64(i)}
 		switch rng.IntN(4) {
 		case 0:
 			ev.Kind = AuthFailure

@@ -63,9 +63,9 @@ func checkIntact(t *testing.T, e *Engine) {
 				if o.at < last {
 					t.Fatal("a window is out of order")
 				}
-				n, recipients, last = n+1, recipients+o.recipients, o.at
+				n, recipients, last = n+1, recipients+o.amount, o.at
 			}
-			if n != w.length || recipients != w.recipients || n > 0 && last != w.newest {
+			if n != w.length || recipients != w.amount || n > 0 && last != w.newest {
 				t.Fatalf("window %+v holds %d observations, %d recipients until %d", w, n, recipients, last)
 			}
 			held += int(n)
@@ -216,6 +216,10 @@ func TestDecisionsSpeak(t *testing.T) {
 	}
 	s.e.Release(Target{Prefix: netip.MustParsePrefix("203.0.113.0/24")})
 	attack(10*time.Hour + 15*time.Minute)
+	if len(s.out) != 3 {
+		t.Errorf("judged for as much as before within the grace of a release")
+	}
+	attack(16*time.Hour + 30*time.Minute)
 	if d := s.out[len(s.out)-1]; len(s.out) != 4 || d.Offence != 1 {
 		t.Errorf("after a release: %d decisions, offence %d", len(s.out), d.Offence)
 	}

@@ -1,8 +1,10 @@
 package policy
 
 import (
+	"math/bits"
 	"net/netip"
 	"strconv"
+	"strings"
 	"time"
 )
 
@@ -21,7 +23,7 @@ func (e *Engine) testimony(o *observation) Observation {
 		Line:    o.line,
 	}
 	if o.kind == Message {
-		ob.Recipients = int(o.recipients)
+		ob.Recipients = int(o.amount)
 	}
 	return ob
 }
@@ -67,16 +69,20 @@ func (e *Engine) bySources(w *window) ([]Source, map[Source][]uint32) {
 
 // numbers is what the observations of a window add up to.
 type numbers struct {
-	observations, recipients, users, sources int
-	span                                     time.Duration
-	kind                                     Kind // of all, 0 if they differ
-	user                                     uint32
+	observations, amount, users, sources int
+	networks, countries                  int
+	marked                               [8]int // by bit of observation.marks
+	span                                 time.Duration
+	kind                                 Kind // of all, 0 if they differ
+	user                                 uint32
 }
 
 func (e *Engine) sum(w *window) numbers {
 	var n numbers
 	users := make(map[uint32]struct{})
 	sources := make(map[Source]struct{})
+	networks := make(map[Source]struct{})
+	countries := make(map[uint16]struct{})
 	for i := w.first; i != 0; i = e.seen.at(i).next {
 		o := e.seen.at(i)
 		if n.observations++; n.observations == 1 {
@@ -84,14 +90,24 @@ func (e *Engine) sum(w *window) numbers {
 		} else if n.kind != o.kind {
 			n.kind = 0
 		}
-		n.recipients += int(o.recipients)
+		n.amount += int(o.amount)
 		if o.user != 0 {
 			users[o.user] = struct{}{}
 			n.user = o.user
 		}
-		sources[o.source()] = struct{}{}
+		source := o.source()
+		sources[source] = struct{}{}
+		networks[source.network()] = struct{}{}
+		if c, ok := e.country(MeasureCountries, o); ok {
+			countries[c] = struct{}{}
+		}
+		for bit := range n.marked {
+			if o.marks&(1<<bit) != 0 {
+				n.marked[bit]++
+			}
+		}
 	}
-	n.users, n.sources = len(users), len(sources)
+	n.users, n.sources, n.networks, n.countries = len(users), len(sources), len(networks), len(countries)
 	n.span = time.Duration(e.seen.at(w.last).at - e.seen.at(w.first).at)
 	return n
 }
@@ -128,7 +144,7 @@ func (e *Engine) sourceReason(r *Rule, source Source, w *window) string {
 	case MeasureUsers:
 		return count(n.users, "user", "different users") + " tried" + during(n) + " from " + source.String()
 	case MeasureRecipients:
-		what = count(n.recipients, "recipient", "recipients") + " in " + Message.counted(n.observations)
+		what = count(n.amount, "recipient", "recipients") + " in " + Message.counted(n.observations)
 	default:
 		what = n.kind.counted(n.observations)
 	}
@@ -139,7 +155,37 @@ func (e *Engine) sourceReason(r *Rule, source Source, w *window) string {
 	case n.users > 1:
 		what += ", " + strconv.Itoa(n.users) + " different users"
 	}
+	if r.Measure == MeasureWeight {
+		what += ", weighing " + points(n.amount) + " of " + strconv.Itoa(r.Threshold) + marked(n)
+	}
 	return what
+}
+
+// points writes hundredths of a point with one digit of fraction.
+func points(hundredths int) string { return strconv.FormatFloat(float64(hundredths)/point, 'f', 1, 64) }
+
+// marked tells why observations weigh what they do.
+func marked(n numbers) string {
+	var why []string
+	for _, m := range []struct {
+		mark  uint8
+		words string
+	}{
+		{markUnknown, "at users unknown here"},
+		{markForeign, "from a network that nobody succeeds from"},
+		{markPressure, "while strangers' offences were far above normal"},
+		{markRepeat, "what it had tried before"},
+		{markGuarded, "at users under guard"},
+		{markParole, "after an earlier decision"},
+	} {
+		if k := n.marked[bits.TrailingZeros8(m.mark)]; k > 0 {
+			why = append(why, strconv.Itoa(k)+" "+m.words)
+		}
+	}
+	if len(why) == 0 {
+		return ""
+	}
+	return ": " + strings.Join(why, ", ")
 }
 
 // userReason tells what r counted for a user: "520 recipients in 14 messages
@@ -149,11 +195,26 @@ func (e *Engine) userReason(r *Rule, w *window) string {
 	switch r.Measure {
 	case MeasureSources:
 		return count(n.sources, "source", "different sources") + during(n)
+	case MeasureNetworks:
+		return count(n.networks, "network", "different networks") + " new to the user" + during(n)
+	case MeasureCountries:
+		return count(n.countries, "country", "different countries") + during(n)
 	case MeasureRecipients:
-		return count(n.recipients, "recipient", "recipients") + " in " + Message.counted(n.observations) +
+		return count(n.amount, "recipient", "recipients") + " in " + Message.counted(n.observations) +
 			during(n) + " from " + count(n.sources, "source", "sources")
 	}
 	return n.kind.counted(n.observations) + during(n) + " from " + count(n.sources, "source", "sources")
+}
+
+// userAside tells what the threshold of r was set by, if not by r alone.
+func (e *Engine) userAside(u *userState, r *Rule, at int64) string {
+	switch {
+	case r.Settled != 0 && at < u.doubt:
+		return ", whose password seems to have been guessed"
+	case r.Baseline != 0 && u.baseline(r) >= 1:
+		return ", who sends to " + strconv.Itoa(int(u.baseline(r))) + " a day from where it is at home"
+	}
+	return ""
 }
 
 // during writes the time that a window's observations span, if it is any.

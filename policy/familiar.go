@@ -22,6 +22,9 @@ func (f *familiarity) since(at int64, span time.Duration) bool {
 	return f.last != 0 && at-f.first >= int64(span) && at-f.last <= int64(FamiliarFor)
 }
 
+// fresh reports whether there was a success within FamiliarFor.
+func (f *familiarity) fresh(at int64) bool { return f.last != 0 && at-f.last <= int64(FamiliarFor) }
+
 // maxHomes is how many sources are remembered as a user's own.
 const maxHomes = 8
 
@@ -55,17 +58,23 @@ func (h *homes) familiar(source Source, at int64, span time.Duration) bool {
 }
 
 // learn notes a success from source.
-func (h *homes) learn(source Source, at int64) {
-	if known := h.find(source); known != nil {
-		known.learn(at)
-		return
-	}
-	place := &h[0]
-	for i := range h {
-		have := &h[i]
+func (h *homes) learn(source Source, at int64) { learn(h[:], source, at) }
+
+func learn(all []home, source Source, at int64) {
+	place := &all[0]
+	full := true
+	for i := range all {
+		have := &all[i]
+		if have.source == source {
+			have.learn(at)
+			return
+		}
+		if !full {
+			continue
+		}
 		if !have.source.IsValid() || at-have.last > int64(FamiliarFor) {
-			place = have
-			break
+			place, full = have, false
+			continue
 		}
 		span, shortest := have.last-have.first, place.last-place.first
 		if span < shortest || span == shortest && have.first > place.first {
@@ -86,5 +95,52 @@ func (h *homes) refresh(source Source, at int64) {
 func (h *homes) forget(source Source) {
 	if known := h.find(source); known != nil {
 		*known = home{}
+	}
+}
+
+// settled reports whether source is strange to a user who has long had another:
+// one that was first succeeded from at least span before, and before this one.
+func (h *homes) settled(source Source, at int64, span time.Duration) bool {
+	first := at
+	if known := h.find(source); known != nil && known.fresh(at) {
+		first = known.first
+	}
+	for i := range h {
+		have := &h[i]
+		if have.source != source && have.fresh(at) && first-have.first >= int64(span) {
+			return true
+		}
+	}
+	return false
+}
+
+// maxNets is how many networks are remembered as a user's own.
+const maxNets = 4
+
+// nets is the networks that one user succeeded from, found and displaced as
+// homes are. A telephone that gets a new address from its carrier every hour
+// has 18 sources a day and one network.
+type nets [maxNets]home
+
+func (n *nets) familiar(source Source, at int64, span time.Duration) bool {
+	network := source.network()
+	for i := range n {
+		if n[i].source == network {
+			return n[i].since(at, span)
+		}
+	}
+	return false
+}
+
+// learn notes a success from source.
+func (n *nets) learn(source Source, at int64) { learn(n[:], source.network(), at) }
+
+// forget makes the network of source strange, unless it was familiar for span.
+func (n *nets) forget(source Source, at int64, span time.Duration) {
+	network := source.network()
+	for i := range n {
+		if n[i].source == network && !n[i].since(at, span) {
+			n[i] = home{}
+		}
 	}
 }

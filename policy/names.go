@@ -20,6 +20,7 @@ type nameSlot struct {
 	name string
 	refs uint32
 	user uint32 // number of the user of that name, 0 for none; it holds a reference
+	face uint32 // a hash of it that is the same in every engine
 }
 
 // FoldUser returns name as users are told apart: without regard to the case
@@ -47,6 +48,15 @@ func appendFolded(b []byte, name string) []byte {
 	return b
 }
 
+// face hashes a name (FNV-1a).
+func face(name string) uint32 {
+	h := uint32(2166136261)
+	for i := 0; i < len(name); i++ {
+		h = (h ^ uint32(name[i])) * 16777619
+	}
+	return h
+}
+
 func (t *nameTable) hash(folded []byte) uint32 { return uint32(maphash.Bytes(t.seed, folded)) }
 
 // find returns the number of name, 0 if it has none, and its hash.
@@ -69,7 +79,8 @@ func (t *nameTable) refer(name string) uint32 {
 	n, hash := t.find(name)
 	if n == 0 {
 		n = t.slots.take()
-		t.slots.at(n).name = FoldUser(name[:min(len(name), maxNameLen)])
+		folded := FoldUser(name[:min(len(name), maxNameLen)])
+		*t.slots.at(n) = nameSlot{name: folded, face: face(folded)}
 		t.index.put(hash, n)
 	}
 	t.slots.at(n).refs++

@@ -113,11 +113,28 @@ func (m *reference) observe(ev Event) []Decision {
 		}
 		for i := range m.rules {
 			if r := &m.rules[i]; r.SuccessForgives {
-				key := r.Name + "|" + source
+				// what the user failed from there, and the source's connections
+				key, user := r.Name+"|"+source, ev.User
+				if r.Per == PerUser {
+					key, user = r.Name+"|"+ev.User, ""
+				}
 				m.seen[key] = slices.DeleteFunc(m.seen[key], func(a Event) bool {
-					return a.User == ev.User && a.Kind == AuthFailure && !a.Time.After(ev.Time)
+					switch {
+					case a.Time.After(ev.Time):
+						return false
+					case a.Kind == Connection:
+						return r.Per == PerSource
+					}
+					return a.Kind == AuthFailure && (user == "" && SourceOf(a.Source) == SourceOf(ev.Source) || a.User == user)
 				})
 			}
+		}
+	}
+	for i := range m.rules {
+		if r := &m.rules[i]; ev.Kind == Message && r.SuccessForgives && r.Per == PerSource {
+			m.seen[r.Name+"|"+source] = slices.DeleteFunc(m.seen[r.Name+"|"+source], func(a Event) bool {
+				return a.Kind == Connection && !a.Time.After(ev.Time)
+			})
 		}
 	}
 	var fired *Rule
@@ -172,6 +189,14 @@ func (m *reference) observeUser(ev Event, source string, success bool, out []Dec
 	g := m.stand(m.users, ev.User, fired)
 	out = append(out, Decision{Target: Target{User: ev.User}, Action: Guard, Rule: fired.Name, Since: m.now, Until: g.until, Offence: g.offence})
 	judged := map[string]bool{}
+	related := func(r *Rule) bool {
+		return slices.ContainsFunc(r.Events, func(k Kind) bool { return slices.Contains(fired.Events, k) })
+	}
+	for i := range m.rules {
+		if r := &m.rules[i]; r.Per == PerUser && r != fired && related(r) {
+			because = append(because, m.seen[r.Name+"|"+ev.User]...)
+		}
+	}
 	for _, a := range because {
 		s := SourceOf(a.Source).String()
 		if !judged[s] && !m.familiar(ev.User+"@"+s, m.now, fired) {

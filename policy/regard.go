@@ -30,14 +30,21 @@ func (e *Engine) Regard(addr netip.Addr, user string, at time.Time) (r Regard) {
 		return r
 	}
 	if u := e.userNamed(user); u != nil {
-		span := e.spares(PerUser)
-		if now < u.until {
-			span = e.plans[u.guard].rule.SpareKnown
-		}
-		r.Home = u.homes.familiar(source, now, span)
+		r.Home = e.atHome(u, source, now)
 		r.Trusted = r.Trusted || r.Home
 	}
 	return r
+}
+
+// atHome reports whether a source is a user's own: while the user is guarded,
+// one that the guard spares.
+func (e *Engine) atHome(u *userState, source Source, now int64) bool {
+	if now >= u.until || e.plans[u.guard].rule.userAction() != Guard {
+		return u.homes.familiar(source, now, e.spares(PerUser))
+	}
+	known := u.homes.find(source)
+	r := e.plans[u.guard].rule
+	return u.isOwn(source, now, r) || r.SpareNeighbours && known != nil && known.fresh(now)
 }
 
 // spares returns the shortest time of successes after which a rule spares.
@@ -63,7 +70,7 @@ func (e *Engine) suspicion(s *sourceState, now int64) (most float64) {
 	windows := e.bySource.windows(s.block)
 	for i := range e.plans {
 		p := &e.plans[i]
-		if p.rule.Per != PerSource {
+		if p.rule.Per != PerSource || p.rule.Pressure {
 			continue
 		}
 		w := &windows[p.window]
@@ -71,10 +78,10 @@ func (e *Engine) suspicion(s *sourceState, now int64) (most float64) {
 			continue
 		}
 		reached := w.length
-		if p.rule.Measure == MeasureRecipients {
-			reached = w.recipients
+		if p.rule.Measure == MeasureRecipients || p.rule.Measure == MeasureWeight {
+			reached = w.amount
 		}
-		most = max(most, float64(reached)/float64(p.rule.Threshold))
+		most = max(most, float64(reached)/float64(e.need(p.rule, s.graced(now))))
 	}
 	return min(most, 1)
 }

@@ -9,7 +9,16 @@ import (
 // A source grows suspicious with its failures, and trusted with its successes;
 // a user is at home where it has succeeded for long.
 func TestRegard(t *testing.T) {
-	e, err := NewEngine(DefaultRules(), DefaultLimits())
+	e, err := NewEngine([]Rule{
+		{
+			Name: "failures", Events: []Kind{AuthFailure}, Per: PerSource, Measure: MeasureEvents, Threshold: 10,
+			Within: 10 * time.Minute, SpareKnown: 30 * time.Minute, Action: Drop, For: time.Hour,
+		},
+		{
+			Name: "sources", Events: []Kind{AuthSuccess}, Per: PerUser, Measure: MeasureSources, Threshold: 12,
+			Within: time.Hour, SpareKnown: 6 * time.Hour, Action: Drop, For: time.Hour,
+		},
+	}, DefaultLimits())
 	if err != nil {
 		t.Fatal(err)
 	}

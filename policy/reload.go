@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"net/netip"
 	"slices"
+	"time"
 )
 
 // SetRules replaces the rules. What a rule has counted, and the guards it
@@ -20,7 +21,17 @@ func (e *Engine) SetRules(rules []Rule) error {
 		moves[i] = slices.IndexFunc(e.plans, func(p plan) bool { return p.rule.definition() == old[i].rule.definition() })
 	}
 	for n := uint32(1); n <= e.sources.len(); n++ {
-		e.move(&e.bySource, &oldSource, &e.sources.at(n).tally, old, moves, PerSource)
+		s := e.sources.at(n)
+		e.move(&e.bySource, &oldSource, &s.tally, old, moves, PerSource)
+		if to := -1; s.flags&climbing != 0 {
+			if int(s.by) < len(moves) {
+				to = moves[s.by]
+			}
+			if to < 0 {
+				s.flags &^= climbing
+			}
+			s.by = uint8(max(to, 0))
+		}
 	}
 	for n := uint32(1); n <= e.users.len(); n++ {
 		u := e.users.at(n)
@@ -64,13 +75,15 @@ func (e *Engine) move(to, from *side, t *tally, old []plan, moves []int, per Per
 }
 
 // Release forgets what counts against a target, past offences included: the
-// operator has lifted the decision, and the next one is the first again. A
-// prefix releases every source in it.
+// operator has lifted the decision, and the next one is the first again. For
+// Limits.Grace every rule then needs four times as much against it. A prefix
+// releases every source in it.
 func (e *Engine) Release(t Target) {
+	grace := e.now + int64(e.limits.Grace)
 	if t.User != "" {
 		if u := e.userNamed(t.User); u != nil {
 			e.closeBlock(&e.byUser, &u.block)
-			u.until, u.offences, u.guard = 0, 0, 0
+			u.until, u.offences, u.guard, u.doubt, u.grace = 0, 0, 0, 0, grace
 		}
 		return
 	}
@@ -78,16 +91,15 @@ func (e *Engine) Release(t Target) {
 	if !p.IsValid() {
 		return
 	}
+	e.nets.release(p)
 	if single(p) {
-		source := SourceOf(p.Addr())
-		if n := e.find(source, e.key.hash(source)); n != 0 {
-			e.releaseSource(e.sources.at(n))
-		}
+		_, s := e.source(SourceOf(p.Addr()))
+		e.releaseSource(s, grace)
 		return
 	}
 	for n := uint32(1); n <= e.sources.len(); n++ {
 		if s := e.sources.at(n); p.Contains(s.source.Prefix().Addr()) {
-			e.releaseSource(s)
+			e.releaseSource(s, grace)
 		}
 	}
 }
@@ -101,9 +113,10 @@ func (e *Engine) userNamed(name string) *userState {
 	return e.users.at(e.names.slots.at(i).user)
 }
 
-func (e *Engine) releaseSource(s *sourceState) {
+func (e *Engine) releaseSource(s *sourceState, grace int64) {
 	e.closeBlock(&e.bySource, &s.block)
-	s.until, s.offences, s.action, s.failed = 0, 0, 0, 0
+	s.until, s.offences, s.action, s.failed, s.flags = 0, 0, 0, 0, 0
+	s.grace = uint32(grace / int64(time.Second))
 }
 
 // single reports whether p, in judged form, is one source.

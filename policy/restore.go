@@ -3,6 +3,7 @@ package policy
 import (
 	"encoding/binary"
 	"fmt"
+	"math"
 )
 
 // snapshotReader reads the body of a snapshot. After the first problem it
@@ -12,7 +13,7 @@ type snapshotReader struct {
 	data   []byte
 	bad    string
 	names  []string
-	rules  [2][]int // by Per−1: for each window that was written, the plan that has it now, or −1
+	rules  [3][]int // by Per−1: for each window that was written, the plan that has it now, or −1
 	plans  []int    // for each rule that was written, the plan that it is now, or −1
 }
 
@@ -27,6 +28,8 @@ func (e *Engine) restore(body []byte) error {
 	r.head()
 	r.sources()
 	r.users()
+	r.nets()
+	r.site()
 	if r.bad == "" && len(r.data) > 0 {
 		r.bad = "something follows its end"
 	}
@@ -100,7 +103,7 @@ func (r *snapshotReader) head() {
 		e.labels.words = append(e.labels.words, r.text())
 	}
 	for range r.number(MaxRules) {
-		per := r.number(uint64(PerUser))
+		per := r.number(uint64(PerPrefix))
 		id := [32]byte(r.bytes(32))
 		if r.bad != "" || per == 0 {
 			r.fail("it has a rule that is none")
@@ -152,12 +155,13 @@ func (r *snapshotReader) familiarity() familiarity {
 }
 
 // flags reads what snapshotWriter.flags wrote.
-func (r *snapshotReader) flags() (used, counted, block bool) {
+func (r *snapshotReader) flags() (used, counted, block bool, c class) {
 	f := r.bytes(1)[0]
-	if f > 7 {
+	if c = class(f >> 3); c >= classes {
 		r.fail("it has an unknown flag")
+		c = classNew
 	}
-	return f&1 != 0, f&2 != 0, f&4 != 0
+	return f&1 != 0, f&2 != 0, f&4 != 0, c
 }
 
 // entries reads how many entries there are, the two hands, and says how many
@@ -178,10 +182,27 @@ func (r *snapshotReader) sources() {
 		if r.bad != "" {
 			return
 		}
-		used, counted, block := r.flags()
+		used, counted, block, class := r.flags()
 		s := sourceState{source: r.source(), familiar: r.familiarity(), until: r.time()}
 		s.offences = uint16(r.number(1<<16 - 1))
 		s.action = Action(r.number(uint64(len(actionNames) - 1)))
+		by := r.number(MaxRules)
+		s.blamed = uint8(r.number(1<<8 - 1))
+		s.flags = uint8(r.number(1<<8 - 1))
+		s.users = uint32(r.number(1<<32 - 1))
+		s.grace = uint32(r.number(1<<32 - 1))
+		s.accepted = uint16(r.number(1<<16 - 1))
+		s.knocked = uint32(r.number(1<<32 - 1))
+		s.gap = uint32(r.number(1<<32 - 1))
+		s.steady = uint8(r.number(1<<8 - 1))
+		for i := range s.tried {
+			s.tried[i] = uint32(r.number(1<<32 - 1))
+		}
+		if by < uint64(len(r.plans)) && r.plans[by] >= 0 {
+			s.by = uint8(r.plans[by])
+		} else {
+			s.flags &^= climbing
+		}
 		s.counted = counted
 		if block {
 			s.failed = ^uint32(0) // any user may be among them
@@ -200,6 +221,7 @@ func (r *snapshotReader) sources() {
 			i := e.sources.add()
 			slot := e.sources.slots.at(i)
 			slot.value, slot.used = s, used
+			e.sources.classify(i, class)
 			e.index.put(hash, i)
 		}
 	}
@@ -212,13 +234,17 @@ func (r *snapshotReader) users() {
 		if r.bad != "" {
 			return
 		}
-		used, counted, block := r.flags()
+		used, counted, block, class := r.flags()
 		u := userState{name: r.name()}
-		for i := range u.homes {
-			if u.homes[i].source = r.source(); u.homes[i].source.IsValid() {
-				u.homes[i].familiarity = r.familiarity()
-			}
-		}
+		r.homes(u.homes[:])
+		r.homes(u.nets[:])
+		u.doubt, u.grace = r.time(), r.time()
+		u.daily = math.Float32frombits(uint32(r.number(1<<32 - 1)))
+		u.today = uint32(r.number(1<<32 - 1))
+		u.day = int32(r.number(1<<31 - 1))
+		u.lead = uint32(r.number(1 << 31))
+		u.main = r.source()
+		u.succeeded = class == classTrusted
 		u.until = r.time()
 		u.offences = uint16(r.number(1<<16 - 1))
 		u.counted = counted
@@ -246,7 +272,19 @@ func (r *snapshotReader) users() {
 		i := e.users.add()
 		slot := e.users.slots.at(i)
 		slot.value, slot.used = u, used
+		e.users.classify(i, class)
+		if u.succeeded {
+			e.site.users++
+		}
 		e.names.slots.at(u.name).user = i
+	}
+}
+
+func (r *snapshotReader) homes(all []home) {
+	for i := range all {
+		if all[i].source = r.source(); all[i].source.IsValid() {
+			all[i].familiarity = r.familiarity()
+		}
 	}
 }
 
@@ -265,7 +303,7 @@ func (r *snapshotReader) windows(s *side, per Per, t *tally, block, keep bool) {
 		var w *window
 		if plan >= 0 && t.block != 0 {
 			w = &s.windows(t.block)[e.plans[plan].window]
-			top = e.plans[plan].rule.Threshold
+			top = max(e.plans[plan].rule.Threshold*4*point, MaxThreshold)
 		}
 		before := int64(0)
 		for range r.number(uint64(top)) {
@@ -291,12 +329,12 @@ func (r *snapshotReader) observation() observation {
 	o.line = r.number(1<<64 - 1)
 	o.addr = [16]byte(r.bytes(16))
 	o.user = r.name()
-	b := r.bytes(3)
-	o.kind, o.service, o.server = Kind(b[0]), b[1], b[2]
-	o.recipients = uint32(r.number(maxRecipients))
+	b := r.bytes(4)
+	o.kind, o.service, o.server, o.marks = Kind(b[0]), b[1], b[2], b[3]
+	o.amount = uint32(r.number(maxRecipients))
 	labels := len(r.engine.labels.words)
 	if o.at == 0 || o.kind == 0 || int(o.kind) >= len(kindNames) || int(o.service) > labels || int(o.server) > labels ||
-		o.recipients == 0 {
+		o.amount == 0 {
 		r.fail("it has an observation that is none")
 	}
 	return o

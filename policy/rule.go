@@ -1,11 +1,9 @@
 package policy
 
 import (
-	"errors"
 	"fmt"
 	"math"
 	"slices"
-	"strings"
 	"time"
 )
 
@@ -15,9 +13,10 @@ type Per uint8
 const (
 	PerSource Per = iota + 1 // each source by itself; the source is flagged
 	PerUser                  // each user by itself; the sources that acted for the user are flagged
+	PerPrefix                // each /24 or IPv6 /48 by itself; what misbehaves of it is flagged, at once
 )
 
-var perNames = [...]string{PerSource: "source", PerUser: "user"}
+var perNames = [...]string{PerSource: "source", PerUser: "user", PerPrefix: "prefix"}
 
 // String returns the name used in configuration.
 func (p Per) String() string {
@@ -34,7 +33,7 @@ func (p Per) MarshalText() ([]byte, error) { return []byte(p.String()), nil }
 func (p *Per) UnmarshalText(text []byte) error {
 	i := slices.Index(perNames[:], string(text))
 	if i <= 0 {
-		return fmt.Errorf("unknown per %q (known: source, user)", text)
+		return fmt.Errorf("unknown per %q (known: source, user, prefix)", text)
 	}
 	*p = Per(i)
 	return nil
@@ -48,6 +47,9 @@ const (
 	MeasureRecipients                    // their recipients, at least one each
 	MeasureUsers                         // distinct users
 	MeasureSources                       // distinct sources
+	MeasureNetworks                      // distinct networks; see Source.network
+	MeasureCountries                     // distinct countries; see Locator
+	MeasureWeight                        // points: what each event weighs by its circumstances; see weigh
 )
 
 var measureNames = [...]string{
@@ -55,6 +57,14 @@ var measureNames = [...]string{
 	MeasureRecipients: "recipients",
 	MeasureUsers:      "users",
 	MeasureSources:    "sources",
+	MeasureNetworks:   "networks",
+	MeasureCountries:  "countries",
+	MeasureWeight:     "weight",
+}
+
+// distinct reports whether m counts different things, and not events.
+func (m Measure) distinct() bool {
+	return m == MeasureUsers || m == MeasureSources || m == MeasureNetworks || m == MeasureCountries
 }
 
 // String returns the name used in configuration.
@@ -72,7 +82,7 @@ func (m Measure) MarshalText() ([]byte, error) { return []byte(m.String()), nil 
 func (m *Measure) UnmarshalText(text []byte) error {
 	i := slices.Index(measureNames[:], string(text))
 	if i <= 0 {
-		return fmt.Errorf("unknown measure %q (known: events, recipients, users, sources)", text)
+		return fmt.Errorf("unknown measure %q (known: events, recipients, users, sources, networks, countries, weight)", text)
 	}
 	*m = Measure(i)
 	return nil
@@ -83,9 +93,12 @@ func (m *Measure) UnmarshalText(text []byte) error {
 const (
 	MaxThreshold         = 100_000
 	MaxDistinctThreshold = 1_000
+	MaxWeightThreshold   = 1_000
 	MaxRules             = 64
 	maxRuleName          = 64
 	maxEscalate          = 1_000
+	maxBaseline          = 1_000
+	maxSteps             = 7
 )
 
 // Rule is a named pattern over events: when Measure of the Events of one
@@ -101,9 +114,11 @@ type Rule struct {
 	Threshold int
 	Within    time.Duration
 
-	// SuccessForgives takes back what a user's earlier failures added to a
-	// source's window when that user succeeds from that source. Only for
-	// rules per source over auth failures.
+	// SuccessForgives takes back what a user's earlier failures from a source
+	// added to a window, of the source or of the user, when that user
+	// succeeds from there; and all that a source's connections added when
+	// anybody does, or when a message comes in. Only for rules over auth
+	// failures or connections.
 	SuccessForgives bool
 
 	// SpareKnown, if not zero, leaves familiar sources out: they add nothing
@@ -113,8 +128,41 @@ type Rule struct {
 	// latest one.
 	SpareKnown time.Duration
 
-	Action Action // Limit or Drop
+	// SpareNeighbours leaves out, per user, what comes from a network (IPv4
+	// /16, IPv6 /32) that the user has succeeded from for as long as
+	// SpareKnown, too: carriers and providers give out new addresses. And once
+	// the rule has fired, no source is flagged any more that the user has
+	// succeeded from before and that was not flagged then.
+	SpareNeighbours bool
+
+	// Settled, if not zero, counts for a user only what comes from strangers:
+	// sources that the user first succeeded from (if ever) this long after
+	// one that it still uses; for a user who has none, sources from whose
+	// network nobody is known to succeed, or less than from another.
+	Settled time.Duration
+
+	// Baseline, if not zero, raises the threshold of a rule per user to this
+	// many times what the user sends to on an average day, in recipients.
+	Baseline float64
+
+	// Pressure makes the rule hold only while the site is under pressure
+	// (see pressure), and only for sources that had RedeemWithin to succeed
+	// after their first offence and did not. Only per source, by weight.
+	Pressure bool
+
+	// Steps are the actions for the first offences of a source, one each;
+	// after them comes Action. A source that is under a step and succeeds in
+	// good faith is let go.
+	Steps  []Action
+	Action Action // Limit, Tarpit or Drop
 	Rate   Rate   // for Limit
+
+	// UserAction is what happens to the user itself under a rule per user:
+	// Guard (which zero means), Limit or Defer. If it is set, Action may be
+	// left out; then the user's sources are not flagged. UserFor is how long
+	// that lasts, zero means as long as for sources.
+	UserAction Action
+	UserFor    time.Duration
 
 	// For is how long the first decision on a target lasts. The n-th lasts
 	// For × Escalate^(n−1), at most Cap. An offence is forgotten, and the
@@ -147,145 +195,6 @@ func (e *RuleError) Error() string {
 	return fmt.Sprintf("rule %q: %s %s: %s", e.Rule, e.Field, e.Problem, e.Remedy)
 }
 
-// Validate reports everything that is wrong with r as RuleErrors joined by
-// errors.Join, or nil.
-func (r *Rule) Validate() error {
-	c := ruleCheck{rule: r.Name}
-	if !validRuleName(r.Name) {
-		problem := "has other letters than rules are named with"
-		if r.Name == "" {
-			problem = "is missing"
-		}
-		c.fail("name", problem, fmt.Sprintf("write 1 to %d of a-z, 0-9 and -, such as failures-per-source", maxRuleName))
-	}
-	r.checkPattern(&c)
-	r.checkJudgement(&c)
-	return errors.Join(c.errs...)
-}
-
-// ruleCheck gathers what is wrong with one rule.
-type ruleCheck struct {
-	rule string
-	errs []error
-}
-
-func (c *ruleCheck) fail(field, problem, remedy string) {
-	c.errs = append(c.errs, &RuleError{Rule: c.rule, Field: field, Problem: problem, Remedy: remedy})
-}
-
-func (c *ruleCheck) span(field string, d time.Duration, example string) {
-	remedy := fmt.Sprintf("write a duration of 1s to ten years, such as %q", example)
-	switch {
-	case d == 0:
-		c.fail(field, "is missing", remedy)
-	case d < time.Second || d > MaxDuration:
-		c.fail(field, "is out of range", remedy)
-	}
-}
-
-// checkPattern checks the half of r that says when it fires.
-func (r *Rule) checkPattern(c *ruleCheck) {
-	if len(r.Events) == 0 {
-		c.fail("events", "is missing", `name what counts, such as ["auth_failure"]`)
-	}
-	for i, k := range r.Events {
-		if int(k) >= len(kindNames) || k == 0 {
-			c.fail("events", "holds an unknown kind", "name kinds of events only")
-		} else if slices.Contains(r.Events[:i], k) {
-			c.fail("events", "names "+k.String()+" twice", "remove one")
-		}
-	}
-	if r.Per != PerSource && r.Per != PerUser {
-		c.fail("per", "is missing", `write "source" or "user"`)
-	}
-	switch r.Measure {
-	case MeasureEvents:
-	case MeasureRecipients:
-		if len(r.Events) != 1 || r.Events[0] != Message {
-			c.fail("measure", "counts recipients, which only messages have", `set events = ["message"]`)
-		}
-	case MeasureUsers:
-		if r.Per == PerUser {
-			c.fail("measure", "counts the users of one user", `set per = "source", or measure = "sources"`)
-		}
-	case MeasureSources:
-		if r.Per == PerSource {
-			c.fail("measure", "counts the sources of one source", `set per = "user", or measure = "users"`)
-		}
-	default:
-		c.fail("measure", "is missing", `write "events", "recipients", "users" or "sources"`)
-	}
-	top := MaxThreshold
-	if r.Measure == MeasureUsers || r.Measure == MeasureSources {
-		top = MaxDistinctThreshold
-	}
-	if r.Threshold < 1 || r.Threshold > top {
-		c.fail("threshold", fmt.Sprintf("is %d", r.Threshold), fmt.Sprintf("write a number from 1 to %d", top))
-	}
-	if r.SuccessForgives && (r.Per == PerUser || !slices.Contains(r.Events, AuthFailure)) {
-		c.fail("success_forgives", "has nothing to forgive", `set per = "source" and name "auth_failure" among the events, or remove it`)
-	}
-	c.span("within", r.Within, "10m")
-	if r.SpareKnown != 0 {
-		c.span("spare_known", r.SpareKnown, "6h")
-	}
-}
-
-// checkJudgement checks the half of r that says what follows.
-func (r *Rule) checkJudgement(c *ruleCheck) {
-	switch {
-	case r.Action == Limit && r.Rate.Every <= 0:
-		c.fail("rate", `is missing, and action is "limit"`, `write how many connections may be opened, such as rate = "6/m"`)
-	case r.Action == Limit && r.Rate.Burst < 1:
-		c.fail("burst", fmt.Sprintf("is %d", r.Rate.Burst), "write 1 or more")
-	case r.Action == Drop && r.Rate != Rate{}:
-		c.fail("rate", `has no meaning for action = "drop"`, `remove it, or set action = "limit"`)
-	case r.Action == 0:
-		c.fail("action", "is missing", `write "drop" or "limit"`)
-	case r.Action != Limit && r.Action != Drop:
-		c.fail("action", fmt.Sprintf("%q is not for rules", r.Action), `write "drop" or "limit"`)
-	}
-	c.span("for", r.For, "1h")
-	if math.IsNaN(r.Escalate) || r.Escalate != 0 && (r.Escalate < 1 || r.Escalate > maxEscalate) {
-		c.fail("escalate", fmt.Sprintf("is %v", r.Escalate), fmt.Sprintf("write a factor from 1 to %d", maxEscalate))
-	}
-	if r.Cap != 0 {
-		c.span("cap", r.Cap, "7d")
-		if r.Cap > 0 && r.Cap < r.For {
-			c.fail("cap", fmt.Sprintf("of %s is shorter than for = %q", FormatDuration(r.Cap), FormatDuration(r.For)), "raise cap or shorten for")
-		}
-	}
-	if r.Forget != 0 {
-		c.span("forget", r.Forget, "30d")
-	}
-}
-
-func validRuleName(name string) bool {
-	return name != "" && len(name) <= maxRuleName &&
-		strings.Trim(name, "abcdefghijklmnopqrstuvwxyz0123456789-") == ""
-}
-
-// ValidateRules checks each of rules and that their names differ. The errors
-// are RuleErrors joined by errors.Join.
-func ValidateRules(rules []Rule) error {
-	var errs []error
-	if len(rules) > MaxRules {
-		errs = append(errs, fmt.Errorf("%d rules: at most %d are possible", len(rules), MaxRules))
-	}
-	seen := make(map[string]bool, len(rules))
-	for i := range rules {
-		r := &rules[i]
-		if err := r.Validate(); err != nil {
-			errs = append(errs, err)
-		}
-		if seen[r.Name] {
-			errs = append(errs, &RuleError{Rule: r.Name, Field: "name", Problem: "is taken by an earlier rule", Remedy: "choose another"})
-		}
-		seen[r.Name] = true
-	}
-	return errors.Join(errs...)
-}
-
 // Lasts returns how long the decision on the n-th offence lasts, n from 1.
 func (r *Rule) Lasts(n int) time.Duration {
 	longest := MaxDuration
@@ -301,6 +210,22 @@ func (r *Rule) Lasts(n int) time.Duration {
 	return min(time.Duration(min(d, float64(longest))), longest)
 }
 
+// actionFor returns what follows from the n-th offence, n from 1.
+func (r *Rule) actionFor(n int) Action {
+	if n <= len(r.Steps) {
+		return r.Steps[n-1]
+	}
+	return r.Action
+}
+
+// userAction returns what happens to the user itself.
+func (r *Rule) userAction() Action {
+	if r.UserAction == 0 {
+		return Guard
+	}
+	return r.UserAction
+}
+
 // forget returns how long an offence is remembered.
 func (r *Rule) forget() time.Duration {
 	if r.Forget == 0 {
@@ -312,7 +237,8 @@ func (r *Rule) forget() time.Duration {
 // definition returns a text that is equal for equal rules only. State is
 // kept for a rule as long as its definition stays the same.
 func (r *Rule) definition() string {
-	return fmt.Sprintf("%s|%d|%d|%d|%d|%d|%t|%d|%d|%d|%d|%d|%x|%d|%d",
+	return fmt.Sprintf("%s|%d|%d|%d|%d|%d|%t|%d|%t|%d|%x|%t|%d|%d|%v|%d|%d|%d|%x|%d|%d",
 		r.Name, r.Events, r.Per, r.Measure, r.Threshold, r.Within, r.SuccessForgives, r.SpareKnown,
-		r.Action, r.Rate.Every, r.Rate.Burst, r.For, math.Float64bits(r.Escalate), r.Cap, r.Forget)
+		r.SpareNeighbours, r.Settled, math.Float64bits(r.Baseline), r.Pressure, r.Steps,
+		r.Action, r.Rate, r.UserAction, r.UserFor, r.For, math.Float64bits(r.Escalate), r.Cap, r.Forget)
 }

@@ -6,6 +6,9 @@ import (
 	"errors"
 	"fmt"
 	"hash/crc32"
+	"maps"
+	"math"
+	"slices"
 )
 
 // ErrSnapshot is matched by errors of UnmarshalBinary: the snapshot is
@@ -16,10 +19,11 @@ var ErrSnapshot = errors.New("not a usable snapshot of the policy engine")
 // after it: the body, then a CRC-32C of all before. Numbers are varints
 // (encoding/binary), times are nanoseconds before the engine's own time.
 //
-//	body:    now, labels, definitions of rules, names, sources, users
+//	body:    now, labels, definitions of rules, names, sources, users, nets, site
 //	sources: count, hands of the clock and of the windows, entries 1 to count
 //	users:   the same
-const snapshotMagic = "weirpol\x01"
+//	nets:    count, hand, entries 1 to count
+const snapshotMagic = "weirpol\x02"
 
 // MarshalBinary writes the engine's whole state, but not its rules. An
 // engine that continues from it decides exactly as this one would.
@@ -29,6 +33,8 @@ func (e *Engine) MarshalBinary() ([]byte, error) {
 	w := snapshotWriter{engine: e, numbers: make(map[uint32]uint64), out: make([]byte, 0, e.written+e.written/8)}
 	w.sources()
 	w.users()
+	w.nets()
+	w.site()
 	entries := w.out
 	e.written = len(entries)
 
@@ -107,8 +113,8 @@ func (w *snapshotWriter) familiarity(f familiarity) {
 }
 
 // flags writes what can be true of an entry.
-func (w *snapshotWriter) flags(used bool, t *tally) {
-	var f byte
+func (w *snapshotWriter) flags(used bool, c class, t *tally) {
+	f := byte(c) << 3
 	for i, set := range []bool{used, t.counted, t.block != 0} {
 		if set {
 			f |= 1 << i
@@ -124,12 +130,25 @@ func (w *snapshotWriter) sources() {
 	w.number(uint64(e.bySource.hand))
 	for n := uint32(1); n <= e.sources.len(); n++ {
 		s := e.sources.at(n)
-		w.flags(e.sources.slots.at(n).used, &s.tally)
+		slot := e.sources.slots.at(n)
+		w.flags(slot.used, slot.class, &s.tally)
 		w.source(s.source)
 		w.familiarity(s.familiar)
 		w.time(s.until)
 		w.number(uint64(s.offences))
 		w.number(uint64(s.action))
+		w.number(uint64(s.by))
+		w.number(uint64(s.blamed))
+		w.number(uint64(s.flags))
+		w.number(uint64(s.users))
+		w.number(uint64(s.grace))
+		w.number(uint64(s.accepted))
+		w.number(uint64(s.knocked))
+		w.number(uint64(s.gap))
+		w.number(uint64(s.steady))
+		for _, t := range s.tried {
+			w.number(uint64(t))
+		}
 		w.windows(&e.bySource, s.block)
 	}
 }
@@ -141,18 +160,77 @@ func (w *snapshotWriter) users() {
 	w.number(uint64(e.byUser.hand))
 	for n := uint32(1); n <= e.users.len(); n++ {
 		u := e.users.at(n)
-		w.flags(e.users.slots.at(n).used, &u.tally)
+		slot := e.users.slots.at(n)
+		w.flags(slot.used, slot.class, &u.tally)
 		w.name(u.name)
-		for i := range u.homes {
-			w.source(u.homes[i].source)
-			if u.homes[i].source.IsValid() {
-				w.familiarity(u.homes[i].familiarity)
-			}
-		}
+		w.homes(u.homes[:])
+		w.homes(u.nets[:])
+		w.time(u.doubt)
+		w.time(u.grace)
+		w.number(uint64(math.Float32bits(u.daily)))
+		w.number(uint64(u.today))
+		w.number(uint64(u.day))
+		w.number(uint64(u.lead))
+		w.source(u.main)
 		w.time(u.until)
 		w.number(uint64(u.offences))
 		w.number(uint64(u.guard))
 		w.windows(&e.byUser, u.block)
+	}
+}
+
+func (w *snapshotWriter) homes(all []home) {
+	for i := range all {
+		w.source(all[i].source)
+		if all[i].source.IsValid() {
+			w.familiarity(all[i].familiarity)
+		}
+	}
+}
+
+func (w *snapshotWriter) nets() {
+	t := &w.engine.nets.nets
+	w.number(uint64(t.len()))
+	w.number(uint64(t.hand))
+	for i := uint32(1); i <= t.len(); i++ {
+		slot := t.slots.at(i)
+		n := &slot.value
+		w.flags(slot.used, slot.class, &tally{})
+		w.source(n.source)
+		for _, s := range n.ring {
+			w.time(s.at)
+			w.number(uint64(s.host))
+		}
+		w.number(uint64(n.good))
+		w.number(uint64(n.held))
+		w.time(n.until)
+		w.time(n.praise)
+		w.number(uint64(n.offences))
+		w.number(uint64(n.action))
+	}
+}
+
+func (w *snapshotWriter) site() {
+	s := &w.engine.site
+	w.time(s.began)
+	w.number(s.successes)
+	for _, p := range []*pressure{&s.failures, &s.harvest} {
+		w.time(p.last)
+		w.number(math.Float64bits(p.fast))
+		w.number(math.Float64bits(p.slow))
+	}
+	w.number(uint64(len(s.networks)))
+	for _, n := range slices.SortedFunc(maps.Keys(s.networks), Source.compare) {
+		w.source(n)
+		w.time(s.networks[n].last)
+		w.number(uint64(s.networks[n].users))
+		w.familiarity(s.networks[n].native)
+	}
+	q := &w.engine.probation
+	w.number(uint64(q.len()))
+	for _, one := range q.queue[q.head:] {
+		w.time(one.until)
+		w.source(one.source)
 	}
 }
 
@@ -169,8 +247,8 @@ func (w *snapshotWriter) windows(s *side, block uint32) {
 			w.number(o.line)
 			w.out = append(w.out, o.addr[:]...)
 			w.name(o.user)
-			w.out = append(w.out, byte(o.kind), o.service, o.server)
-			w.number(uint64(o.recipients))
+			w.out = append(w.out, byte(o.kind), o.service, o.server, o.marks)
+			w.number(uint64(o.amount))
 		}
 	}
 }

@@ -1,6 +1,7 @@
 package policy
 
 import (
+	"cmp"
 	"encoding/binary"
 	"fmt"
 	"net/netip"
@@ -42,6 +43,11 @@ func SourceOf(addr netip.Addr) Source {
 // IsValid reports whether s names a source.
 func (s Source) IsValid() bool { return s.family != 0 }
 
+// compare orders sources.
+func (s Source) compare(o Source) int {
+	return cmp.Or(cmp.Compare(s.family, o.family), cmp.Compare(s.net, o.net))
+}
+
 // Prefix returns s as a prefix: a /32 for IPv4, a /64 for IPv6.
 func (s Source) Prefix() netip.Prefix {
 	switch s.family {
@@ -55,6 +61,25 @@ func (s Source) Prefix() netip.Prefix {
 		return netip.PrefixFrom(netip.AddrFrom16(b), SourceBits6)
 	}
 	return netip.Prefix{}
+}
+
+// neighbourhood returns the net of s within which sources are judged together,
+// as the source that it begins with: an IPv4 /24, an IPv6 /48, which is what
+// one customer of a host or a provider holds at most (BCP 157).
+func (s Source) neighbourhood() Source { return s.masked(8, 16) }
+
+// network returns the net that is taken for one provider's, as the source that
+// it begins with: an IPv4 /16, an IPv6 /32, which is what registries give out.
+func (s Source) network() Source { return s.masked(16, 32) }
+
+// masked clears the last bits, of 32 or of 64.
+func (s Source) masked(bits4, bits6 uint) Source {
+	if s.family == 4 {
+		s.net = s.net >> bits4 << bits4
+	} else {
+		s.net = s.net >> bits6 << bits6
+	}
+	return s
 }
 
 // String writes an IPv4 source as its address and an IPv6 source as its /64.

@@ -1,116 +1,366 @@
 package policy
 
+import "time"
+
 // userState is what is known of a user beside its windows.
 type userState struct {
 	homes homes
-	until int64  // end of the latest guard, 0 for none
+	nets  nets
+	until int64  // end of the latest decision on it, 0 for none
+	doubt int64  // until then its password is taken for guessed
+	grace int64  // until then the operator's release holds
 	name  uint32 // number in the name table
 	tally
-	offences uint16
-	guard    uint8 // number of the rule that guards, from 0; only while guarded
+	volume
+	offences  uint16
+	guard     uint8 // number of the rule of that decision, from 0; only while it stands
+	succeeded bool  // ever
+}
+
+// doubtFor is how long a user whose password seems to have been guessed is
+// judged four times as strictly.
+const (
+	doubtFor    = 24 * time.Hour
+	doubtFactor = 4
+)
+
+// volume is what a user sends on a day, in recipients, from sources that are
+// not strange to it: an exponential average over about a week of days on which
+// it sent anything.
+type volume struct {
+	daily float32
+	today uint32
+	day   int32  // since 1970, of today
+	lead  uint32 // by how much the main network is ahead
+	main  Source // network that most is sent from (Boyer and Moore's vote)
+}
+
+// vote notes that so many recipients were sent to from a source.
+func (v *volume) vote(source Source, recipients uint32) {
+	switch network := source.network(); {
+	case network == v.main:
+		v.lead = min(v.lead+recipients, 1<<31)
+	case recipients > v.lead:
+		v.main, v.lead = network, recipients-v.lead
+	default:
+		v.lead -= recipients
+	}
+}
+
+func (v *volume) add(at int64, recipients uint32) {
+	if day := int32(at / int64(24*time.Hour)); day > v.day {
+		if v.daily == 0 {
+			v.daily = float32(v.today)
+		} else {
+			v.daily += (float32(v.today) - v.daily) / 7
+		}
+		v.today, v.day = 0, day
+	}
+	v.today += recipients
+}
+
+// usual returns recipients a day. The present day counts as soon as it is more
+// than the average.
+func (v *volume) usual() float64 { return max(float64(v.daily), float64(v.today)) }
+
+// baseline returns what the threshold of a rule is measured by. What a user
+// sends today from where it is at home says something of what strangers may
+// send in its name, and nothing of what it may send itself.
+func (v *volume) baseline(r *Rule) float64 {
+	if r.Settled != 0 {
+		return v.usual()
+	}
+	return float64(v.daily)
+}
+
+// isOwn reports whether what comes from source is the user's own in the eyes
+// of a rule.
+func (u *userState) isOwn(source Source, at int64, r *Rule) bool {
+	return r.SpareKnown != 0 && (u.homes.familiar(source, at, r.SpareKnown) ||
+		r.SpareNeighbours && u.nets.familiar(source, at, max(r.SpareKnown, settledAfter)))
+}
+
+// counts reports whether what h does counts for a rule. To a user of whom too
+// little is known, a source is strange if nobody is known to succeed from its
+// network, or if the user sends more from another.
+func (u *userState) counts(h *happening, r *Rule) bool {
+	switch {
+	case u.isOwn(h.source, h.at, r):
+		return false
+	case r.Settled == 0:
+		return true
+	}
+	return h.foreign || u.homes.settled(h.source, h.at, r.Settled) || u.main.IsValid() && u.main != h.source.network()
+}
+
+// needOf returns the threshold of a rule for one user.
+func (e *Engine) needOf(u *userState, r *Rule, at int64) uint32 {
+	need := float64(r.Threshold)
+	if r.Settled != 0 && at < u.doubt {
+		need = max(need/doubtFactor, 1)
+	} else if r.Baseline != 0 {
+		need = max(need, min(r.Baseline*u.baseline(r), MaxThreshold))
+	}
+	if at < u.grace {
+		need *= 4
+	}
+	return uint32(need)
 }
 
 // observeUser judges the sources of a user for what they did in its name.
-func (e *Engine) observeUser(source Source, plans []*plan, o *observation, success bool, out []Decision) []Decision {
-	u := e.user(o.user)
-	if o.at < u.until {
-		return e.observeGuarded(u, source, o, success, out)
+func (e *Engine) observeUser(h *happening, plans []*plan, out []Decision) []Decision {
+	n, u := e.user(h.user)
+	h.subject = u
+	var under Action
+	if h.at < u.until {
+		under = e.plans[u.guard].rule.userAction()
+	}
+	if under == Guard {
+		return e.observeGuarded(u, h, out)
 	}
 	var fired *plan
 	for _, p := range plans {
-		if p.rule.SpareKnown != 0 && u.homes.familiar(source, o.at, p.rule.SpareKnown) {
+		if under != 0 && p.rule.userAction() != Guard || p.rule.Measure == MeasureCountries && e.locator == nil ||
+			!u.counts(h, p.rule) {
 			continue
 		}
-		if e.add(&e.byUser, &u.tally, p, o) && fired == nil {
+		if e.add(&e.byUser, &u.tally, p, &h.observation, e.needOf(u, p.rule, h.at)) && fired == nil {
 			fired = p
 		}
 	}
-	if success {
-		u.homes.learn(source, o.at)
+	if h.success {
+		e.welcome(n, u, h)
 	}
 	if fired != nil {
-		out = e.guard(u, fired, out)
+		out = e.flagUser(u, fired, h, out)
 	}
 	return out
 }
+
+// welcome notes a success of a user that is not guarded.
+func (e *Engine) welcome(n uint32, u *userState, h *happening) {
+	if h.doubtful || !h.own && e.besieged(u) {
+		u.doubt = max(u.doubt, h.at+int64(doubtFor))
+	}
+	if h.guess {
+		return
+	}
+	if !u.succeeded {
+		u.succeeded = true
+		e.site.users++
+		e.users.classify(n, classTrusted)
+	}
+	u.homes.learn(h.source, h.at)
+	u.nets.learn(h.source, h.at)
+	if h.kind == Message {
+		u.vote(h.source, h.amount)
+		if u.homes.familiar(h.source, h.at, homeAfter) {
+			u.volume.add(h.at, h.amount)
+		}
+	}
+	if u.block == 0 {
+		return
+	}
+	windows := e.byUser.windows(u.block)
+	for _, p := range e.byKind[AuthFailure].user {
+		if p.rule.SuccessForgives {
+			e.takeOut(&e.byUser, &windows[p.window], func(o *observation) bool {
+				return o.kind == AuthFailure && o.at <= h.at && o.source() == h.source
+			})
+		}
+	}
+}
+
+// besieged reports whether several sources have lately failed for a user.
+func (e *Engine) besieged(u *userState) bool {
+	if u.block == 0 {
+		return false
+	}
+	windows := e.byUser.windows(u.block)
+	for _, p := range e.byKind[AuthFailure].user {
+		if p.rule.Measure == MeasureSources && windows[p.window].length >= siege {
+			return true
+		}
+	}
+	return false
+}
+
+const siege = 3
 
 // observeGuarded judges one more source of a user that is guarded.
-func (e *Engine) observeGuarded(u *userState, source Source, o *observation, success bool, out []Decision) []Decision {
+func (e *Engine) observeGuarded(u *userState, h *happening, out []Decision) []Decision {
 	p := &e.plans[u.guard]
-	if success {
-		u.homes.refresh(source, o.at)
+	r := p.rule
+	own := u.isOwn(h.source, h.at, r) || r.SpareNeighbours && h.own
+	if h.success {
+		if known := u.homes.find(h.source); known != nil {
+			known.learn(h.at)
+		}
 	}
-	if !p.counts[o.kind] || p.rule.SpareKnown != 0 && u.homes.familiar(source, o.at, p.rule.SpareKnown) {
+	login := r.SpareNeighbours && p.counts[AuthSuccess] && (h.kind == AuthFailure || h.kind == AuthSuccess || h.kind == Message)
+	if own || r.Action == 0 || !p.counts[h.kind] && !login {
 		return out
 	}
-	if s := e.source(source); severity(s.under(o.at)) < severity(p.rule.Action) {
-		u.homes.forget(source)
-		out = append(out, e.flag(s, p.rule, Decision{
-			Reason:   furtherReason(o.kind, e.names.name(o.user), u.until),
-			Evidence: Evidence{Count: 1, FirstLine: o.line, LastLine: o.line, Sample: []Observation{e.testimony(o)}},
-		}))
+	n, s := e.source(h.source)
+	switch {
+	case severity(s.under(h.at)) >= severity(r.Action):
+		return out
+	case !r.SpareNeighbours:
+	case s.users&^h.face != 0:
+		return out // others succeed there
+	case !h.foreign && s.flags&strayed == 0:
+		s.flags |= strayed // others may yet
+		return out
 	}
-	return out
+	u.homes.forget(h.source)
+	part := time.Duration(1)
+	if r.SpareNeighbours {
+		part = strangerPart
+	}
+	return append(out, e.flag(n, s, p, part, Decision{
+		Reason:   furtherReason(h.kind, e.names.name(h.user), u.until),
+		Evidence: Evidence{Count: 1, FirstLine: h.line, LastLine: h.line, Sample: []Observation{e.testimony(&h.observation)}},
+	}))
 }
 
-// guard puts a user under guard and judges the sources that brought it there.
-func (e *Engine) guard(u *userState, p *plan, out []Decision) []Decision {
+// strangerPart is the part of a decision's time for which a source is flagged
+// that came when the user was already guarded: the guard itself keeps it out,
+// and others may come from there.
+const strangerPart = 24
+
+// excused blames a source for a user's decision and reports whether it is let
+// off, because more users succeed from it than it has been blamed for.
+func (s *sourceState) excused() bool {
+	s.blamed = min(s.blamed, 254) + 1
+	return s.met() >= 2*int(s.blamed)
+}
+
+// flagUser puts a user under a decision and judges the sources that brought it
+// there.
+func (e *Engine) flagUser(u *userState, p *plan, h *happening, out []Decision) []Decision {
 	r := p.rule
 	w := &e.byUser.windows(u.block)[p.window]
 	u.offences = offence(u.offences, u.until, e.now, r)
 	u.until = e.now + int64(r.Lasts(int(u.offences)))
+	if r.UserFor != 0 {
+		u.until = e.now + int64(r.UserFor)
+	}
+	if r.Settled != 0 {
+		u.doubt = max(u.doubt, u.until+int64(doubtFor))
+	}
 	u.guard = uint8(p.number)
 
 	who := e.names.name(u.name)
 	numbers := e.userReason(r, w)
-	out = append(out, Decision{
+	d := Decision{
 		Target:   Target{User: who},
-		Action:   Guard,
+		Action:   r.userAction(),
 		Since:    instant(e.now),
 		Until:    instant(u.until),
 		Rule:     r.Name,
 		Offence:  int(u.offences),
-		Reason:   numbers + " for " + quoted(who),
+		Reason:   numbers + " for " + quoted(who) + e.userAside(u, r, h.at),
 		Evidence: e.evidence(w),
-	})
-	culprits, parts := e.bySources(w)
-	for _, s := range culprits {
-		if r.SpareKnown != 0 && u.homes.familiar(s, e.now, r.SpareKnown) {
-			continue
-		}
-		state := e.source(s)
-		if severity(state.under(e.now)) >= severity(r.Action) {
-			continue
-		}
-		u.homes.forget(s)
-		out = append(out, e.flag(state, r, Decision{
-			Reason:   "acted for " + quoted(who) + ", who reached " + numbers,
-			Evidence: e.evidenceOf(parts[s]),
-		}))
+	}
+	if d.Action == Limit {
+		d.Rate = r.Rate
+	}
+	out = append(out, d)
+	if r.Action != 0 {
+		out = e.flagCulprits(u, p, numbers, out)
 	}
 	e.closeBlock(&e.byUser, &u.block)
 	return out
 }
 
-// user returns the state of the user with that name, entering it if it is
-// new.
-func (e *Engine) user(name uint32) *userState {
+// flagCulprits flags the strangers that brought a user under a decision of p:
+// those in its window, and those in the windows of other rules that count the
+// same kinds of events.
+func (e *Engine) flagCulprits(u *userState, p *plan, numbers string, out []Decision) []Decision {
+	r := p.rule
+	who := e.names.name(u.name)
+	windows := e.byUser.windows(u.block)
+	judged := make(map[Source]bool)
+	for i := -1; i < len(e.plans); i++ {
+		by := p
+		if i >= 0 {
+			by = &e.plans[i]
+		}
+		if by.rule.Per != PerUser || i == p.number || !by.related(p) {
+			continue
+		}
+		culprits, parts := e.bySources(&windows[by.window])
+		for _, s := range culprits {
+			if judged[s] || u.isOwn(s, e.now, r) {
+				continue
+			}
+			judged[s] = true
+			if known := u.homes.find(s); r.SpareNeighbours && r.Measure != MeasureRecipients && known != nil &&
+				e.now-known.first >= int64(r.Within) {
+				continue // the user had it before all this
+			}
+			if r.SpareNeighbours && r.Measure == MeasureRecipients && e.amountOf(parts[s])*minorPart < windows[p.window].amount {
+				continue
+			}
+			n, state := e.source(s)
+			if severity(state.under(e.now)) >= severity(r.Action) || r.SpareNeighbours && state.excused() {
+				continue
+			}
+			u.homes.forget(s)
+			u.nets.forget(s, e.now, max(r.SpareKnown, settledAfter))
+			out = append(out, e.flag(n, state, p, 1, Decision{
+				Reason:   "acted for " + quoted(who) + ", who reached " + numbers,
+				Evidence: e.evidenceOf(parts[s]),
+			}))
+		}
+	}
+	return out
+}
+
+// minorPart is the part of what a user sent, one in so many, below which a
+// source is not to blame for it.
+const minorPart = 10
+
+// amountOf adds up observations.
+func (e *Engine) amountOf(numbers []uint32) (sum uint32) {
+	for _, i := range numbers {
+		sum += e.seen.at(i).amount
+	}
+	return sum
+}
+
+// related reports whether two rules count a kind of event in common.
+func (p *plan) related(q *plan) bool {
+	for k := range p.counts {
+		if p.counts[k] && q.counts[k] {
+			return true
+		}
+	}
+	return false
+}
+
+// user returns the number and the state of the user with that name, entering
+// it if it is new.
+func (e *Engine) user(name uint32) (n uint32, u *userState) {
 	entry := e.names.slots.at(name)
 	if entry.user != 0 {
-		return e.users.touch(entry.user)
+		return entry.user, e.users.touch(entry.user)
 	}
 	if int(e.users.len()) < e.limits.Users {
 		entry.user = e.users.add()
 	} else {
 		entry.user = e.users.leave()
 		old := e.users.at(entry.user)
+		if old.succeeded {
+			e.site.users--
+		}
 		e.closeBlock(&e.byUser, &old.block)
 		e.names.slots.at(old.name).user = 0
 		e.names.release(old.name)
 		e.users.clear(entry.user)
 	}
 	e.names.again(name)
-	u := e.users.at(entry.user)
+	u = e.users.at(entry.user)
 	u.name = name
-	return u
+	return entry.user, u
 }

@@ -15,8 +15,9 @@ type observation struct {
 	kind    Kind
 	service uint8 // number in the label table
 	server  uint8
+	marks   uint8 // why it weighs what it does
 
-	recipients uint32 // at least 1
+	amount uint32 // recipients, at least 1; in windows of weight, hundredths of a point
 }
 
 func (o *observation) source() Source { return SourceOf(netip.AddrFrom16(o.addr)) }
@@ -33,17 +34,17 @@ func (o *observation) source() Source { return SourceOf(netip.AddrFrom16(o.addr)
 type window struct {
 	first, last uint32
 	length      uint32 // observations
-	recipients  uint32 // their recipients
+	amount      uint32 // what they add up to
 	oldest      int64  // time of first
 	newest      int64  // time of last
 }
 
-// reached reports whether w holds as much as r asks for.
-func (w *window) reached(r *Rule) bool {
-	if r.Measure == MeasureRecipients {
-		return w.recipients >= uint32(r.Threshold)
+// reached reports whether w holds as much as r asks for; see Engine.need.
+func (w *window) reached(r *Rule, need uint32) bool {
+	if r.Measure == MeasureRecipients || r.Measure == MeasureWeight {
+		return w.amount >= need
 	}
-	return w.length >= uint32(r.Threshold)
+	return w.length >= need
 }
 
 // side holds the windows of all sources, or of all users, in blocks of one
@@ -71,13 +72,27 @@ func (s *side) windows(i uint32) []window {
 	return s.cells[i>>chunkBits][from : from+s.width : from+s.width]
 }
 
+// add counts o in the window of p and reports whether that window has
+// reached what is needed.
+func (e *Engine) add(s *side, t *tally, p *plan, o *observation, need uint32) bool {
+	if t.block == 0 {
+		t.block = s.open()
+	}
+	t.counted = true
+	w := &s.windows(t.block)[p.window]
+	if e.seen.used >= e.limits.Observations {
+		e.makeRoom(t.block, s, w)
+	}
+	return e.count(s, w, p.rule, o) && w.reached(p.rule, need)
+}
+
 // count adds o to window w under rule r. It reports whether o counted.
 func (e *Engine) count(s *side, w *window, r *Rule, o *observation) bool {
 	within := int64(r.Within)
 	if w.last != 0 && o.at <= w.newest-within {
 		return false
 	}
-	if r.Measure == MeasureUsers || r.Measure == MeasureSources {
+	if r.Measure.distinct() {
 		before, same := e.findSame(w, r.Measure, o)
 		if same != 0 {
 			if e.seen.at(same).at > o.at {
@@ -93,17 +108,41 @@ func (e *Engine) count(s *side, w *window, r *Rule, o *observation) bool {
 	return true
 }
 
-// findSame finds the observation in w of the same user or source as o, and
+// findSame finds the observation in w of what o is counted as one with, and
 // the one before it.
 func (e *Engine) findSame(w *window, m Measure, o *observation) (before, same uint32) {
 	source := o.source()
+	country, _ := e.country(m, o)
 	for same = w.first; same != 0; before, same = same, e.seen.at(same).next {
 		have := e.seen.at(same)
-		if m == MeasureUsers && have.user == o.user || m == MeasureSources && have.source() == source {
-			break
+		switch m {
+		case MeasureUsers:
+			if have.user == o.user {
+				return before, same
+			}
+		case MeasureSources:
+			if have.source() == source {
+				return before, same
+			}
+		case MeasureNetworks:
+			if have.source().network() == source.network() {
+				return before, same
+			}
+		case MeasureCountries:
+			if c, _ := e.country(m, have); c == country {
+				return before, same
+			}
 		}
 	}
 	return before, same
+}
+
+// country returns the country of o, for rules that count them.
+func (e *Engine) country(m Measure, o *observation) (country uint16, ok bool) {
+	if m != MeasureCountries || e.locator == nil {
+		return 0, false
+	}
+	return e.locator.Country(netip.AddrFrom16(o.addr).Unmap())
 }
 
 // link puts a copy of o into w in the order of time, after its equals.
@@ -114,7 +153,7 @@ func (e *Engine) link(s *side, w *window, o *observation) {
 	e.names.again(o.user)
 	s.held++
 	w.length++
-	w.recipients += o.recipients
+	w.amount += o.amount
 	before := uint32(0)
 	if w.last != 0 && w.newest <= o.at {
 		before = w.last
@@ -152,7 +191,7 @@ func (e *Engine) unlink(s *side, w *window, before, i uint32) {
 		}
 	}
 	w.length--
-	w.recipients -= o.recipients
+	w.amount -= o.amount
 	s.held--
 	e.names.release(o.user)
 	e.seen.give(i)
@@ -165,13 +204,13 @@ func (e *Engine) empty(s *side, w *window) {
 	}
 }
 
-// forgive takes out of w what user added until at.
-func (e *Engine) forgive(s *side, w *window, user uint32, at int64) {
+// takeOut takes out of w what gone says.
+func (e *Engine) takeOut(s *side, w *window, gone func(*observation) bool) {
 	before := uint32(0)
 	for i := w.first; i != 0; {
 		o := e.seen.at(i)
 		next := o.next
-		if o.user == user && o.at <= at && o.kind == AuthFailure {
+		if gone(o) {
 			e.unlink(s, w, before, i)
 		} else {
 			before = i

@@ -30,7 +30,7 @@ demo_packages="iproute2 postfix dovecot-core dovecot-imapd dovecot-pop3d dovecot
 filter_packages="nftables ipset iptables"
 policy_packages="python3-yaml libnet-server-perl libnet-dns-perl" # what the servers themselves need
 guest_packages="qemu-system-x86 busybox-static cpio xz-utils kmod"
-test_packages="$demo_packages clang llvm libbpf-dev systemd systemd-journal-remote rbldnsd"
+test_packages="$demo_packages clang llvm libbpf-dev swaks systemd systemd-journal-remote rbldnsd"
 
 # installed PACKAGE: dpkg says that it is there and configured.
 installed() {
@@ -195,10 +195,13 @@ fetch_kernel() {
 		package=$(resolve "$@")
 	fi
 	release=${package#linux-image-}
-	if [ -z "$release" ]; then
-		[ -e "$kind" ] || say "apt knows no $meta: nothing is tested on Linux $kind"
+	case $release in
+	"$kind".*) ;;
+	*)
+		[ -e "$kind" ] || say "apt knows no $meta of Linux $kind: nothing can be tested on that"
 		return 0
-	fi
+		;;
+	esac
 	if ! [ -e "$release" ]; then
 		say "fetching $package"
 		rm -rf fetched

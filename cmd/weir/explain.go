@@ -98,8 +98,10 @@ func (a *app) verdictWords(e *control.Explanation) string {
 	if done == "" {
 		done = e.Verdict
 	}
-	if len(e.Decisions) > 0 && e.Decisions[0].Rate > 0 && e.Verdict == "limit" {
-		done += fmt.Sprintf(" to %s, burst %d", control.RateText(e.Decisions[0].Rate), e.Decisions[0].Burst)
+	if len(e.Decisions) > 0 && e.Verdict == "limit" {
+		if limit := limitOf(&e.Decisions[0].Row); limit != "" {
+			done += " to " + limit
+		}
 	}
 	switch {
 	case e.InForce, e.Verdict == "pass", e.Verdict == "allow":
@@ -110,6 +112,8 @@ func (a *app) verdictWords(e *control.Explanation) string {
 	return "should be " + done + ", but IS NOT"
 }
 
+func limitOf(r *control.Row) string { return control.LimitText(r.Rate, r.Burst, r.Bytes) }
+
 // tellKernel writes what the verdict table holds for the target.
 func (a *app) tellKernel(b *blocks, e *control.Explanation) {
 	if len(e.Kernel) == 0 {
@@ -117,8 +121,8 @@ func (a *app) tellKernel(b *blocks, e *control.Explanation) {
 	}
 	for _, k := range e.Kernel {
 		words := k.Action
-		if k.Rate > 0 {
-			words += fmt.Sprintf(" %s, burst %d", control.RateText(k.Rate), k.Burst)
+		if limit := control.LimitText(k.Rate, k.Burst, k.BytesPerSecond); limit != "" {
+			words += " " + limit
 		}
 		ends := "never ends"
 		if k.Expires != nil {

@@ -39,7 +39,7 @@ const (
 	greeters, mailers = 4, 2
 	between           = 50 * time.Millisecond
 	greetingPatience  = 10 * time.Second
-	mailPatience      = 30 * time.Second
+	mailPatience      = 20 * time.Second
 	mailSize          = 1 << 20
 )
 

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+	"runtime"
 	"strconv"
 	"strings"
 
@@ -42,6 +43,9 @@ func newFloodStage(ctx context.Context) (_ *floodStage, err error) {
 			err = errors.Join(err, s.close())
 		}
 	}()
+	if runtime.NumCPU() < 2 {
+		return nil, errors.New("the flood and the host need a core each")
+	}
 	if err := ownProcess(worldCore); err != nil {
 		return nil, err
 	}
@@ -170,10 +174,10 @@ func (s *floodStage) settle() error {
 // promptly has a thread run as soon as it has something to do, as interrupts
 // do, while it takes no more than its share of the core: its turns are short,
 // so they come soon (sched(7) since Linux 6.12; 100 µs is the least). When it
-// takes more, the kernel's own receiving shares the core in that way too
-// (ksoftirqd).
+// would take more, it shares the core, as the kernel's own receiving does
+// (ksoftirqd), if with a larger share.
 func promptly(id int) error {
-	attr := unix.SchedAttr{Size: unix.SizeofSchedAttr, Policy: unix.SCHED_NORMAL, Nice: niceness, Runtime: 100_000}
+	attr := unix.SchedAttr{Size: unix.SizeofSchedAttr, Policy: unix.SCHED_NORMAL, Nice: -20, Runtime: 100_000}
 	if err := unix.SchedSetAttr(id, &attr, 0); err != nil {
 		return fmt.Errorf("give process %d short turns: %w", id, err)
 	}

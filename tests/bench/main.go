@@ -57,6 +57,9 @@ func run(ctx context.Context, args []string) error {
 	if len(args) == 2 && args[0] == "policyfloor" {
 		return runPolicyFloor(args[1])
 	}
+	if len(args) > 0 && args[0] == "sessions" {
+		return runSessions(ctx, args[1:])
+	}
 	if len(args) > 0 && args[0] == "flood" {
 		return runFlood(ctx, args[1:])
 	}

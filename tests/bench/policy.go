@@ -13,6 +13,8 @@ import (
 	"strconv"
 	"strings"
 	"time"
+
+	"weir/tests/document"
 )
 
 // policyOptions say what of the policy servers is measured.
@@ -73,7 +75,7 @@ func runPolicy(ctx context.Context, args []string) error {
 	text := policyTable(servers, o, load)
 	fmt.Print(text)
 	if o.update != "" {
-		return updateBetween(o.update, policyBegin, policyEnd, text)
+		return document.Replace(o.update, policyBegin, policyEnd, text)
 	}
 	return nil
 }

@@ -15,6 +15,8 @@ import (
 	"strings"
 	"syscall"
 	"time"
+
+	"weir/tests/peers"
 )
 
 // policyServer is a contender: a policy server that counts what each user
@@ -117,7 +119,7 @@ func policyRateLimit(folder string, o policyOptions) *policyServer {
 	path := filepath.Join(folder, "ratelimit.yaml")
 	s := &policyServer{name: "policyd-rate-limit", state: "RCPT", address: "unix:" + socket,
 		args: []string{"/usr/bin/python3", filepath.Join(o.peers, "usr/bin/policyd-rate-limit"), "--file", path}, env: []string{"PYTHONPATH=" + filepath.Join(o.peers, "usr/lib/python3/dist-packages")}}
-	s.version, s.missing = packageVersion(options{peers: o.peers}, "policyd-rate-limit")
+	s.version, s.missing = peers.Version(o.peers, "policyd-rate-limit")
 	if err := os.WriteFile(path, []byte(configuration), 0o644); err != nil {
 		s.missing = err.Error()
 	}
@@ -133,7 +135,7 @@ func policyPostfwd(folder string, o policyOptions, form, port int) *policyServer
 		args: []string{"perl", "-T", filepath.Join(o.peers, fmt.Sprintf("usr/sbin/postfwd%d", form)), "--daemon", "--file", rules, "--interface", "127.0.0.1", "--port", strconv.Itoa(port),
 			"--user", "nobody", "--group", "nogroup", "--pidfile", pidfile,
 			"--nodns", "--norulelog", "--norulestats", "--noidlestats", "--cache", "0"}}
-	s.version, s.missing = packageVersion(options{peers: o.peers}, "postfwd")
+	s.version, s.missing = peers.Version(o.peers, "postfwd")
 	text := "id=HOUR; protocol_state==DATA; sasl_username=~/./; action=rcpt(sasl_username/1000000/3600/450 4.7.1 limit reached)\n" +
 		"id=DAY; protocol_state==DATA; sasl_username=~/./; action=rcpt(sasl_username/10000000/86400/450 4.7.1 limit reached)\n"
 	if err := os.WriteFile(rules, []byte(text), 0o644); err != nil {

@@ -17,7 +17,9 @@ import (
 	"sync/atomic"
 	"time"
 
+	"weir/tests/document"
 	"weir/tests/lab"
+	"weir/tests/peers"
 )
 
 // stolenOptions say how the stolen account is used.
@@ -63,7 +65,7 @@ func runStolen(ctx context.Context, args []string) error {
 	}
 	fmt.Print(b.String())
 	if o.update != "" {
-		return updateBetween(o.update, "<!-- bench-stolen writes what follows -->\n", "<!-- bench-stolen wrote what stands above -->\n", b.String())
+		return document.Replace(o.update, "<!-- bench-stolen writes what follows -->\n", "<!-- bench-stolen wrote what stands above -->\n", b.String())
 	}
 	return nil
 }
@@ -92,7 +94,7 @@ func (noDefence) flagged(context.Context, *lab.Lab, string) (time.Time, bool) {
 type rateLimitDefence struct{ peers string }
 
 func (d rateLimitDefence) name() string {
-	version, _ := packageVersion(options{peers: d.peers}, "policyd-rate-limit") // start says what is missing
+	version, _ := peers.Version(d.peers, "policyd-rate-limit") // start says what is missing
 	return "policyd-rate-limit (" + version + "), its own limits"
 }
 
@@ -101,7 +103,7 @@ func (rateLimitDefence) mainCF(l *lab.Lab) string {
 }
 
 func (d rateLimitDefence) start(ctx context.Context, l *lab.Lab) error {
-	if _, missing := packageVersion(options{peers: d.peers}, "policyd-rate-limit"); missing != "" {
+	if _, missing := peers.Version(d.peers, "policyd-rate-limit"); missing != "" {
 		return errors.New(missing)
 	}
 	dir := l.Path("ratelimit")

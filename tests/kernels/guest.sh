@@ -18,7 +18,7 @@ mount -t tmpfs shm /dev/shm
 mount -t tmpfs run /run
 hostname guest
 ip link set lo up
-modprobe -a virtio_net virtio_rng 2>/dev/null
+modprobe -a virtio_net virtio_rng tun 2>/dev/null
 
 while read -r package folder command; do
 	echo "guest: begin $package"

@@ -21,6 +21,7 @@ import (
 	"os/exec"
 	"os/signal"
 	"path/filepath"
+	"slices"
 	"strings"
 	"syscall"
 	"time"
@@ -104,7 +105,7 @@ func runAll(ctx context.Context, o options) error {
 	var total tally
 	var failed error
 	for _, k := range kernels {
-		if o.only != "" && !contains(o.only, k.kind) {
+		if o.only != "" && !slices.Contains(strings.Split(o.only, ","), k.kind) {
 			continue
 		}
 		start := time.Now()
@@ -119,15 +120,6 @@ func runAll(ctx context.Context, o options) error {
 		failed = errors.Join(failed, errors.New("tests failed, see above"))
 	}
 	return failed
-}
-
-func contains(list, word string) bool {
-	for w := range strings.SplitSeq(list, ",") {
-		if w == word {
-			return true
-		}
-	}
-	return false
 }
 
 // build writes weir, the tests' binaries and the guest's script into dir.

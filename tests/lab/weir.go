@@ -220,10 +220,19 @@ type Status struct {
 		Sample        string `json:"sample"`
 		Error         string `json:"error"`
 	} `json:"intakes"`
+	Errors []struct {
+		Text string `json:"text"`
+	} `json:"errors"`
 	Table struct {
 		Used     int `json:"used"`
 		Capacity int `json:"capacity"`
 	} `json:"table"`
+	ReadBack struct {
+		Differences uint64 `json:"differences"`
+		Repaired    uint64 `json:"repaired"`
+		Difference  string `json:"difference"`
+		Standing    string `json:"standing"`
+	} `json:"read_back"`
 }
 
 // Counter returns the packets of a kernel counter by its name.

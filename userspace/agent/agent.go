@@ -228,7 +228,7 @@ func (a *Agent) startCore() error {
 	if err != nil {
 		return err
 	}
-	p.recent, p.latest, p.told = newRecent(recentBytes), a.o.Now, newTold()
+	p.recent, p.latest, p.told = newRecent(recentBytes), a.o.Now, newTellings()
 	a.core = &core{
 		pipeline: p, a: a, positions: make(map[string]intake.Position), inputs: make(map[string]*understanding),
 		requests: make(chan func()), stopped: make(chan struct{}), saved: a.o.Now(), pause: checkpointEvery,

@@ -30,6 +30,7 @@ type core struct {
 	pause     time.Duration     // until the next one
 	reconcile time.Time         // when the table is compared next
 	failures  int               // of enforcing, in a row
+	readBack  readBack
 	counts    decisionCounts
 	inputs    map[string]*understanding
 	input     *understanding // whose batch is at hand
@@ -105,6 +106,7 @@ func (c *core) consume(input string, batch []intake.Record, after intake.Positio
 	}
 	c.takeTold() // requests come before the lines that were written after them
 	c.input = c.inputs[input]
+	c.told.input = c.input
 	for i := range batch {
 		c.read(&batch[i], c)
 	}
@@ -154,6 +156,10 @@ func (c *core) decision(d *policy.Decision) {
 	if c.a.o.decided != nil {
 		c.a.o.decided(d)
 	}
+	if d.Action == policy.Release {
+		c.release(d)
+		return
+	}
 	now := c.a.o.Now()
 	if d.Ended(now) {
 		c.counts.late++
@@ -170,6 +176,21 @@ func (c *core) decision(d *policy.Decision) {
 	c.stand(d.Target)
 	c.decided = append(c.decided, *d)
 	c.a.flagged(d)
+}
+
+// release lifts what the engine takes back, unless something later stands.
+func (c *core) release(d *policy.Decision) {
+	if _, before := c.ledger.Get(d.Target); before == nil || before.Since.After(d.Since) {
+		c.counts.known++
+		return
+	}
+	removed, changes := c.ledger.Remove(d.Target, false, true)
+	c.changes = append(c.changes, changes...)
+	for i := range removed {
+		c.a.writer.remove(store.KeyOf(&removed[i]))
+	}
+	c.counts.made++
+	c.decided = append(c.decided, *d)
 }
 
 // known reports whether d, made from a record that is read again, is what
@@ -227,6 +248,7 @@ func (c *core) compare() {
 	if c.failures == 0 && report.Put+report.Deleted > 0 {
 		c.a.log.Warn("the kernel's table was not as it was left, and was put right",
 			"missing_or_different", report.Put, "unknown", report.Deleted)
+		c.readBack.tableDiffered(c.a.o.Now(), report)
 	} else if c.failures > 0 {
 		c.a.log.Info("everything that was decided is in force again", "put", report.Put, "deleted", report.Deleted)
 	}
@@ -237,7 +259,9 @@ func (c *core) compare() {
 // tick does what is due.
 func (c *core) tick() {
 	now := c.a.o.Now()
+	c.settle(now, false)
 	c.expire(now)
+	c.lookAtKernel(now)
 	if c.enforcer != nil && !now.Before(c.reconcile) {
 		c.compare()
 	}
@@ -276,6 +300,7 @@ func (c *core) expire(now time.Time) {
 // decided meanwhile, so the more there is to save the rarer it is done.
 func (c *core) checkpoint() {
 	begun := time.Now()
+	c.settle(c.a.o.Now(), true) // their lines will not be read again
 	defer func() { c.pause = max(checkpointEvery, checkpointShare*time.Since(begun)) }()
 	c.takeTold()
 	b, err := encodeCheckpoint(c.positions, c.pipeline, c.a.judge)

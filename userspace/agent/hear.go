@@ -74,6 +74,20 @@ func (c *core) hear(batch []heard) {
 	c.dirty = true
 }
 
+// settle judges the lines that no report came for, or all that wait for one.
+func (c *core) settle(now time.Time, all bool) {
+	due := c.told.release(now, all)
+	for i := range due {
+		c.input = due[i].input
+		c.take(&due[i].event, []byte(due[i].text), now, c)
+	}
+	if len(due) > 0 {
+		c.apply()
+		c.tell()
+		c.dirty = true
+	}
+}
+
 // startHearing begins to take events, and to tell reports from lines.
 func (a *Agent) startHearing() error {
 	ctx, stop := context.WithCancel(context.Background())
@@ -85,12 +99,12 @@ func (a *Agent) startHearing() error {
 
 // report takes an event of a mail server's, or of another witness.
 func (p *pipeline) report(h *heard, to observer) {
-	if !p.told.report(&h.event) || !h.counts {
-		return
-	}
 	var latest time.Time
 	if p.latest != nil {
 		latest = p.latest()
+	}
+	if !p.told.report(&h.event, latest) || !h.counts {
+		return
 	}
 	p.take(&h.event, []byte(h.text), latest, to)
 }

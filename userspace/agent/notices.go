@@ -122,7 +122,12 @@ func webhookSecret(n *config.Notify) (string, error) {
 
 // flagged has people told of a decision on a user.
 func (a *Agent) flagged(d *policy.Decision) {
-	if notifier := a.notices.Load(); notifier != nil && d.User != "" && d.Action != policy.Allow {
+	notifier := a.notices.Load()
+	if notifier == nil || d.User == "" {
+		return
+	}
+	switch d.Action {
+	case policy.Guard, policy.Defer, policy.Limit:
 		notifier.Flagged(d.User)
 	}
 }

@@ -17,8 +17,8 @@ type pipeline struct {
 	parser *maillog.Parser
 	engine *policy.Engine
 	ledger *sharedLedger
-	recent *recent // nil: evidence has no text
-	told   *told   // nil: nobody but the log tells of logins
+	recent *recent   // nil: evidence has no text
+	told   *tellings // nil: nobody but the log tells of logins
 
 	// latest is the latest time that an event may carry, read for each
 	// record; nil trusts the log. A server whose clock is ahead would
@@ -69,7 +69,7 @@ func (p *pipeline) judge(events []policy.Event, text []byte, to observer) {
 		latest = p.latest()
 	}
 	for i := range events {
-		if p.told.line(&events[i]) {
+		if p.told.line(&events[i], text, latest) {
 			p.take(&events[i], text, latest, to)
 		}
 	}

@@ -3,6 +3,7 @@ package agent
 import (
 	"context"
 	"errors"
+	"reflect"
 	"slices"
 
 	"weir/userspace/config"
@@ -103,6 +104,9 @@ func (a *Agent) reloadKernel(old, c *config.Config) {
 		if !slices.Equal(old.Ports, c.Ports) {
 			a.say(k.datapath.SetPorts(c.Ports))
 			k.enforcer.SetPorts(c.Ports)
+		}
+		if ceiling := ceilingOf(c); !reflect.DeepEqual(ceilingOf(old), ceiling) {
+			a.say(k.datapath.SetCeiling(ceiling))
 		}
 		if !slices.Equal(old.Interfaces, c.Interfaces) {
 			a.say(k.attach(c.Interfaces))

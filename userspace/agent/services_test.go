@@ -17,6 +17,31 @@ import (
 	"weir/userspace/dovecotpolicy"
 )
 
+// ruling is rules that do not change when the default ones do.
+const ruling = `
+[[rule]]
+name = "failures"
+events = ["auth_failure"]
+per = "source"
+measure = "events"
+threshold = 10
+within = "10m"
+spare_known = "30m"
+action = "drop"
+for = "1h"
+
+[[rule]]
+name = "sources-per-user"
+events = ["auth_success"]
+per = "user"
+measure = "sources"
+threshold = 12
+within = "1h"
+spare_known = "6h"
+action = "drop"
+for = "6h"
+`
+
 // pretend has the agent answer as in mode enforce, without a kernel.
 func pretend(a *Agent) {
 	c := *a.current()
@@ -49,6 +74,8 @@ func mustStanding(t *testing.T, a *Agent, addr, user string) dovecotpolicy.Stand
 // What Dovecot is told, from the ledger and from the engine.
 func TestStandingOfLogins(t *testing.T) {
 	b := newBench(t)
+	b.extra = ruling
+	b.configure()
 	a := b.mustStart()
 	now := b.clock()
 	pin := func(prefix string, action policy.Action) policy.Decision {
@@ -188,11 +215,11 @@ func TestNoticesLive(t *testing.T) {
 	b := newBench(t)
 	told := filepath.Join(b.dir, "told")
 	script := filepath.Join(b.dir, "tell.sh")
-	b.write(script, "#!/bin/sh\n{ env; cat; echo; } >>"+told+"\n")
+	b.write(script, "#!/bin/sh\n{ env; cat; echo; echo END; } >>"+told+"\n")
 	if err := os.Chmod(script, 0o700); err != nil {
 		t.Fatal(err)
 	}
-	b.extra = fmt.Sprintf("[notify]\ncommand = [%q]\n", script)
+	b.extra = ruling + fmt.Sprintf("[notify]\ncommand = [%q]\n", script)
 	b.configure()
 	a := b.mustStart()
 	now := b.clock()
@@ -207,7 +234,7 @@ func TestNoticesLive(t *testing.T) {
 	mustWait(t, "the notice", func() bool {
 		all, err := os.ReadFile(told)
 		text = string(all)
-		return err == nil && strings.HasSuffix(text, "\n")
+		return err == nil && strings.HasSuffix(text, "\nEND\n")
 	})
 	for _, part := range []string{
 		"WEIR_USER=o'neil;$(id)\n", "WEIR_ACTION=guard\n", "WEIR_RULE=sources-per-user\n", "WEIR_MODE=observe\n",

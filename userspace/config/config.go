@@ -16,6 +16,7 @@ import (
 	"path/filepath"
 	"slices"
 	"strings"
+	"time"
 
 	"weir/policy"
 )
@@ -48,6 +49,7 @@ type Config struct {
 	Entries       int // room in each of the kernel's tables
 	PostfixPolicy PostfixPolicy
 	Quota         policy.QuotaRules // bounds nothing if the file has none
+	Ceiling       Ceiling
 	DovecotPolicy DovecotPolicy
 	Lists         []List
 	DNSBL         DNSBL
@@ -68,6 +70,7 @@ func Default() *Config {
 		Limits:        policy.DefaultLimits(),
 		Entries:       1 << 18,
 		PostfixPolicy: defaultPostfixPolicy(),
+		Ceiling:       Ceiling{Rate: policy.Rate{Every: time.Second / 50, Burst: 1000}},
 		Notify:        defaultNotify(),
 	}
 }
@@ -156,10 +159,14 @@ func Parse(name string, data []byte) (*Config, error) {
 				*l.into = n
 			}
 		}
+		if grace := limits.duration("grace", "6h"); grace > 0 {
+			c.Limits.Grace = grace
+		}
 		limits.finish()
 	}
 	c.postfixPolicy(top)
 	c.quota(top)
+	c.ceiling(top)
 	top.finish()
 	if len(doc.errors) > 0 {
 		slices.SortStableFunc(doc.errors, func(a, b *Error) int { return cmp.Compare(a.Line, b.Line) })

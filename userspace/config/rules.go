@@ -45,19 +45,26 @@ func (s *section) rule() policy.Rule {
 		}
 		r.Events = append(r.Events, k)
 	}
-	s.word("per", &r.Per, "source", `"source" or "user"`)
-	s.word("measure", &r.Measure, "events", `"events", "recipients", "users" or "sources"`)
+	s.word("per", &r.Per, "source", `"source", "user" or "prefix"`)
+	s.word("measure", &r.Measure, "events", `"events", "recipients", "users", "sources", "networks", "countries" or "weight"`)
 	r.Threshold, _ = s.integer("threshold", 1, policy.MaxThreshold)
 	r.Within = s.duration("within", "10m")
 	r.SuccessForgives = s.boolean("success_forgives")
 	r.SpareKnown = s.duration("spare_known", "6h")
-	s.word("action", &r.Action, "drop", `"drop" or "limit"`)
-	if text := s.text("rate", "6/m"); text != "" {
-		rate, err := policy.ParseRate(text)
+	r.SpareNeighbours = s.boolean("spare_neighbours")
+	r.Settled = s.duration("settled", "3h")
+	r.Baseline = s.number("baseline")
+	r.Pressure = s.boolean("pressure")
+	r.Steps, r.Action = s.ladder("action")
+	s.word("user_action", &r.UserAction, "guard", `"guard", "limit" or "defer"`)
+	r.UserFor = s.duration("user_for", "2h")
+	r.Rate = s.rate("6/m")
+	if text := s.text("bytes", "64K/s"); text != "" {
+		bytes, err := policy.ParseBytes(text)
 		if err != nil {
-			s.fail("rate", fmt.Sprintf("is %q", text), `write how many connections may be opened, such as "6/m" (units: s, m, h, d)`)
+			s.fail("bytes", fmt.Sprintf("is %q", text), `write how many bytes may come in a second, from "1K/s" on, such as "64K/s" (units: K, M, G)`)
 		}
-		r.Rate = rate
+		r.Rate.Bytes = bytes
 	}
 	if burst, given := s.integer("burst", 1, maxBurst); given {
 		r.Rate.Burst = burst
@@ -69,6 +76,47 @@ func (s *section) rule() policy.Rule {
 
 	s.validate(&r)
 	return r
+}
+
+// ladder reads one action, or a list of them for one offence after the other,
+// of which the last is for all that follow.
+func (s *section) ladder(key string) (steps []policy.Action, last policy.Action) {
+	const known = `write "limit", "tarpit" or "drop", or a list of them, milder ones first`
+	v, found := s.get(key)
+	if !found {
+		return nil, 0
+	}
+	if _, one := v.(string); one {
+		s.word(key, &last, "drop", `"limit", "tarpit" or "drop"`)
+		return nil, last
+	}
+	for i, text := range s.texts(key, "drop") {
+		var a policy.Action
+		if err := a.UnmarshalText([]byte(text)); err != nil && text != "" {
+			s.failElement(key, i, fmt.Sprintf("names %q", text), known)
+		}
+		steps = append(steps, a)
+	}
+	if len(steps) == 0 || s.broken[key] {
+		if !s.broken[key] {
+			s.fail(key, "is an empty list", known)
+		}
+		return nil, 0
+	}
+	return steps[:len(steps)-1], steps[len(steps)-1]
+}
+
+// rate reads how many connections may be opened.
+func (s *section) rate(example string) policy.Rate {
+	text := s.text("rate", example)
+	if text == "" {
+		return policy.Rate{}
+	}
+	rate, err := policy.ParseRate(text)
+	if err != nil {
+		s.fail("rate", fmt.Sprintf("is %q", text), fmt.Sprintf("write how many connections may be opened, such as %q (units: s, m, h, d)", example))
+	}
+	return rate
 }
 
 // maxBurst bounds how many connections a limited source may open at once.
@@ -99,7 +147,7 @@ func (s *section) validate(r *policy.Rule) {
 	}
 	for _, err := range joined.Unwrap() {
 		var e *policy.RuleError
-		if !errors.As(err, &e) || s.broken[e.Field] {
+		if !errors.As(err, &e) || s.broken[e.Field] || e.Field == "rate" && s.broken["bytes"] {
 			continue
 		}
 		problem := e.Problem

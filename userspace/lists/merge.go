@@ -97,8 +97,11 @@ func (r *reasons) write(path string, line int, note string) string {
 
 // Diff returns what has to be entered and what has to be taken away to get
 // from before to after, both as Merge returns them. What is only read anew is
-// neither.
+// neither. What it returns must not be changed.
 func Diff(before, after []policy.Decision) (put []policy.Decision, gone []netip.Prefix) {
+	if len(before) == 0 {
+		return after, nil // there may be a million: not once more
+	}
 	i, j := 0, 0
 	for i < len(before) || j < len(after) {
 		order := 0

@@ -9,8 +9,10 @@ import (
 	"io"
 	"net"
 	"net/http"
+	"os"
 	"slices"
 	"strconv"
+	"strings"
 	"sync"
 	"time"
 
@@ -21,12 +23,14 @@ import (
 type row struct {
 	name string
 	port int
+	pid  int
 	runs []figures
 }
 
 type figures struct {
 	p50, p99, p999 time.Duration
 	full           float64 // requests a second
+	cpu            float64 // microseconds a request, at the rate
 }
 
 // median takes the median of each figure.
@@ -44,13 +48,22 @@ func (r *row) median() (m figures) {
 	m.p99 = time.Duration(pick(func(f figures) float64 { return float64(f.p99) }))
 	m.p999 = time.Duration(pick(func(f figures) float64 { return float64(f.p999) }))
 	m.full = pick(func(f figures) float64 { return f.full })
+	m.cpu = pick(func(f figures) float64 { return f.cpu })
 	return m
 }
 
 // measure does one run at the rate, and one at full speed for a third of the
 // time.
 func (r *row) measure(ctx context.Context, l *lab.Lab, o options) error {
+	before, err := cpuTime(r.pid)
+	if err != nil {
+		return err
+	}
 	paced, _, err := load(ctx, l, r.port, o, time.Duration(o.connections)*time.Second/time.Duration(o.rate), o.time)
+	if err != nil {
+		return err
+	}
+	after, err := cpuTime(r.pid)
 	if err != nil {
 		return err
 	}
@@ -60,8 +73,29 @@ func (r *row) measure(ctx context.Context, l *lab.Lab, o options) error {
 	if err != nil {
 		return err
 	}
-	r.runs = append(r.runs, figures{p50: at(0.5), p99: at(0.99), p999: at(0.999), full: float64(len(full)) / took.Seconds()})
+	r.runs = append(r.runs, figures{p50: at(0.5), p99: at(0.99), p999: at(0.999), full: float64(len(full)) / took.Seconds(),
+		cpu: float64((after - before).Microseconds()) / float64(len(paced))})
 	return nil
+}
+
+// cpuTime is what a process has used so far (proc_pid_stat(5)), in ticks of a
+// hundredth of a second.
+func cpuTime(pid int) (time.Duration, error) {
+	text, err := os.ReadFile(fmt.Sprintf("/proc/%d/stat", pid))
+	if err != nil {
+		return 0, err
+	}
+	_, rest, _ := strings.Cut(string(text), ") ")
+	fields := strings.Fields(rest)
+	ticks := 0
+	for _, field := range fields[11:13] { // utime and stime
+		n, err := strconv.Atoi(field)
+		if err != nil {
+			return 0, err
+		}
+		ticks += n
+	}
+	return time.Duration(ticks) * 10 * time.Millisecond, nil
 }
 
 // load sends requests on every connection, one each interval, and returns how

@@ -70,10 +70,14 @@ func run(ctx context.Context, args []string) (err error) {
 		return err
 	}
 	defer func() { err = errors.Join(err, l.Close()) }()
-	if err := startContenders(ctx, l, o); err != nil {
+	weir, constant, err := startContenders(ctx, l, o)
+	if err != nil {
 		return err
 	}
-	rows := []*row{{name: "an HTTP server that answers a constant", port: floorPort}, {name: "weir", port: weirPort}}
+	rows := []*row{
+		{name: "an HTTP server that answers a constant", port: floorPort, pid: constant},
+		{name: "weir", port: weirPort, pid: weir},
+	}
 	for range o.runs { // in turn, so that a slow minute hits all
 		for _, r := range rows {
 			if err := r.measure(ctx, l, o); err != nil {
@@ -95,30 +99,32 @@ const (
 	key       = "0123456789abcdef0123456789abcdef"
 )
 
-// startContenders starts weir and the other server on the mail host.
-func startContenders(ctx context.Context, l *lab.Lab, o options) error {
+// startContenders starts weir and the other server on the mail host, and returns
+// their process IDs.
+func startContenders(ctx context.Context, l *lab.Lab, o options) (weir, constant int, err error) {
 	path := l.Path("key")
 	if err := os.WriteFile(path, []byte(key), 0o600); err != nil {
-		return err
+		return 0, 0, err
 	}
 	w, err := l.Weir(o.weir, "enforce", fmt.Sprintf("[dovecot_policy]\nlisten = [\"tcp:127.0.0.1:%d\"]\napi_key_file = %q\n", weirPort, path))
 	if err != nil {
-		return err
+		return 0, 0, err
 	}
 	if err := w.Start(ctx); err != nil {
-		return err
+		return 0, 0, err
 	}
 	if _, err := w.Run(ctx, "pin", dropped+"/24", "--action", "drop"); err != nil {
-		return err
+		return 0, 0, err
 	}
 	self, err := os.Executable()
 	if err != nil {
-		return err
+		return 0, 0, err
 	}
-	if _, err := l.Start(l.Mail, "floor", exec.Command(self, "floor", fmt.Sprint("127.0.0.1:", floorPort))); err != nil {
-		return err
+	p, err := l.Start(l.Mail, "floor", exec.Command(self, "floor", fmt.Sprint("127.0.0.1:", floorPort)))
+	if err != nil {
+		return 0, 0, err
 	}
-	return lab.Poll(ctx, lab.Patience, "the other server", func() bool {
+	return w.PID(), p.PID(), lab.Poll(ctx, lab.Patience, "the other server", func() bool {
 		conn, err := dial(l, floorPort)
 		if err == nil {
 			conn.Close()
@@ -135,10 +141,10 @@ func report(rows []*row, o options) string {
 	fmt.Fprintf(&b, "%s; %d cores, %s; %d connections, %d requests a second for %s; medians of %d runs; load average %s.\n\n",
 		time.Now().UTC().Format(time.DateOnly), runtime.NumCPU(), runtime.Version(), o.connections, o.rate, o.time, o.runs,
 		strings.Fields(string(load) + " ?")[0])
-	b.WriteString("| | median | 99 % | 99.9 % | at full speed, requests/s | of the constant's |\n| --- | --- | --- | --- | --- | --- |\n")
+	b.WriteString("| | median | 99 % | 99.9 % | at full speed, requests/s | of the constant's | CPU time of the server a request |\n| --- | --- | --- | --- | --- | --- | --- |\n")
 	for _, r := range rows {
 		m := r.median()
-		fmt.Fprintf(&b, "| %s | %s | %s | %s | %.0f | %.2f |\n", r.name, ms(m.p50), ms(m.p99), ms(m.p999), m.full, m.full/rows[0].median().full)
+		fmt.Fprintf(&b, "| %s | %s | %s | %s | %.0f | %.2f | %.0f µs |\n", r.name, ms(m.p50), ms(m.p99), ms(m.p999), m.full, m.full/rows[0].median().full, m.cpu)
 	}
 	return b.String()
 }

@@ -65,7 +65,10 @@ func NewLink() (_ *Link, err error) {
 		if err != nil {
 			return fmt.Errorf("find %s: %w", worldInterface, err)
 		}
-		return up(end)
+		if err := up(end); err != nil {
+			return err
+		}
+		return enableGRO(worldInterface) // for what is sent back; before it is up, it does nothing for the other end
 	})
 	if err != nil {
 		return nil, err

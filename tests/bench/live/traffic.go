@@ -14,6 +14,7 @@ type Traffic struct {
 	IPv6    bool
 	Port    uint16 // destination
 	Opening bool   // SYN; else ACK, as in an open session
+	Payload int    // bytes of data, at most 6 over IPv4: no frame is longer
 
 	First, Count uint32 // numbers of the sources
 	// Spread is how many of an IPv4 source's lowest bits, or of an IPv6
@@ -53,11 +54,11 @@ func (t Traffic) frame(from netip.Addr, hardware net.HardwareAddr) []byte {
 	b := append(append(make([]byte, 0, etherLen+ip6Len+tcpLen), to...), 2, 0, 0, 0, 0, 1)
 	if t.IPv6 {
 		b = binary.BigEndian.AppendUint16(b, unix.ETH_P_IPV6)
-		b = append(b, 0x60, 0, 0, 0, 0, tcpLen, unix.IPPROTO_TCP, hopLimit)
+		b = append(b, 0x60, 0, 0, 0, 0, byte(tcpLen+t.Payload), unix.IPPROTO_TCP, hopLimit)
 		b = append(append(b, from.AsSlice()...), host6.AsSlice()...)
 	} else {
 		b = binary.BigEndian.AppendUint16(b, unix.ETH_P_IP)
-		ip := []byte{0x45, 0, 0, ip4Len + tcpLen, 0, 0, 0x40, 0, hopLimit, unix.IPPROTO_TCP, 0, 0}
+		ip := []byte{0x45, 0, 0, byte(ip4Len + tcpLen + t.Payload), 0, 0, 0x40, 0, hopLimit, unix.IPPROTO_TCP, 0, 0}
 		ip = append(append(ip, from.AsSlice()...), host4.AsSlice()...)
 		binary.BigEndian.PutUint16(ip[10:], ^fold(sum(ip)))
 		b = append(b, ip...)

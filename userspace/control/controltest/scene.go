@@ -29,7 +29,7 @@ func Scene(noon time.Time) *Backend {
 			{Time: noon.Add(-26 * time.Hour), Kind: policy.Message, Source: source, User: "bob@example.org", Service: "submission", Server: "postfix", Recipients: 40, Line: 9000},
 		}},
 	}, policy.Decision{
-		Target: prefix("203.0.113.0/24"), Action: policy.Limit, Rate: policy.Rate{Every: 10 * time.Second, Burst: 10},
+		Target: prefix("203.0.113.0/24"), Action: policy.Limit, Rate: policy.Rate{Every: 10 * time.Second, Burst: 10, Bytes: 64 << 10},
 		Since: noon.Add(-72 * time.Hour), Reason: "bad neighbourhood", Pinned: true, By: "root",
 	}, policy.Decision{
 		Target: prefix("2001:db8::/64"), Action: policy.Drop, Since: noon.Add(-9 * time.Second), Until: noon.Add(24 * time.Hour), Rule: "source-users", Reason: "12 users tried in 1h", Offence: 1,

@@ -1,0 +1,264 @@
+package policy
+
+import (
+	"math/bits"
+	"net/netip"
+	"slices"
+)
+
+// ringLength is how many bad sources of one neighbourhood are remembered: the
+// latest ones, each once. That is as many as a rule per prefix may ask for.
+const ringLength = 8
+
+// net is a neighbourhood: an IPv4 /24, or an IPv6 /48. Its sixteenths are what
+// it can be divided into, IPv4 /28 and IPv6 /52, one bit each.
+type net struct {
+	source Source           // it begins with
+	ring   [ringLength]seed // bad sources
+	good   uint16           // sixteenths that somebody has succeeded from
+	held   uint16           // sixteenths under the decision
+	until  int64            // end of the decision, 0 for none
+	praise int64            // time of the latest new good source
+
+	offences uint16
+	action   Action
+}
+
+// seed is a bad source within its neighbourhood, and when it last offended; 0
+// is none.
+type seed struct {
+	at   int64
+	host uint16 // IPv4: the last 8 bits; IPv6: the 16 bits after the /48
+}
+
+func hostOf(s Source) uint16 {
+	if s.family == 4 {
+		return uint16(s.net & 0xff)
+	}
+	return uint16(s.net)
+}
+
+// sixteenth returns the bit of a host.
+func (n *net) sixteenth(host uint16) uint16 {
+	if n.source.family == 4 {
+		return 1 << (host >> 4)
+	}
+	return 1 << (host >> 12)
+}
+
+// netTable finds neighbourhoods. It holds only those in which somebody failed
+// who was a stranger, or somebody succeeded.
+type netTable struct {
+	key   sourceKey
+	limit int
+	index index
+	nets  clock[net]
+}
+
+func (t *netTable) find(source Source) uint32 {
+	source = source.neighbourhood()
+	hash := t.key.hash(source)
+	for at := hash; ; {
+		if n := t.index.probe(hash, &at); n == 0 || t.nets.at(n).source == source {
+			return n
+		}
+	}
+}
+
+// enter returns the number of the neighbourhood of source.
+func (t *netTable) enter(source Source) uint32 {
+	n := t.find(source)
+	switch {
+	case n != 0:
+		t.nets.touch(n)
+		return n
+	case int(t.nets.len()) < t.limit:
+		n = t.nets.add()
+	default:
+		n = t.nets.leave()
+		t.index.remove(t.key.hash(t.nets.at(n).source), n)
+		t.nets.clear(n)
+	}
+	t.nets.at(n).source = source.neighbourhood()
+	t.index.put(t.key.hash(source.neighbourhood()), n)
+	return n
+}
+
+// under returns the action that the part of a neighbourhood in which source is
+// stands under at a time, 0 for none.
+func (t *netTable) under(source Source, at int64) Action {
+	if t.nets.len() == 0 {
+		return 0
+	}
+	if i := t.find(source); i != 0 {
+		if n := t.nets.at(i); at < n.until && n.held&n.sixteenth(hostOf(source)) != 0 {
+			return n.action
+		}
+	}
+	return 0
+}
+
+// praise notes that somebody succeeded from source, and takes back what the
+// source itself has added.
+func (t *netTable) praise(source Source, at int64) {
+	i := t.enter(source)
+	n := t.nets.at(i)
+	n.good |= n.sixteenth(hostOf(source))
+	n.praise = max(n.praise, at)
+	t.nets.classify(i, classTrusted)
+	t.forget(n, source)
+}
+
+func (t *netTable) forget(n *net, source Source) {
+	for j := range n.ring {
+		if n.ring[j].host == hostOf(source) {
+			n.ring[j] = seed{}
+		}
+	}
+}
+
+// pardon takes back what a source has added.
+func (t *netTable) pardon(source Source) {
+	if i := t.find(source); i != 0 {
+		t.forget(t.nets.at(i), source)
+	}
+}
+
+// release lifts what stands on the neighbourhoods within p, or around it, and
+// forgets what was counted there.
+func (t *netTable) release(p netip.Prefix) {
+	for i := uint32(1); i <= t.nets.len(); i++ {
+		n := t.nets.at(i)
+		if n.prefix(0, 16).Overlaps(p) {
+			n.ring, n.until, n.held, n.offences = [ringLength]seed{}, 0, 0, 0
+		}
+	}
+}
+
+// add notes that a source has offended at a time, and returns how many have
+// within the time of a rule.
+func (n *net) add(source Source, at, within int64) int {
+	host := hostOf(source)
+	place := 0
+	for j := range n.ring {
+		s := &n.ring[j]
+		if s.at != 0 && s.host == host {
+			place = j
+			break
+		}
+		if s.at < n.ring[place].at {
+			place = j
+		}
+	}
+	n.ring[place] = seed{max(at, n.ring[place].at), host}
+	newest := int64(0)
+	for _, s := range n.ring {
+		newest = max(newest, s.at)
+	}
+	bad := 0
+	for j := range n.ring {
+		switch s := &n.ring[j]; {
+		case s.at == 0:
+		case newest-s.at >= within:
+			*s = seed{}
+		default:
+			bad++
+		}
+	}
+	return bad
+}
+
+// prefix returns the part of n from sixteenth first on, count of them, count a
+// power of two.
+func (n *net) prefix(first, count int) netip.Prefix {
+	s := n.source
+	whole := 24
+	if s.family == 6 {
+		whole = 48
+		s.net |= uint64(first) << 12
+	} else {
+		s.net |= uint64(first) << 4
+	}
+	return netip.PrefixFrom(s.Prefix().Addr(), whole+4-bits.TrailingZeros(uint(count)))
+}
+
+// cover returns the widest parts of n that hold bad sources and no good one,
+// within the narrowest part that holds all of the bad.
+func (n *net) cover() (parts []netip.Prefix, held uint16) {
+	bad := uint16(0)
+	for _, s := range n.ring {
+		if s.at != 0 {
+			bad |= n.sixteenth(s.host)
+		}
+	}
+	part := func(first, count int) uint16 { return uint16((1<<count - 1) << first) }
+	count := 1
+	first := bits.TrailingZeros16(bad)
+	for part(first&^(count-1), count)&bad != bad {
+		count *= 2
+	}
+	var split func(first, count int)
+	split = func(first, count int) {
+		switch mask := part(first, count); {
+		case mask&bad == 0:
+		case mask&n.good == 0:
+			parts = append(parts, n.prefix(first, count))
+			held |= mask
+		case count > 1:
+			split(first, count/2)
+			split(first+count/2, count/2)
+		}
+	}
+	split(first&^(count-1), count)
+	return parts, held
+}
+
+// observeNeighbours judges the neighbourhood of a stranger that has offended.
+func (e *Engine) observeNeighbours(p *plan, h *happening, out []Decision) []Decision {
+	r := p.rule
+	i := e.nets.enter(h.source)
+	n := e.nets.nets.at(i)
+	if n.good != 0 && h.at-n.praise > int64(FamiliarFor) {
+		n.good = 0
+	}
+	need := r.Threshold
+	if n.good != 0 {
+		need = ringLength // people live here
+	}
+	if n.add(h.source, h.at, int64(r.Within)) < need || e.now < n.until && n.held&n.sixteenth(hostOf(h.source)) != 0 {
+		return out
+	}
+	parts, held := n.cover()
+	if held == 0 || e.now < n.until && held&^n.held == 0 {
+		return out
+	}
+	if e.now >= n.until {
+		n.offences = offence(n.offences, n.until, e.now, r)
+		n.until = e.now + int64(r.Lasts(int(n.offences)))
+		n.held = 0
+	}
+	n.held |= held
+	n.action = r.Action
+	e.nets.nets.classify(i, classBad)
+	var times []int64
+	for _, s := range n.ring {
+		if s.at != 0 {
+			times = append(times, s.at)
+		}
+	}
+	sum := numbers{observations: len(times), sources: len(times)}
+	sum.span = instant(slices.Max(times)).Sub(instant(slices.Min(times)))
+	reason := count(len(times), "source", "sources") + " failed" + during(sum) + " in " + PrefixString(n.prefix(0, 16)) +
+		", and none of them ever succeeded"
+	if n.good != 0 {
+		reason += "; where somebody succeeds is left out"
+	}
+	for _, part := range parts {
+		out = append(out, Decision{
+			Target: Target{Prefix: part}, Action: r.Action, Rate: r.Rate, Since: instant(e.now), Until: instant(n.until),
+			Rule: r.Name, Reason: reason, Offence: int(n.offences),
+			Evidence: Evidence{Count: len(times), FirstLine: h.line, LastLine: h.line, Sample: []Observation{e.testimony(&h.observation)}},
+		})
+	}
+	return out
+}

@@ -1,0 +1,297 @@
+package policy
+
+import (
+	"math/bits"
+	"slices"
+	"strings"
+	"time"
+)
+
+// What an event weighs, in hundredths of a point. One failed login of a
+// stranger at a user who exists is one point; everything else is in relation
+// to that.
+const (
+	point = 100
+
+	unknownUser    = 150 // a name that nobody ever succeeded by, once the site is known
+	foreignUnknown = 250 // the same from a network that nobody succeeds from
+	pressedKnown   = 200 // a user who exists, from such a network, while the site is under pressure
+	pressedUnknown = 300 // and one who does not
+	anotherUser    = 100 // more for each other user that the source has failed for, up to four
+	foreignAnother = 200 // the same from such a network
+	guardedUser    = 500 // a user that is guarded, by a stranger
+	samePassword   = 10  // a device that tries again what was refused
+	steadyDevice   = 20  // or that fails as regularly as only a device does
+	steadyLocal    = 3   // the same from a network that many succeed from
+	steadyAtFirst  = 1   // the same every few minutes before the site is known: an office sleeps at night
+	steadyKnock    = 30  // a connection of a monitor
+	pressedHarvest = 400 // an unknown recipient while the site is under pressure
+
+	// Of a first offence, for rules under pressure.
+	offenceKnown          = 60  // at a user who exists
+	offenceUnknown        = 80  // at one who does not
+	offenceForeign        = 200 // the same two from a network that nobody succeeds from
+	offenceUnknownForeign = 250
+
+	ownFactor    = 10 // times less from a source that the user has succeeded from
+	freshFactor  = 4  // times less from a source that somebody has lately succeeded from
+	paroleFactor = 4  // times more from a source that was flagged before
+)
+
+// marks tell in an observation why it weighs what it does.
+const (
+	markUnknown  uint8 = 1 << iota // at a user unknown here
+	markPressure                   // while the site was under pressure
+	markRepeat                     // what the source had tried before
+	markForeign                    // from a network that nobody succeeds from
+	markParole                     // of a source that was flagged before
+	markGuarded                    // at a user under guard
+)
+
+// Rhythm of a device that fails again and again without anybody's doing.
+const (
+	steadyLow  = 40 * time.Second
+	steadyHigh = 5 * time.Minute
+	steadyTop  = 90 * time.Minute
+)
+
+// weigh returns what h weighs for a rule per source, and why. What weighs
+// nothing does not count.
+func (e *Engine) weigh(s *sourceState, p *plan, h *happening) (weight uint32, marks uint8) {
+	switch h.kind {
+	case AuthFailure:
+		weight, marks = e.weighFailure(s, p, h)
+	case UnknownRecipient:
+		weight = point
+		if s.accepted < goodMail && e.site.pressed(UnknownRecipient, e.now) {
+			weight, marks = pressedHarvest, markPressure
+		}
+		// Whoever brings good mail may err in proportion to it.
+		weight = max(weight*2/(2+uint32(s.accepted)), 1)
+	case Connection:
+		weight = point
+		if s.steady >= 3 {
+			weight, marks = steadyKnock, markRepeat
+		}
+	}
+	if h.kind != Connection && !p.rule.Pressure && s.paroled(h.at, p.rule) {
+		weight *= paroleFactor
+		marks |= markParole
+	}
+	return weight, marks
+}
+
+// goodMail is how many messages a source must have brought before it is one
+// that brings mail.
+const goodMail = 4
+
+func (e *Engine) weighFailure(s *sourceState, p *plan, h *happening) (weight uint32, marks uint8) {
+	past := e.history(s, p, h)
+	foreign := e.site.foreign(h.source, h.at)
+	unknown := h.user != 0 && !h.known && e.site.learned(h.at)
+	if p.rule.Pressure {
+		weight, marks = weighOffence(past, unknown, foreign)
+	} else {
+		weight, marks = e.weighGuess(s, p, h, past, unknown, foreign)
+	}
+	switch {
+	case h.own:
+		weight = (weight + ownFactor - 1) / ownFactor
+	case s.familiar.fresh(h.at):
+		weight = (weight + freshFactor - 1) / freshFactor
+	}
+	return weight, marks
+}
+
+// weighOffence weighs a failure as the first offence of a stranger.
+func weighOffence(past history, unknown, foreign bool) (weight uint32, marks uint8) {
+	switch {
+	case past.again:
+		return 0, 0
+	case unknown && foreign:
+		return offenceUnknownForeign, markUnknown | markForeign
+	case foreign:
+		return offenceForeign, markForeign
+	case unknown:
+		return offenceUnknown, markUnknown
+	}
+	return offenceKnown, 0
+}
+
+// weighGuess weighs a failure as one of many guesses.
+func (e *Engine) weighGuess(s *sourceState, p *plan, h *happening, past history, unknown, foreign bool) (weight uint32, marks uint8) {
+	if past.tried {
+		return samePassword, markRepeat
+	}
+	if past.every != 0 && !foreign {
+		weight = steadyDevice
+		switch {
+		case past.every <= int64(steadyHigh) && !e.site.learned(h.at):
+			weight = steadyAtFirst
+		case e.site.popular(h.source):
+			weight = steadyLocal
+		}
+		e.reweigh(s, p, h.user, weight)
+		return weight, markRepeat
+	}
+	pressed := e.site.pressed(AuthFailure, e.now)
+	switch {
+	case unknown && foreign && pressed:
+		weight, marks = pressedUnknown, markUnknown|markForeign|markPressure
+	case unknown && foreign:
+		weight, marks = foreignUnknown, markUnknown|markForeign
+	case unknown:
+		weight, marks = unknownUser, markUnknown
+	case h.guarded && foreign:
+		weight, marks = guardedUser, markGuarded
+	case foreign && pressed:
+		weight, marks = pressedKnown, markForeign|markPressure
+	default:
+		weight = point
+	}
+	if foreign {
+		return weight + foreignAnother*min(past.others, 4), marks
+	}
+	return weight + anotherUser*min(past.others, 4), marks
+}
+
+// reweigh gives what a user has failed in a window the weight of a device,
+// once it is known to be one.
+func (e *Engine) reweigh(s *sourceState, p *plan, user, weight uint32) {
+	if s.block == 0 {
+		return
+	}
+	w := &e.bySource.windows(s.block)[p.window]
+	for i := w.first; i != 0; {
+		o := e.seen.at(i)
+		if o.user == user && o.kind == AuthFailure && o.amount > weight {
+			w.amount -= o.amount - weight
+			o.amount = weight
+			o.marks |= markRepeat
+		}
+		i = o.next
+	}
+}
+
+// history is what a window already holds against the source of a failure.
+type history struct {
+	tried  bool   // the same user with the same password
+	again  bool   // the same user
+	every  int64  // the interval at which the user fails steadily, 0 if it does not
+	others uint32 // how many others have failed, if the user is new there
+}
+
+func (e *Engine) history(s *sourceState, p *plan, h *happening) (past history) {
+	if h.password != 0 {
+		past.tried = s.triedBefore(h.tried, p == e.guesses)
+	}
+	if s.block == 0 {
+		return past
+	}
+	w := &e.bySource.windows(s.block)[p.window]
+	var last, before int64
+	var users [4]uint32
+	past.again = h.user == 0 && w.first != 0
+	for i := w.first; i != 0; {
+		o := e.seen.at(i)
+		i = o.next
+		switch {
+		case o.kind != AuthFailure:
+		case o.user == h.user || e.sameName(o.user, h.user):
+			past.again = true
+			before, last = last, o.at
+		case past.others < 4 && o.user != 0 && !slices.Contains(users[:past.others], o.user):
+			users[past.others] = o.user
+			past.others++
+		}
+	}
+	if past.again {
+		past.others = 0
+	}
+	if before != 0 && steadyGaps(last-before, h.at-last) {
+		past.every = h.at - last
+	}
+	return past
+}
+
+// steadyGaps reports whether two intervals that follow each other are a
+// device's.
+func steadyGaps(a, b int64) bool {
+	return b >= int64(steadyLow) && b <= int64(steadyTop) && max(a-b, b-a) <= max(b/10, int64(2*time.Second))
+}
+
+// sameName reports whether two names are spellings of one user: one of them is
+// the other without its domain. People who set up a telephone try both.
+func (e *Engine) sameName(a, b uint32) bool {
+	x, y := e.names.name(a), e.names.name(b)
+	if len(x) > len(y) {
+		x, y = y, x
+	}
+	return x != "" && len(y) > len(x) && y[len(x)] == '@' && strings.HasPrefix(y, x)
+}
+
+// triedBefore reports whether the source has tried a user and password lately.
+// If note is set, it notes that it has.
+func (s *sourceState) triedBefore(tried uint32, note bool) bool {
+	i := slices.Index(s.tried[:], tried)
+	if note {
+		last := i
+		if last < 0 {
+			last = len(s.tried) - 1
+		}
+		copy(s.tried[1:last+1], s.tried[:last])
+		s.tried[0] = tried
+	}
+	return i >= 0
+}
+
+// knock notes a connection, and how regular connections are.
+func (s *sourceState) knock(at int64) {
+	now := uint32(at / int64(time.Millisecond)) // goes round in 49 days
+	gap := now - s.knocked
+	if d := int64(gap) - int64(s.gap); gap >= 1000 && max(d, -d) <= max(int64(gap/10), 1000) {
+		s.steady = min(s.steady, 254) + 1
+	} else {
+		s.steady = 0
+	}
+	s.knocked, s.gap = now, gap
+}
+
+// A person may mistype so often before it looks like guessing. From a network
+// that nobody succeeds from, fewer leave a doubt.
+const (
+	manyGuesses = 7
+	someGuesses = 3
+)
+
+// suspect looks whether a success of a stranger is one of a guesser: the source
+// has failed for two other users, or often for this one.
+func (e *Engine) suspect(s *sourceState, h *happening) {
+	if e.guesses == nil || s.block == 0 || s.familiar.fresh(h.at) || h.own {
+		return
+	}
+	w := &e.bySource.windows(s.block)[e.guesses.window]
+	same := 0
+	var other uint32
+	for i := w.first; i != 0; {
+		o := e.seen.at(i)
+		i = o.next
+		switch {
+		case o.kind != AuthFailure || o.user == 0:
+		case o.user == h.user || e.sameName(o.user, h.user):
+			if o.marks&markRepeat == 0 {
+				same++
+			}
+		case other != 0 && other != o.user:
+			h.guess = true
+		default:
+			other = o.user
+		}
+	}
+	h.guess = h.guess || same >= manyGuesses && (h.foreign || !e.site.learned(h.at))
+	h.doubtful = h.guess || same >= someGuesses && h.foreign
+}
+
+// met returns about how many users have succeeded from the source: linear
+// counting (Whang et al. 1990) in 32 bits, good up to some fifty.
+func (s *sourceState) met() int { return bits.OnesCount32(s.users) }
