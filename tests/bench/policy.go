@@ -24,7 +24,7 @@ type policyOptions struct {
 	runs        int
 	duration    time.Duration
 	connections int
-	rate        int // requests a second at which weir's latency is measured
+	rate        int // requests a second at which latency is measured
 	realtime    bool
 	update      string
 }
@@ -39,7 +39,7 @@ func runPolicy(ctx context.Context, args []string) error {
 	flags.IntVar(&o.runs, "runs", 3, "how `often` each server runs")
 	flags.DurationVar(&o.duration, "for", 4*time.Second, "how `long`")
 	flags.IntVar(&o.connections, "connections", 50, "`how many` smtpd processes ask")
-	flags.IntVar(&o.rate, "rate", 50_000, "requests a `second` at which weir's latency is measured")
+	flags.IntVar(&o.rate, "rate", 50_000, "requests a `second` at which latency is measured")
 	flags.BoolVar(&o.realtime, "realtime", false, "servers and load come before all other programs (chrt, as root)")
 	flags.StringVar(&o.update, "update", "", "write the table to `file` as well")
 	if err := flags.Parse(args); err != nil {
@@ -176,11 +176,12 @@ func policyTable(servers []*policyServer, o policyOptions, load string) string {
 			ms(s.middle(func(r *policyRun) float64 { return float64(r.P50) })), ms(s.middle(func(r *policyRun) float64 { return float64(r.P99) })),
 			s.middle(func(r *policyRun) float64 { return float64(r.memory) })/1e6)
 	}
+	fmt.Fprintf(&b, "\nAt %s requests a second, laid down beforehand, from when each was due to its answer:\n\n| | answered a second | median | p99 | longest |\n| --- | --- | --- | --- | --- |\n", thousands(int64(o.rate)))
 	for _, s := range servers {
 		if s.rated == 0 || len(s.runs) == 0 {
 			continue
 		}
-		fmt.Fprintf(&b, "\nweir at %s requests a second, laid down beforehand: %s answered a second; from when each was due to its answer median %s, p99 %s, longest %s.\n", thousands(int64(s.rated)),
+		fmt.Fprintf(&b, "| %s | %s | %s | %s | %s |\n", s.name,
 			thousands(int64(s.middle(func(r *policyRun) float64 { return float64(r.rated.Answered) / r.rated.Took.Seconds() }))),
 			ms(s.middle(func(r *policyRun) float64 { return float64(r.rated.P50) })), ms(s.middle(func(r *policyRun) float64 { return float64(r.rated.P99) })),
 			ms(s.middle(func(r *policyRun) float64 { return float64(r.rated.Max) })))

@@ -43,14 +43,14 @@ type policyRun struct {
 }
 
 func newPolicyServers(folder string, o policyOptions) []*policyServer {
-	return []*policyServer{policyFloor(folder), policyWeir(folder, o), policyRateLimit(folder, o), policyPostfwd(folder, o, 1, 10_941), policyPostfwd(folder, o, 2, 10_942)}
+	return []*policyServer{policyFloor(folder, o), policyWeir(folder, o), policyRateLimit(folder, o), policyPostfwd(folder, o, 1, 10_941), policyPostfwd(folder, o, 2, 10_942)}
 }
 
 // policyFloor answers and does nothing else.
-func policyFloor(folder string) *policyServer {
+func policyFloor(folder string, o policyOptions) *policyServer {
 	socket := filepath.Join(folder, "floor")
 	self, err := os.Executable()
-	s := &policyServer{name: "an answer alone, nothing understood or counted", state: "DATA", address: "unix:" + socket, args: []string{self, "policyfloor", socket}}
+	s := &policyServer{name: "an answer alone, nothing understood or counted", state: "DATA", address: "unix:" + socket, rated: o.rate, args: []string{self, "policyfloor", socket}}
 	if err != nil {
 		s.missing = err.Error()
 	}

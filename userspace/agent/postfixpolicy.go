@@ -136,7 +136,7 @@ func (c *core) stand(t policy.Target) {
 
 // toldAtOnce is how many of the judge's events are taken before their
 // decisions are put in force.
-const toldAtOnce = 1024
+const toldAtOnce = 32
 
 // takeTold takes what the judge has told so far.
 func (c *core) takeTold() {
