@@ -35,6 +35,7 @@ type row struct {
 	Server     string      `json:"server"`
 	Recipients int         `json:"recipients,omitempty"`
 	Line       uint64      `json:"line"`
+	Password   uint32      `json:"password,omitempty"`
 }
 
 // sample is a block of a corpus file.
