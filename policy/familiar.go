@@ -84,13 +84,6 @@ func learn(all []home, source Source, at int64) {
 	*place = home{source: source, familiarity: familiarity{first: at, last: at}}
 }
 
-// refresh notes a success from source only if it is already known.
-func (h *homes) refresh(source Source, at int64) {
-	if known := h.find(source); known != nil {
-		known.learn(at)
-	}
-}
-
 // forget makes source a stranger.
 func (h *homes) forget(source Source) {
 	if known := h.find(source); known != nil {

@@ -138,7 +138,7 @@ func (e *Engine) countSource(s *sourceState, p *plan, h *happening, under Action
 	r := p.rule
 	if under != 0 && severity(r.Action) <= severity(under) ||
 		r.Measure == MeasureUsers && h.user == 0 ||
-		r.SpareKnown != 0 && s.familiar.since(h.at, r.SpareKnown) {
+		r.SpareKnown != 0 && s.familiar.since(h.at, r.SpareKnown) && (r.Measure != MeasureWeight || h.own || s.met() >= severalUsers) {
 		return false
 	}
 	o := h.observation
@@ -158,6 +158,10 @@ func (e *Engine) countSource(s *sourceState, p *plan, h *happening, under Action
 	}
 	return e.waited(s, p, h)
 }
+
+// severalUsers is how many have to succeed from a source before a rule that
+// weighs spares it for what others fail there.
+const severalUsers = 3
 
 // waited reports whether a rule under pressure fires for a source that had its
 // time to redeem itself.
@@ -297,9 +301,10 @@ func (e *Engine) source(source Source) (n uint32, s *sourceState) {
 func (e *Engine) forgiveSource(s *sourceState, o *observation) {
 	windows := e.bySource.windows(s.block)
 	for i := range e.plans {
-		if p := &e.plans[i]; p.rule.SuccessForgives && p.rule.Per == PerSource && s.failed&bit(o.user) != 0 {
+		if p := &e.plans[i]; p.rule.SuccessForgives && p.rule.Per == PerSource && s.failed&(bit(o.user)|bit(0)) != 0 {
+			nameless := p.rule.Measure == MeasureWeight // not all servers tell who failed
 			e.takeOut(&e.bySource, &windows[p.window], func(f *observation) bool {
-				return f.user == o.user && f.at <= o.at && f.kind == AuthFailure
+				return (f.user == o.user || nameless && f.user == 0) && f.at <= o.at && f.kind == AuthFailure
 			})
 		}
 	}

@@ -22,8 +22,9 @@ const (
 	guardedUser    = 500 // a user that is guarded, by a stranger
 	samePassword   = 10  // a device that tries again what was refused
 	steadyDevice   = 20  // or that fails as regularly as only a device does
-	steadyLocal    = 3   // the same from a network that many succeed from
-	steadyAtFirst  = 1   // the same every few minutes before the site is known: an office sleeps at night
+	steadyKnown    = 5   // the same from a network that somebody succeeds from
+	steadyLocal    = 3   // or many
+	steadyPhone    = 1   // the same every few minutes: an office sleeps at night
 	steadyKnock    = 30  // a connection of a monitor
 	pressedHarvest = 400 // an unknown recipient while the site is under pressure
 
@@ -126,10 +127,12 @@ func (e *Engine) weighGuess(s *sourceState, p *plan, h *happening, past history,
 	if past.every != 0 && !foreign {
 		weight = steadyDevice
 		switch {
-		case past.every <= int64(steadyHigh) && !e.site.learned(h.at):
-			weight = steadyAtFirst
+		case past.every <= int64(steadyHigh):
+			weight = steadyPhone
 		case e.site.popular(h.source):
 			weight = steadyLocal
+		case e.site.learned(h.at):
+			weight = steadyKnown
 		}
 		e.reweigh(s, p, h.user, weight)
 		return weight, markRepeat
@@ -271,13 +274,15 @@ func (e *Engine) suspect(s *sourceState, h *happening) {
 		return
 	}
 	w := &e.bySource.windows(s.block)[e.guesses.window]
-	same := 0
+	same, nameless := 0, 0
 	var other uint32
 	for i := w.first; i != 0; {
 		o := e.seen.at(i)
 		i = o.next
 		switch {
-		case o.kind != AuthFailure || o.user == 0:
+		case o.kind != AuthFailure:
+		case o.user == 0:
+			nameless++
 		case o.user == h.user || e.sameName(o.user, h.user):
 			if o.marks&markRepeat == 0 {
 				same++
@@ -288,7 +293,7 @@ func (e *Engine) suspect(s *sourceState, h *happening) {
 			other = o.user
 		}
 	}
-	h.guess = h.guess || same >= manyGuesses && (h.foreign || !e.site.learned(h.at))
+	h.guess = h.guess || same >= manyGuesses && (h.foreign || !e.site.learned(h.at)) || same+nameless >= manyGuesses && h.foreign
 	h.doubtful = h.guess || same >= someGuesses && h.foreign
 }
 
