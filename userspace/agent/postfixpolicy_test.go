@@ -132,7 +132,7 @@ func TestAskedAndLoggedCountOnce(t *testing.T) {
 }
 
 // Who is over its quota is told so, is listed with the reason, and still is
-// after a kill that loses all counts.
+// after a kill that may lose all counts.
 func TestOverQuotaOutlivesKill(t *testing.T) {
 	b := withPolicy(t, `recipients = ["10/1h"]`)
 	a := b.mustStart()
@@ -157,7 +157,7 @@ func TestOverQuotaOutlivesKill(t *testing.T) {
 	}
 	kill(a)
 	a = b.mustStart()
-	if u := mustUser(t, a, "alice"); u.Quotas[0].Spent != 0 || u.Decision == nil {
+	if u := mustUser(t, a, "alice"); u.Decision == nil {
 		t.Errorf("after the kill: %+v", u)
 	}
 	var answer policy.FlowAnswer
