@@ -34,8 +34,8 @@ type row struct {
 	Service    string      `json:"service,omitempty"`
 	Server     string      `json:"server"`
 	Recipients int         `json:"recipients,omitempty"`
+	Password   uint32      `json:"-"` // no log has it
 	Line       uint64      `json:"line"`
-	Password   uint32      `json:"password,omitempty"`
 }
 
 // sample is a block of a corpus file.
