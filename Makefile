@@ -12,7 +12,7 @@ FUZZTIME ?= 5s
 GO = $(eval GO := $(or $(shell tests/setup.sh go),$(error there is no Go to build with, see above)))$(GO)
 export CGO_ENABLED = 0
 
-.PHONY: help build generate verify test bench bench-intake bench-latency bench-datapath bench-correlation fuzz lint fmt install demo
+.PHONY: help build generate verify test test-kernels bench bench-intake bench-latency bench-datapath bench-policy bench-stolen bench-sessions bench-flood bench-correlation bench-authpolicy fuzz lint fmt install demo
 .DEFAULT_GOAL := help
 
 help: ## show this list
@@ -33,6 +33,10 @@ test: ## run everything: verify, lint, fuzz smoke, unit, kernel and end-to-end t
 	$(MAKE) fuzz FUZZTIME=2s
 	$(GO) test -count=1 -timeout 15m ./...
 
+test-kernels: ## run the tests that touch the kernel on Debian's kernels, in QEMU (KERNELFLAGS, as root)
+	tests/setup.sh test
+	kernels=$$(tests/setup.sh kernels) && $(GO) run ./tests/kernels -go "$(GO)" -kernels "$$kernels" $(KERNELFLAGS)
+
 bench: ## run the benchmarks of the Go code
 	$(GO) test -run '^$$' -bench . -benchmem ./...
 
@@ -49,9 +53,28 @@ bench-datapath: ## measure packets a second of weir and of other packet filters 
 	peers=$$(tests/setup.sh bench datapath) && \
 		$(GO) build -buildvcs=false -o bin/bench ./tests/bench && bin/bench datapath -peers "$$peers" $(BENCHFLAGS)
 
+bench-policy: ## measure weir's answers to Postfix's policy requests, beside other policy servers (as root; BENCHFLAGS)
+	peers=$$(tests/setup.sh bench policy) && $(MAKE) build && \
+		$(GO) build -buildvcs=false -o bin/bench ./tests/bench && bin/bench policy -peers "$$peers" $(BENCHFLAGS)
+
+bench-stolen: ## let 500 sources use a stolen account, with weir, with policyd-rate-limit and with nothing (as root; BENCHFLAGS)
+	peers=$$(tests/setup.sh bench policy) && $(MAKE) build && \
+		$(GO) build -buildvcs=false -o bin/bench ./tests/bench && bin/bench stolen -peers "$$peers" $(BENCHFLAGS)
+
+bench-sessions: ## measure how soon newly blocked sources lose their open sessions (as root; BENCHFLAGS)
+	$(GO) build -buildvcs=false -o bin/bench ./tests/bench && chrt -f 10 bin/bench sessions $(BENCHFLAGS)
+
+bench-flood: ## measure what good clients of a real Postfix notice of a flood (as root; BENCHFLAGS)
+	tests/setup.sh demo && tests/setup.sh bench datapath >/dev/null && \
+		$(GO) build -buildvcs=false -o bin/bench ./tests/bench && bin/bench flood $(BENCHFLAGS)
+
 bench-correlation: ## score the default rules, and other programs', on labelled traffic (BENCHFLAGS, see docs/benchmarks.md)
 	peers=$$(tests/setup.sh bench) && $(GO) build -buildvcs=false -o bin/scenarios ./tests/scenarios/cmd/scenarios && \
 		bin/scenarios table -seeds report -peers "$$peers" $(BENCHFLAGS)
+
+bench-authpolicy: ## measure how fast Dovecot's auth policy requests are answered (as root; BENCHFLAGS)
+	$(MAKE) build && $(GO) build -buildvcs=false -o bin/authpolicy ./tests/bench/authpolicy && \
+		setsid -w sh -c 'echo -19 >/proc/self/autogroup; exec "$$@"' - bin/authpolicy $(BENCHFLAGS)
 
 fuzz: ## fuzz every parser for FUZZTIME (5s)
 	tests/fuzz.sh "$(GO)" $(FUZZTIME)

@@ -11,16 +11,17 @@
 
 #include <linux/types.h>
 
-/* What an entry does to the packets of its source. Fits into two bits. */
+/* What an entry does to the packets of its source. Fits into VERDICT_ACTION_BITS. */
 enum action {
 	ACTION_ALLOW = 1, /* pass, whatever a wider entry says */
-	ACTION_LIMIT,	  /* connection openings at a rate, the rest passes */
+	ACTION_LIMIT,	  /* connection openings, bytes on connections, or both at a rate */
 	ACTION_DROP,	  /* nothing passes */
+	ACTION_TARPIT,	  /* nothing passes; openings are answered and held without service */
 };
 
 /*
  * Every way out of the program. The index of the counters map; its names are
- * the names of the counters. Only OVER_LIMIT and DROPPED drop.
+ * the names of the counters. Those from OVER_LIMIT on do not pass.
  */
 enum exit_reason {
 	EXIT_UNFLAGGED,	   /* protected port, nothing in force against the source */
@@ -31,9 +32,13 @@ enum exit_reason {
 	EXIT_NOT_TCP,	   /* IP, but not TCP */
 	EXIT_OTHER_PORT,   /* TCP to a port that is not protected */
 	EXIT_ALLOWED,	   /* an allow entry */
-	EXIT_WITHIN_LIMIT, /* a limit entry: not an opening, or one the rate permits */
+	EXIT_WITHIN_LIMIT, /* a limit entry: what its rates permit, or is not theirs */
 	EXIT_OVER_LIMIT,   /* a limit entry: dropped opening beyond the rate */
+	EXIT_OVER_BYTES,   /* a limit entry: dropped data beyond the bytes a second */
+	EXIT_OVER_CEILING, /* no entry: dropped opening beyond what any source may open */
 	EXIT_DROPPED,	   /* a drop entry */
+	EXIT_TARPITTED,	   /* a tarpit entry: swallowed without an answer */
+	EXIT_ANSWERED,	   /* a tarpit entry: turned into the tarpit's answer and sent back */
 	EXIT_REASONS,	   /* how many there are */
 };
 
@@ -44,7 +49,14 @@ struct counter {
 };
 _Static_assert(sizeof(struct counter) == 16, "counter");
 
-/* Protected ports: bit (port % 64) of word (port / 64). */
+/* Keys of the ports map. */
+enum ports_of {
+	PORTS_PROTECTED, /* all that the program looks at */
+	PORTS_CEILING,	 /* those of them where the ceiling holds */
+	PORT_SETS,
+};
+
+/* A set of ports: bit (port % 64) of word (port / 64). */
 struct port_set {
 	__u64 word[65536 / 64];
 };
@@ -74,73 +86,147 @@ struct prefix6 {
 _Static_assert(sizeof(struct prefix6) == 12, "prefix6");
 
 /*
- * A slot of the verdict table: one source, and what is in force for it, a
- * word with the action in its lowest bits. The others are the end, a time of
- * CLOCK_MONOTONIC in units of 2^VERDICT_END_SHIFT ns (a quarter of a second),
- * rounded up; 0 is without end. A word of 0 is a free slot. ACTION_LIMIT means
- * that an entry among the sources says all.
- *
- * Userspace alone sets slots, with plain stores; the word comes last, so that
- * a slot is never half there. The kernel adds to counts: openings seen in the
- * upper half, packets dropped in the lower, up to COUNT_MAX.
+ * A verdict is what is in force for a source, in 32 bits: the action, whether
+ * userspace wants it kept when there is no more room, and the end, a time of
+ * CLOCK_MONOTONIC in units of 2^VERDICT_END_SHIFT ns (about a second), rounded
+ * up; 0 is without end. A verdict of 0 is none: the slot is free. ACTION_LIMIT
+ * means that an entry among the sources says all.
  */
-#define VERDICT_ACTION_BITS 2
-#define VERDICT_END_SHIFT   28
-
-struct slot4 {
-	__u64 head; /* verdict in the upper half, address as it lies in memory in the lower */
-	__u64 counts;
-};
-_Static_assert(sizeof(struct slot4) == 16, "slot4");
-
-struct slot6 {
-	__u64 net; /* as it lies in memory */
-	__u64 verdict;
-	__u64 counts;
-};
-_Static_assert(sizeof(struct slot6) == 24, "slot6");
+#define VERDICT_ACTION_BITS 3
+#define VERDICT_KEEP	    (1 << VERDICT_ACTION_BITS)
+#define VERDICT_END_BITS    28
+#define VERDICT_END_SHIFT   30
 
 /*
- * Sources that hash to the same place share a bucket, one cache line, or two
- * that lie together. Where all slots are taken, a source that is not in them
- * may stand among the sources.
+ * Sources that hash to the same place share a bucket of the verdict table, one
+ * cache line. Where all its slots are taken, a source that is not in them may
+ * stand among the sources.
+ *
+ * Userspace alone writes buckets, with plain stores; the verdict comes last, so
+ * that a slot is never half there. The kernel only reads them, so that they can
+ * lie in the caches of all CPUs.
  */
-#define SLOTS4 4
+#define SLOTS4 8
 #define SLOTS6 5
 
 struct bucket4 {
-	struct slot4 slots[SLOTS4];
+	__u64 slots[SLOTS4]; /* verdict in the upper half, address as it lies in memory in the lower */
 };
 _Static_assert(sizeof(struct bucket4) == 64, "bucket4");
 
 struct bucket6 {
-	struct slot6 slots[SLOTS6];
-	__u64 unused;
+	__u64 nets[SLOTS6]; /* as they lie in memory */
+	__u32 verdicts[SLOTS6];
+	__u32 unused;
 };
-_Static_assert(sizeof(struct bucket6) == 128, "bucket6");
+_Static_assert(sizeof(struct bucket6) == 64, "bucket6");
+
+/*
+ * What one slot has counted, under the slot's number: its place in its bucket
+ * behind the slots of all buckets before. Both counts end at COUNT_MAX.
+ *
+ * These are lines of their own, and in a flood from very many sources each
+ * would have to come from memory. So a CPU counts the first COUNT_EACH packets
+ * of a tick, and of those that follow one in COUNT_SAMPLE for as many, at
+ * random distances: without bias, and for n such packets of a source with a
+ * standard error of at most the root of (COUNT_SAMPLE - 1) n.
+ */
+struct slot_counts {
+	__u64 both; /* openings in the upper half, packets dropped in the lower */
+};
+_Static_assert(sizeof(struct slot_counts) == 8, "slot_counts");
+
+#define COUNT_MAX    0xffff0000U /* far enough from the carry for every CPU at once */
+#define COUNT_EACH   64
+#define COUNT_SAMPLE 16
+
+/*
+ * What a bucket has, in a word: a few bits of each of its keys' hashes, and
+ * whether any of its sources stands among the sources. The words of a million
+ * sources fit into a cache, so that those who have no verdict rarely need to
+ * look at the bucket itself.
+ */
+#define PRINT_BITS4   7
+#define PRINT_BITS6   12
+#define PRINT_FROM    16 /* which bits of the hash */
+#define PRINT_OUTSIDE (1ULL << 63)
+
+struct prints {
+	__u64 word;
+};
+_Static_assert(sizeof(struct prints) == 8, "prints");
+
+/* What a CPU remembers from packet to packet. */
+struct recent {
+	__u64 tick;
+	__u64 random;
+	__u16 each;    /* packets of this tick that are still counted one by one */
+	__u16 skip;    /* packets until the next that is counted */
+	__u32 dropped; /* whether the last packet to a protected port was */
+};
+_Static_assert(sizeof(struct recent) == 24, "recent");
 
 /*
  * How a source finds its bucket: multiplied by a secret odd number, the upper
- * bits count (Dietzfelbinger and others, 1997). The secret lives as long as
- * the table.
+ * bits count (Dietzfelbinger and others, 1997): as a fraction of all buckets.
+ * The secret lives as long as the table.
  */
 struct table_key {
 	__u64 factor4;
 	__u64 factor6;
+	__u64 tarpit0; /* the tarpit's secret (tarpit.h): connections that it holds */
+	__u64 tarpit1; /* outlast the program */
 };
-_Static_assert(sizeof(struct table_key) == 16, "table_key");
+_Static_assert(sizeof(struct table_key) == 32, "table_key");
+
+/*
+ * How an answer gets out of the interface that a frame came in by. The key is
+ * the interface's index; without a value there is no way, and the tarpit
+ * swallows.
+ */
+enum way_out {
+	WAY_FRAME = 1, /* the frame itself, redirected: native XDP */
+	WAY_PACKET,    /* the packet the kernel has made of it: generic XDP, tc */
+	WAY_MARKED,    /* marked and passed to weir_send, which sends the packet: native XDP */
+};
 
 /* What is in force for a source or a prefix. Times are CLOCK_MONOTONIC, ns. */
 struct entry {
 	__u64 expires_ns;   /* in force before this time; 0: without end */
-	__u64 every_ns;	    /* limit: time between openings (emission interval) */
+	__u64 every_ns;	    /* limit: time between openings (emission interval); 0: any number */
 	__u64 tolerance_ns; /* limit: (burst - 1) * every_ns */
 	__u64 tat_ns;	    /* limit: theoretical arrival time, the bucket's state */
+	__u64 bytes;	    /* limit: bytes of data a second on connections; 0: any number */
+	__u64 byte_cost;    /* limit: time between bytes, in 2^-BYTE_SHIFT ns */
+	__u64 byte_slack_ns; /* limit: tolerance of bytes */
+	__u64 byte_tat_ns;  /* limit: as tat_ns, of bytes */
 	__u64 attempts;	    /* connection openings seen */
 	__u64 dropped;	    /* packets dropped */
 	enum action action;
-	__u32 bits;	    /* length of the prefix this entry stands for */
+	__u16 bits;	    /* length of the prefix this entry stands for */
+	__u16 keep;	    /* not 0: userspace wants it kept when there is no more room */
 };
-_Static_assert(sizeof(struct entry) == 56, "entry");
+_Static_assert(sizeof(struct entry) == 88, "entry");
+
+/*
+ * Slots of sources under the ceiling: the lower half names the source, the
+ * upper is the theoretical arrival time of its next opening, in units of
+ * 2^CEILING_SHIFT ns (66 µs), which come round after 78 hours.
+ */
+#define CEILING_LINES_LOG 13
+#define CEILING_SLOTS	  8
+#define CEILING_SHIFT	  16
+
+struct ceiling_line {
+	__u64 slots[CEILING_SLOTS];
+};
+_Static_assert(sizeof(struct ceiling_line) == 64, "ceiling_line");
+
+/* A byte at 1 B/s costs 2^46, so that 128 KiB in one frame stay below 2^64. */
+#define BYTE_SHIFT 16
+
+/* What wider entries there are that concern more than openings. */
+#define WIDE_TARPIT 1
+#define WIDE_BYTES  2
 
 #endif

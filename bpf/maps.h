@@ -1,8 +1,9 @@
 /* SPDX-License-Identifier: GPL-2.0 */
 /*
- * The maps. The loader sets the size of all but the first two. The verdict
- * tables are allocated at once (32 to 64 bytes a source of capacity), and of
- * the hashes the bucket heads (16 bytes a source); the rest as it is used.
+ * The maps. The loader sets the size of those that hold sources or prefixes.
+ * The verdict tables are allocated at once (26 to 35 bytes a source of
+ * capacity), and of the hashes the bucket heads (16 bytes a source); the rest
+ * as it is used.
  */
 #ifndef WEIR_MAPS_H
 #define WEIR_MAPS_H
@@ -12,11 +13,11 @@
 
 #include "abi.h"
 
-/* One value, so that an update is one system call. */
+/* One value a set, so that an update is one system call. */
 struct {
 	__uint(type, BPF_MAP_TYPE_ARRAY);
-	__uint(max_entries, 1);
-	__type(key, __u32);
+	__uint(max_entries, PORT_SETS);
+	__type(key, enum ports_of);
 	__type(value, struct port_set);
 } ports SEC(".maps");
 
@@ -26,6 +27,17 @@ struct {
 	__type(key, enum exit_reason);
 	__type(value, struct counter);
 } counters SEC(".maps");
+
+/*
+ * What userspace has counted of its own packets, by which it tests the program
+ * that is in force. Read and written by userspace alone.
+ */
+struct {
+	__uint(type, BPF_MAP_TYPE_ARRAY);
+	__uint(max_entries, EXIT_REASONS);
+	__type(key, enum exit_reason);
+	__type(value, struct counter);
+} canaries SEC(".maps");
 
 /* The verdict tables: single sources, an IPv4 address or an IPv6 /64. */
 struct {
@@ -43,6 +55,45 @@ struct {
 	__type(key, __u32);
 	__type(value, struct bucket6);
 } verdicts6 SEC(".maps");
+
+struct {
+	__uint(type, BPF_MAP_TYPE_ARRAY);
+	__uint(map_flags, BPF_F_MMAPABLE);
+	__uint(max_entries, 1);
+	__type(key, __u32);
+	__type(value, struct slot_counts);
+} counts4 SEC(".maps");
+
+struct {
+	__uint(type, BPF_MAP_TYPE_ARRAY);
+	__uint(map_flags, BPF_F_MMAPABLE);
+	__uint(max_entries, 1);
+	__type(key, __u32);
+	__type(value, struct slot_counts);
+} counts6 SEC(".maps");
+
+struct {
+	__uint(type, BPF_MAP_TYPE_ARRAY);
+	__uint(map_flags, BPF_F_MMAPABLE);
+	__uint(max_entries, 1);
+	__type(key, __u32);
+	__type(value, struct prints);
+} prints4 SEC(".maps");
+
+struct {
+	__uint(type, BPF_MAP_TYPE_ARRAY);
+	__uint(map_flags, BPF_F_MMAPABLE);
+	__uint(max_entries, 1);
+	__type(key, __u32);
+	__type(value, struct prints);
+} prints6 SEC(".maps");
+
+struct {
+	__uint(type, BPF_MAP_TYPE_PERCPU_ARRAY);
+	__uint(max_entries, 1);
+	__type(key, __u32);
+	__type(value, struct recent);
+} recent SEC(".maps");
 
 /* Read by userspace alone: the program has the factors as constants. */
 struct {
@@ -85,5 +136,21 @@ struct {
 	__type(key, struct prefix6);
 	__type(value, struct entry);
 } prefixes6 SEC(".maps");
+
+/* Interfaces that answers can leave by. */
+struct {
+	__uint(type, BPF_MAP_TYPE_HASH);
+	__uint(max_entries, 1024);
+	__type(key, __u32);
+	__type(value, enum way_out);
+} ways_out SEC(".maps");
+
+/* What sources that no entry concerns have opened of late: see ceiling.h. */
+struct {
+	__uint(type, BPF_MAP_TYPE_ARRAY);
+	__uint(max_entries, 1 << CEILING_LINES_LOG);
+	__type(key, __u32);
+	__type(value, struct ceiling_line);
+} ceiling SEC(".maps");
 
 #endif

@@ -14,6 +14,7 @@
 #include <linux/ipv6.h>
 #include <linux/tcp.h>
 #include <bpf/bpf_endian.h>
+#include <bpf/bpf_helpers.h>
 
 #include "abi.h"
 
@@ -32,7 +33,8 @@ struct packet {
 	};
 	__u8 family; /* 4 or 6 */
 	__u8 opening;
-	__u16 port; /* destination, host byte order */
+	__u16 port;    /* destination, host byte order */
+	__u32 payload; /* bytes of TCP data, by the lengths in the headers */
 };
 
 /* Where reading stands: [at, end) is the frame's rest, left the IP packet's. */
@@ -59,10 +61,13 @@ struct extension {
  * The extension headers that are followed, with the unit of their length
  * (RFC 8200, section 4; AH: RFC 4302, section 2.2; a fragment header has
  * none). A table and not a switch, because the verifier follows each branch
- * of a switch separately, in every round of the loop.
+ * of a switch separately, in every round of the loop. The verifier of Linux
+ * 6.1 forgets the bounds of a product, and learns them from EXTENSION_MAX, a
+ * mask that no header reaches.
  */
 #define EXTENSION      0x80
 #define EXTENSION_UNIT 0x0f
+#define EXTENSION_MAX  0xfff
 static const __u8 ipv6_extensions[256] = {
 	[IPPROTO_HOPOPTS] = EXTENSION | 8,  [IPPROTO_ROUTING] = EXTENSION | 8,
 	[IPPROTO_FRAGMENT] = EXTENSION | 0, [IPPROTO_AH] = EXTENSION | 4,
@@ -95,6 +100,7 @@ static __always_inline enum exit_reason parse_tcp(struct cursor *c, struct packe
 			return EXIT_MALFORMED;
 		p->port = bpf_ntohs(tcp->dest);
 		p->opening = tcp->syn && !tcp->ack;
+		p->payload = c->left > tcp->doff * 4U ? c->left - tcp->doff * 4U : 0;
 		return EXIT_UNFLAGGED;
 	}
 	/*
@@ -164,6 +170,8 @@ static __always_inline enum exit_reason parse_ipv6(struct cursor *c, struct pack
 			fragmented = ext->fragment & bpf_htons(IPV6_MORE);
 		}
 		size = sizeof(*ext) + ext->len * (kind & EXTENSION_UNIT);
+		barrier_var(size); /* keeps the compiler from dropping the mask as idle */
+		size &= EXTENSION_MAX;
 		if (size > c->left)
 			return EXIT_MALFORMED;
 		next = ext->next;
@@ -172,8 +180,21 @@ static __always_inline enum exit_reason parse_ipv6(struct cursor *c, struct pack
 	return EXIT_DEEP_HEADERS;
 }
 
-/* Fills p and returns EXIT_UNFLAGGED, or returns why there is nothing to judge. */
-static __always_inline enum exit_reason parse(void *at, void *end, struct packet *p)
+/*
+ * What comes behind the link layer. Fills p and returns EXIT_UNFLAGGED, or
+ * returns why there is nothing to judge.
+ */
+static __always_inline enum exit_reason parse_network(struct cursor *c, __be16 proto, struct packet *p)
+{
+	if (proto == bpf_htons(ETH_P_IP))
+		return parse_ipv4(c, p);
+	if (proto == bpf_htons(ETH_P_IPV6))
+		return parse_ipv6(c, p);
+	return EXIT_NOT_IP;
+}
+
+/* The same for an Ethernet frame, of which so many tags were taken off before. */
+static __always_inline enum exit_reason parse_frame(void *at, void *end, int tags, struct packet *p)
 {
 	struct cursor c = { .at = at, .end = end, .left = ~0U };
 	struct ethhdr *eth = at;
@@ -183,7 +204,7 @@ static __always_inline enum exit_reason parse(void *at, void *end, struct packet
 		return EXIT_MALFORMED;
 	proto = eth->h_proto;
 	advance(&c, sizeof(*eth));
-	for (int i = 0; i < VLAN_TAGS && is_vlan(proto); i++) {
+	for (int i = tags; i < VLAN_TAGS && is_vlan(proto); i++) {
 		struct vlan_tag *tag = c.at;
 
 		if (!has(&c, sizeof(*tag)))
@@ -191,11 +212,7 @@ static __always_inline enum exit_reason parse(void *at, void *end, struct packet
 		proto = tag->proto;
 		advance(&c, sizeof(*tag));
 	}
-	if (proto == bpf_htons(ETH_P_IP))
-		return parse_ipv4(&c, p);
-	if (proto == bpf_htons(ETH_P_IPV6))
-		return parse_ipv6(&c, p);
-	return EXIT_NOT_IP;
+	return parse_network(&c, proto, p);
 }
 
 #endif

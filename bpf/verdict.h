@@ -15,6 +15,7 @@
 
 #include "abi.h"
 #include "bucket.h"
+#include "count.h"
 #include "maps.h"
 #include "packet.h"
 
@@ -26,32 +27,67 @@ static __always_inline _Bool in_force(const struct entry *e, __u64 now)
 /* Set by the loader, constants to the verifier: see struct table_key. */
 const volatile __u64 factor4;
 const volatile __u64 factor6;
-const volatile __u32 shift4;
-const volatile __u32 shift6;
+const volatile __u32 buckets4;
+const volatile __u32 buckets6;
 
 /* The verdict of a full bucket about a source that is not in it. */
 #define VERDICT_ELSEWHERE ACTION_LIMIT
 
+static __always_inline __u32 bucket_of(__u64 hash, __u32 buckets)
+{
+	return (hash >> 32) * buckets >> 32;
+}
+
+/* As many fields of so many bits, each with a one. */
+#define FIELDS4 0x0002040810204081ULL
+#define FIELDS6 0x0001001001001001ULL
+
 /*
- * What the verdict table says of a source, 0 if nothing, and where it is
- * counted. Loads are volatile because userspace stores meanwhile.
+ * Whether a bucket may have something of a key: whether one of the prints in
+ * the bucket's word is that of its hash (the test for a field of zero is exact
+ * as to whether there is any), or a source of the bucket stands outside of it.
  */
-static __always_inline __u32 find_verdict4(const struct source4 *source, __u64 **counts)
+static __always_inline _Bool may_have(const struct prints *p, __u64 hash, __u64 fields, __u32 bits)
+{
+	__u64 word, print = hash >> PRINT_FROM & ((1U << bits) - 1);
+
+	if (!p)
+		return 1;
+	word = *(volatile __u64 *)&p->word;
+	if (word & PRINT_OUTSIDE)
+		return 1;
+	word ^= print * fields;
+	return ((word - fields) & ~word & fields << (bits - 1)) != 0;
+}
+
+/*
+ * What the verdict table says of a source, 0 if nothing, and the number of its
+ * slot. Loads are volatile because userspace stores meanwhile.
+ *
+ * What is probably flagged is looked for in the bucket at once, and what is
+ * probably not, among the prints before: each costs one line from memory, not
+ * two.
+ */
+static __always_inline __u32 find_verdict4(const struct source4 *source, _Bool flagged, __u32 *slot)
 {
 	struct bucket4 *bucket;
 	_Bool full = 1;
 	__u32 addr, index;
+	__u64 hash;
 
 	__builtin_memcpy(&addr, source->addr, sizeof(addr));
-	index = addr * factor4 >> shift4;
+	hash = addr * factor4;
+	index = bucket_of(hash, buckets4);
+	if (!flagged && !may_have(bpf_map_lookup_elem(&prints4, &index), hash, FIELDS4, PRINT_BITS4))
+		return 0;
 	bucket = bpf_map_lookup_elem(&verdicts4, &index);
 	if (!bucket)
 		return 0;
 	for (int i = 0; i < SLOTS4; i++) {
-		__u64 head = *(volatile __u64 *)&bucket->slots[i].head;
+		__u64 head = *(volatile __u64 *)&bucket->slots[i];
 
 		if ((__u32)head == addr) {
-			*counts = &bucket->slots[i].counts;
+			*slot = index * SLOTS4 + i;
 			return head >> 32;
 		}
 		full &= head != 0;
@@ -59,23 +95,26 @@ static __always_inline __u32 find_verdict4(const struct source4 *source, __u64 *
 	return full ? VERDICT_ELSEWHERE : 0;
 }
 
-static __always_inline __u32 find_verdict6(const struct source6 *source, __u64 **counts)
+static __always_inline __u32 find_verdict6(const struct source6 *source, _Bool flagged, __u32 *slot)
 {
 	struct bucket6 *bucket;
 	_Bool full = 1;
+	__u64 net, hash;
 	__u32 index;
-	__u64 net;
 
 	__builtin_memcpy(&net, source->net, sizeof(net));
-	index = net * factor6 >> shift6;
+	hash = net * factor6;
+	index = bucket_of(hash, buckets6);
+	if (!flagged && !may_have(bpf_map_lookup_elem(&prints6, &index), hash, FIELDS6, PRINT_BITS6))
+		return 0;
 	bucket = bpf_map_lookup_elem(&verdicts6, &index);
 	if (!bucket)
 		return 0;
 	for (int i = 0; i < SLOTS6; i++) {
-		__u32 word = *(volatile __u64 *)&bucket->slots[i].verdict;
+		__u32 word = *(volatile __u32 *)&bucket->verdicts[i];
 
-		if (word && *(volatile __u64 *)&bucket->slots[i].net == net) {
-			*counts = &bucket->slots[i].counts;
+		if (word && *(volatile __u64 *)&bucket->nets[i] == net) {
+			*slot = index * SLOTS6 + i;
 			return word;
 		}
 		full &= word != 0;
@@ -90,20 +129,9 @@ static __always_inline enum action action_of(__u32 word)
 
 static __always_inline _Bool has_ended(__u32 word, __u64 now)
 {
-	__u32 end = word >> VERDICT_ACTION_BITS;
+	__u32 end = word >> (32 - VERDICT_END_BITS);
 
 	return end && now >> VERDICT_END_SHIFT >= end;
-}
-
-/* Where counting ends, far enough from the carry for every CPU at once. */
-#define COUNT_MAX 0xffff0000U
-
-static __always_inline void count(__u64 *counts, _Bool opening, _Bool dropped)
-{
-	__u64 seen = *(volatile __u64 *)counts;
-
-	if ((__u32)seen < COUNT_MAX && seen >> 32 < COUNT_MAX)
-		__sync_fetch_and_add(counts, (__u64)opening << 32 | dropped);
 }
 
 static __always_inline struct entry *find_source(const struct packet *p, __u64 now)
@@ -149,54 +177,78 @@ static __always_inline struct entry *find_prefix(const struct packet *p, __u64 n
 	return longest(&prefixes6, &key6.bits, 64, now);
 }
 
-static __always_inline _Bool is_protected(__u16 port)
+static __always_inline _Bool is_in(enum ports_of which, __u16 port)
 {
-	__u32 zero = 0;
-	struct port_set *set = bpf_map_lookup_elem(&ports, &zero);
+	struct port_set *set = bpf_map_lookup_elem(&ports, &which);
 
 	return set && set->word[port / 64] >> (port % 64) & 1;
 }
 
-static __always_inline enum exit_reason verdict(const struct packet *p, __u64 now)
+/* What follows from an entry that stands in a hash or a trie. */
+static __always_inline enum exit_reason verdict_of(struct entry *e, const struct packet *p, __u64 now)
 {
-	struct entry *e = 0;
-	__u64 *counts = 0;
-	__u32 word;
+	enum exit_reason why;
 
-	if (p->family == 4)
-		word = find_verdict4(&p->source4, &counts);
-	else
-		word = find_verdict6(&p->source6, &counts);
-	if (action_of(word) == ACTION_LIMIT) {
-		e = find_source(p, now);
-	} else if (counts && word && !has_ended(word, now)) {
-		if (action_of(word) == ACTION_DROP) {
-			count(counts, p->opening, 1);
-			return EXIT_DROPPED;
-		}
-		if (p->opening)
-			count(counts, 1, 0);
-		return EXIT_ALLOWED;
-	}
-	if (!e && p->opening)
-		e = find_prefix(p, now);
-	if (!e)
-		return EXIT_UNFLAGGED;
 	if (p->opening)
 		__sync_fetch_and_add(&e->attempts, 1);
-
 	switch (e->action) {
 	case ACTION_DROP:
-		__sync_fetch_and_add(&e->dropped, 1);
-		return EXIT_DROPPED;
+		why = EXIT_DROPPED;
+		break;
+	case ACTION_TARPIT:
+		why = EXIT_TARPITTED;
+		break;
 	case ACTION_LIMIT:
-		if (!p->opening || bucket_take(e, now))
+		if (p->opening ? take_opening(e, now) : take_bytes(e, now, p->payload))
 			return EXIT_WITHIN_LIMIT;
-		__sync_fetch_and_add(&e->dropped, 1);
-		return EXIT_OVER_LIMIT;
+		why = p->opening ? EXIT_OVER_LIMIT : EXIT_OVER_BYTES;
+		break;
 	default:
 		return EXIT_ALLOWED;
 	}
+	__sync_fetch_and_add(&e->dropped, 1);
+	return why;
+}
+
+static __always_inline enum exit_reason judge_source(const struct packet *p, struct recent *r, __u64 now)
+{
+	_Bool ipv4 = p->family == 4;
+	struct entry *e = 0;
+	__u32 word, slot = 0;
+
+	if (ipv4)
+		word = find_verdict4(&p->source4, r->dropped, &slot);
+	else
+		word = find_verdict6(&p->source6, r->dropped, &slot);
+	if (action_of(word) == ACTION_LIMIT) {
+		e = find_source(p, now);
+	} else if (word && !has_ended(word, now)) {
+		enum action action = action_of(word);
+
+		if (action != ACTION_ALLOW || p->opening)
+			count(r, ipv4, slot, p->opening, action != ACTION_ALLOW, now);
+		return action == ACTION_ALLOW ? EXIT_ALLOWED : action == ACTION_DROP ? EXIT_DROPPED : EXIT_TARPITTED;
+	}
+	if (!e && p->opening)
+		e = find_prefix(p, now);
+	return e ? verdict_of(e, p, now) : EXIT_UNFLAGGED;
+}
+
+/* In a flood, what came before tells best what comes now. */
+static __always_inline enum exit_reason verdict(const struct packet *p, __u64 now)
+{
+	__u32 zero = 0;
+	struct recent *r = bpf_map_lookup_elem(&recent, &zero);
+	enum exit_reason why;
+	_Bool dropped;
+
+	if (!r)
+		return EXIT_UNFLAGGED; /* never: the map has it */
+	why = judge_source(p, r, now);
+	dropped = why == EXIT_DROPPED || why == EXIT_TARPITTED;
+	if (dropped != r->dropped)
+		r->dropped = dropped;
+	return why;
 }
 
 #endif

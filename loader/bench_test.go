@@ -25,6 +25,11 @@ func BenchmarkVerdict(b *testing.B) {
 		Entry{Prefix: prefix("198.51.100.3/32"), Action: ActionAllow},
 		Entry{Prefix: prefix("203.0.113.0/24"), Action: ActionDrop},
 	))
+	mustDo(b, d.Put(
+		Entry{Prefix: prefix("198.51.100.4/32"), Action: ActionLimit, Bytes: 1 << 40},
+		Entry{Prefix: prefix("198.51.100.5/32"), Action: ActionTarpit},
+		Entry{Prefix: prefix("2001:db8:5::/64"), Action: ActionTarpit},
+	))
 	empty := must(ebpf.NewProgram(&ebpf.ProgramSpec{
 		Type: ebpf.XDP, License: "GPL", Name: "empty",
 		Instructions: asm.Instructions{asm.Mov.Imm(asm.R0, xdpDrop), asm.Return()},
@@ -53,6 +58,8 @@ func BenchmarkVerdict(b *testing.B) {
 		{"drop_ipv6", syn6("")},
 		{"allow", syn4("198.51.100.3")},
 		{"over_limit", syn4("198.51.100.2")},
+		{"within_bytes", ip4{src: "198.51.100.4"}.wrap(tcp{flags: flagACK, payload: 1000}.bytes())},
+		{"swallow", syn4("198.51.100.5")},
 		{"drop_prefix", syn4("203.0.113.9")},
 		{"pass_opening", syn4("198.51.100.9")},
 		{"pass_data", data4("198.51.100.9")},
@@ -60,6 +67,14 @@ func BenchmarkVerdict(b *testing.B) {
 	} {
 		b.Run(c.name, func(b *testing.B) { measure(b, d.objects.WeirXdp, c.frame) })
 	}
+	// With what is off until it is asked for.
+	mustDo(b, d.SetCeiling(Ceiling{Every: 100 * time.Microsecond, Burst: 1 << 28, Ports: []uint16{25}}))
+	b.Run("pass_opening_ceiling", func(b *testing.B) { measure(b, d.objects.WeirXdp, syn4("198.51.100.9")) })
+	b.Run("pass_data_ceiling", func(b *testing.B) { measure(b, d.objects.WeirXdp, data4("198.51.100.9")) })
+	mustDo(b, d.SetCeiling(Ceiling{}))
+	mustDo(b, d.Put(Entry{Prefix: prefix("100.64.0.0/10"), Action: ActionTarpit}))
+	b.Run("pass_data_tarpit_prefix", func(b *testing.B) { measure(b, d.objects.WeirXdp, data4("198.51.100.9")) })
+	b.Run("pass_data_tarpit_prefix_ipv6", func(b *testing.B) { measure(b, d.objects.WeirXdp, data6("2001:db8:ffff::1")) })
 }
 
 // BenchmarkTable fills, reads and empties a table of a million sources.

@@ -44,8 +44,10 @@ func exitNames(spec *ebpf.CollectionSpec) ([]string, error) {
 }
 
 // Counters returns every exit of the program with what left by it, summed
-// over CPUs.
+// over CPUs, less the program's own canaries.
 func (d *Datapath) Counters() ([]Counter, error) {
+	d.canaries.Lock()
+	defer d.canaries.Unlock()
 	counters := make([]Counter, len(d.exits))
 	for i, name := range d.exits {
 		var each []datapathCounter
@@ -57,6 +59,12 @@ func (d *Datapath) Counters() ([]Counter, error) {
 			counters[i].Packets += c.Packets
 			counters[i].Bytes += c.Bytes
 		}
+		var own datapathCounter
+		if err := d.objects.Canaries.Lookup(uint32(i), &own); err != nil {
+			return nil, fmt.Errorf("read canaries of %s: %w", name, err)
+		}
+		counters[i].Packets -= min(own.Packets, counters[i].Packets)
+		counters[i].Bytes -= min(own.Bytes, counters[i].Bytes)
 	}
 	return counters, nil
 }

@@ -1,10 +1,11 @@
 package loader
 
 import (
+	"crypto/rand"
+	"encoding/binary"
 	"errors"
 	"fmt"
 	"log/slog"
-	"math/rand/v2"
 	"sync"
 
 	"github.com/cilium/ebpf"
@@ -23,11 +24,18 @@ type Datapath struct {
 	layout  string
 	exits   []string
 	objects datapathObjects
+	rungs   []rung // that are tried, the best first
+
+	canaries sync.Mutex // held while canaries fly, and guards what follows
+	ports    []uint16
 
 	following sync.Mutex // held by Follow
 	mu        sync.Mutex // guards what follows
 	attached  map[int]*attachment
 	reported  []Attachment
+	checks    Checks
+	planted   bool   // canaries
+	stood     string // what differed when we last looked, and could not be put right
 }
 
 // Open locks the pin folder, takes over the maps an earlier run left there or
@@ -59,15 +67,15 @@ func open(o Options, clocks clocks, adjust func(*ebpf.CollectionSpec) error) (_ 
 	for _, name := range []string{datapathMapSources4, datapathMapSources6, datapathMapPrefixes4, datapathMapPrefixes6} {
 		spec.Maps[name].MaxEntries = uint32(o.Capacity)
 	}
-	spec.Maps[datapathMapVerdicts4].MaxEntries = uint32(shape4().buckets(o.Capacity))
-	spec.Maps[datapathMapVerdicts6].MaxEntries = uint32(shape6().buckets(o.Capacity))
+	shape4().sizeFor(o.Capacity, spec.Maps[datapathMapVerdicts4], spec.Maps[datapathMapPrints4], spec.Maps[datapathMapCounts4])
+	shape6().sizeFor(o.Capacity, spec.Maps[datapathMapVerdicts6], spec.Maps[datapathMapPrints6], spec.Maps[datapathMapCounts6])
 	if adjust != nil {
 		if err := adjust(spec); err != nil {
 			return nil, err
 		}
 	}
 
-	d := &Datapath{log: o.Logger, attached: make(map[int]*attachment), layout: layoutID(spec)}
+	d := &Datapath{log: o.Logger, attached: make(map[int]*attachment), layout: layoutID(spec), rungs: ladder(o.Modes)}
 	if d.exits, err = exitNames(spec); err != nil {
 		return nil, err
 	}
@@ -90,7 +98,13 @@ func open(o Options, clocks clocks, adjust func(*ebpf.CollectionSpec) error) (_ 
 	if d.tables, err = newTables(&d.objects.datapathMaps, key, clocks); err != nil {
 		return nil, err
 	}
+	if err := d.tables.watchWide(d.objects.Wide); err != nil {
+		return nil, err
+	}
 	if err := d.SetPorts(o.Ports); err != nil {
+		return nil, err
+	}
+	if err := d.SetCeiling(o.Ceiling); err != nil {
 		return nil, err
 	}
 	return d, nil
@@ -99,7 +113,7 @@ func open(o Options, clocks clocks, adjust func(*ebpf.CollectionSpec) error) (_ 
 // load loads the program on pinned maps if they fit, else on new ones that it
 // pins. It returns the secret of the verdict tables.
 func (d *Datapath) load(spec *ebpf.CollectionSpec) (datapathTableKey, error) {
-	key := datapathTableKey{Factor4: rand.Uint64() | 1, Factor6: rand.Uint64() | 1}
+	key := newKey()
 	pinned, err := d.pins.openMaps(d.layout, spec)
 	if err != nil {
 		return key, err
@@ -123,17 +137,42 @@ func (d *Datapath) load(spec *ebpf.CollectionSpec) (datapathTableKey, error) {
 	if err := d.objects.TableKey.Put(uint32(0), &key); err != nil {
 		return key, fmt.Errorf("write the verdict tables' key: %w", err)
 	}
-	return key, d.pins.pinMaps(d.layout, map[string]*ebpf.Map{
+	return key, d.pins.pinMaps(d.layout, d.maps())
+}
+
+// maps are those that are pinned.
+func (d *Datapath) maps() map[string]*ebpf.Map {
+	return map[string]*ebpf.Map{
+		datapathMapCanaries:  d.objects.Canaries,
+		datapathMapCeiling:   d.objects.Ceiling,
 		datapathMapCounters:  d.objects.Counters,
 		datapathMapPorts:     d.objects.Ports,
 		datapathMapTableKey:  d.objects.TableKey,
 		datapathMapVerdicts4: d.objects.Verdicts4,
 		datapathMapVerdicts6: d.objects.Verdicts6,
+		datapathMapPrints4:   d.objects.Prints4,
+		datapathMapPrints6:   d.objects.Prints6,
+		datapathMapCounts4:   d.objects.Counts4,
+		datapathMapCounts6:   d.objects.Counts6,
+		datapathMapRecent:    d.objects.Recent,
 		datapathMapSources4:  d.objects.Sources4,
 		datapathMapSources6:  d.objects.Sources6,
 		datapathMapPrefixes4: d.objects.Prefixes4,
 		datapathMapPrefixes6: d.objects.Prefixes6,
-	})
+		datapathMapWaysOut:   d.objects.WaysOut,
+	}
+}
+
+// newKey makes the secrets of new maps.
+func newKey() datapathTableKey {
+	var random [32]byte
+	_, _ = rand.Read(random[:]) // it never fails
+	return datapathTableKey{
+		Factor4: binary.NativeEndian.Uint64(random[0:]) | 1,
+		Factor6: binary.NativeEndian.Uint64(random[8:]) | 1,
+		Tarpit0: binary.NativeEndian.Uint64(random[16:]),
+		Tarpit1: binary.NativeEndian.Uint64(random[24:]),
+	}
 }
 
 // setConstants gives the program what it treats as constant.
@@ -143,12 +182,15 @@ func setConstants(spec *ebpf.CollectionSpec, key datapathTableKey) error {
 		return err
 	}
 	for name, value := range map[string]any{
-		datapathVarFactor4: key.Factor4,
-		datapathVarFactor6: key.Factor6,
-		datapathVarShift4:  uint32(shiftOf(int(spec.Maps[datapathMapVerdicts4].MaxEntries))),
-		datapathVarShift6:  uint32(shiftOf(int(spec.Maps[datapathMapVerdicts6].MaxEntries))),
-		datapathVarTickNs:  tick,
-		datapathVarBootNs:  boot,
+		datapathVarFactor4:    key.Factor4,
+		datapathVarFactor6:    key.Factor6,
+		datapathVarBuckets4:   spec.Maps[datapathMapVerdicts4].MaxEntries,
+		datapathVarBuckets6:   spec.Maps[datapathMapVerdicts6].MaxEntries,
+		datapathVarTarpit0:    key.Tarpit0,
+		datapathVarTarpit1:    key.Tarpit1,
+		datapathVarAnswerMark: key.Tarpit0 + key.Tarpit1,
+		datapathVarTickNs:     tick,
+		datapathVarBootNs:     boot,
 	} {
 		if err := spec.Variables[name].Set(value); err != nil {
 			return fmt.Errorf("set %s: %w", name, err)
@@ -200,19 +242,6 @@ func release() string {
 	return unix.ByteSliceToString(u.Release[:])
 }
 
-// SetPorts replaces the set of protected ports. A port that is in both the
-// old and the new set is protected throughout.
-func (d *Datapath) SetPorts(ports []uint16) error {
-	var set datapathPortSet
-	for _, p := range ports {
-		set.Word[p/64] |= 1 << (p % 64)
-	}
-	if err := d.objects.Ports.Put(uint32(0), &set); err != nil {
-		return fmt.Errorf("set ports: %w", err)
-	}
-	return nil
-}
-
 // Close releases what this process holds. Pins stay, and so does
 // enforcement.
 func (d *Datapath) Close() error {
@@ -220,15 +249,16 @@ func (d *Datapath) Close() error {
 	defer d.mu.Unlock()
 	var errs []error
 	for index, a := range d.attached {
-		errs = append(errs, a.link.Close())
+		errs = append(errs, a.release())
 		delete(d.attached, index)
 	}
 	errs = append(errs, d.tables.close(), d.objects.Close(), d.pins.close())
 	return errors.Join(errs...)
 }
 
-// Remove detaches the program from every interface and removes all pins and
-// the folder. Close must still be called.
+// Remove detaches the program from every interface of the network namespace
+// that the calling thread is in, and removes all pins and the folder. Close
+// must still be called.
 func (d *Datapath) Remove() error {
 	d.mu.Lock()
 	defer d.mu.Unlock()
@@ -236,10 +266,10 @@ func (d *Datapath) Remove() error {
 	for index := range d.attached {
 		errs = append(errs, d.detach(index))
 	}
-	indexes, err := d.pins.linkIndexes()
+	hooks, err := d.pins.hooks()
 	errs = append(errs, err)
-	for _, index := range indexes {
-		errs = append(errs, d.detachPinned(index))
+	for _, h := range hooks {
+		errs = append(errs, d.detachPinned(h))
 	}
 	errs = append(errs, d.pins.remove())
 	return errors.Join(errs...)

@@ -16,29 +16,27 @@ import (
 type datapathAction uint32
 
 const (
-	datapathActionACTION_ALLOW datapathAction = 1
-	datapathActionACTION_LIMIT datapathAction = 2
-	datapathActionACTION_DROP  datapathAction = 3
+	datapathActionACTION_ALLOW  datapathAction = 1
+	datapathActionACTION_LIMIT  datapathAction = 2
+	datapathActionACTION_DROP   datapathAction = 3
+	datapathActionACTION_TARPIT datapathAction = 4
 )
 
 type datapathBucket4 struct {
 	_     structs.HostLayout
-	Slots [4]struct {
-		_      structs.HostLayout
-		Head   uint64
-		Counts uint64
-	}
+	Slots [8]uint64
 }
 
 type datapathBucket6 struct {
+	_        structs.HostLayout
+	Nets     [5]uint64
+	Verdicts [5]uint32
+	Unused   uint32
+}
+
+type datapathCeilingLine struct {
 	_     structs.HostLayout
-	Slots [5]struct {
-		_       structs.HostLayout
-		Net     uint64
-		Verdict uint64
-		Counts  uint64
-	}
-	Unused uint64
+	Slots [8]uint64
 }
 
 type datapathCounter struct {
@@ -53,10 +51,15 @@ type datapathEntry struct {
 	EveryNs     uint64
 	ToleranceNs uint64
 	TatNs       uint64
+	Bytes       uint64
+	ByteCost    uint64
+	ByteSlackNs uint64
+	ByteTatNs   uint64
 	Attempts    uint64
 	Dropped     uint64
 	Action      datapathAction
-	Bits        uint32
+	Bits        uint16
+	Keep        uint16
 }
 
 type datapathExitReason uint32
@@ -72,14 +75,26 @@ const (
 	datapathExitReasonEXIT_ALLOWED      datapathExitReason = 7
 	datapathExitReasonEXIT_WITHIN_LIMIT datapathExitReason = 8
 	datapathExitReasonEXIT_OVER_LIMIT   datapathExitReason = 9
-	datapathExitReasonEXIT_DROPPED      datapathExitReason = 10
-	datapathExitReasonEXIT_REASONS      datapathExitReason = 11
+	datapathExitReasonEXIT_OVER_BYTES   datapathExitReason = 10
+	datapathExitReasonEXIT_OVER_CEILING datapathExitReason = 11
+	datapathExitReasonEXIT_DROPPED      datapathExitReason = 12
+	datapathExitReasonEXIT_TARPITTED    datapathExitReason = 13
+	datapathExitReasonEXIT_ANSWERED     datapathExitReason = 14
+	datapathExitReasonEXIT_REASONS      datapathExitReason = 15
 )
 
 type datapathPortSet struct {
 	_    structs.HostLayout
 	Word [1024]uint64
 }
+
+type datapathPortsOf uint32
+
+const (
+	datapathPortsOfPORTS_PROTECTED datapathPortsOf = 0
+	datapathPortsOfPORTS_CEILING   datapathPortsOf = 1
+	datapathPortsOfPORT_SETS       datapathPortsOf = 2
+)
 
 type datapathPrefix4 struct {
 	_    structs.HostLayout
@@ -91,6 +106,25 @@ type datapathPrefix6 struct {
 	_    structs.HostLayout
 	Bits uint32
 	Net  [8]uint8
+}
+
+type datapathPrints struct {
+	_    structs.HostLayout
+	Word uint64
+}
+
+type datapathRecent struct {
+	_       structs.HostLayout
+	Tick    uint64
+	Random  uint64
+	Each    uint16
+	Skip    uint16
+	Dropped uint32
+}
+
+type datapathSlotCounts struct {
+	_    structs.HostLayout
+	Both uint64
 }
 
 type datapathSource4 struct {
@@ -107,31 +141,58 @@ type datapathTableKey struct {
 	_       structs.HostLayout
 	Factor4 uint64
 	Factor6 uint64
+	Tarpit0 uint64
+	Tarpit1 uint64
 }
+
+type datapathWayOut uint32
+
+const (
+	datapathWayOutWAY_FRAME  datapathWayOut = 1
+	datapathWayOutWAY_PACKET datapathWayOut = 2
+	datapathWayOutWAY_MARKED datapathWayOut = 3
+)
 
 // Names of all BPF objects in the ELF.
 //
 // Used for safe lookups in a Collection or CollectionSpec.
 const (
-	datapathMapCounters      = "counters"
-	datapathMapPorts         = "ports"
-	datapathMapPrefixes4     = "prefixes4"
-	datapathMapPrefixes6     = "prefixes6"
-	datapathMapSources4      = "sources4"
-	datapathMapSources6      = "sources6"
-	datapathMapTableKey      = "table_key"
-	datapathMapVerdicts4     = "verdicts4"
-	datapathMapVerdicts6     = "verdicts6"
-	datapathProgWeirClock    = "weir_clock"
-	datapathProgWeirXdp      = "weir_xdp"
-	datapathVarBootNs        = "boot_ns"
-	datapathVarFactor4       = "factor4"
-	datapathVarFactor6       = "factor6"
-	datapathVarShift4        = "shift4"
-	datapathVarShift6        = "shift6"
-	datapathVarSimulatedNow  = "simulated_now"
-	datapathVarSimulatedTime = "simulated_time"
-	datapathVarTickNs        = "tick_ns"
+	datapathMapCanaries         = "canaries"
+	datapathMapCeiling          = "ceiling"
+	datapathMapCounters         = "counters"
+	datapathMapCounts4          = "counts4"
+	datapathMapCounts6          = "counts6"
+	datapathMapPorts            = "ports"
+	datapathMapPrefixes4        = "prefixes4"
+	datapathMapPrefixes6        = "prefixes6"
+	datapathMapPrints4          = "prints4"
+	datapathMapPrints6          = "prints6"
+	datapathMapRecent           = "recent"
+	datapathMapSources4         = "sources4"
+	datapathMapSources6         = "sources6"
+	datapathMapTableKey         = "table_key"
+	datapathMapVerdicts4        = "verdicts4"
+	datapathMapVerdicts6        = "verdicts6"
+	datapathMapWaysOut          = "ways_out"
+	datapathProgWeirClock       = "weir_clock"
+	datapathProgWeirSend        = "weir_send"
+	datapathProgWeirTc          = "weir_tc"
+	datapathProgWeirTcBare      = "weir_tc_bare"
+	datapathProgWeirXdp         = "weir_xdp"
+	datapathVarAnswerMark       = "answer_mark"
+	datapathVarBootNs           = "boot_ns"
+	datapathVarBuckets4         = "buckets4"
+	datapathVarBuckets6         = "buckets6"
+	datapathVarCeilingEvery     = "ceiling_every"
+	datapathVarCeilingTolerance = "ceiling_tolerance"
+	datapathVarFactor4          = "factor4"
+	datapathVarFactor6          = "factor6"
+	datapathVarSimulatedNow     = "simulated_now"
+	datapathVarSimulatedTime    = "simulated_time"
+	datapathVarTarpit0          = "tarpit0"
+	datapathVarTarpit1          = "tarpit1"
+	datapathVarTickNs           = "tick_ns"
+	datapathVarWide             = "wide"
 )
 
 // loadDatapath returns the embedded CollectionSpec for datapath.
@@ -176,37 +237,54 @@ type datapathSpecs struct {
 //
 // It can be passed ebpf.CollectionSpec.Assign.
 type datapathProgramSpecs struct {
-	WeirClock *ebpf.ProgramSpec `ebpf:"weir_clock"`
-	WeirXdp   *ebpf.ProgramSpec `ebpf:"weir_xdp"`
+	WeirClock  *ebpf.ProgramSpec `ebpf:"weir_clock"`
+	WeirSend   *ebpf.ProgramSpec `ebpf:"weir_send"`
+	WeirTc     *ebpf.ProgramSpec `ebpf:"weir_tc"`
+	WeirTcBare *ebpf.ProgramSpec `ebpf:"weir_tc_bare"`
+	WeirXdp    *ebpf.ProgramSpec `ebpf:"weir_xdp"`
 }
 
 // datapathMapSpecs contains maps before they are loaded into the kernel.
 //
 // It can be passed ebpf.CollectionSpec.Assign.
 type datapathMapSpecs struct {
+	Canaries  *ebpf.MapSpec `ebpf:"canaries"`
+	Ceiling   *ebpf.MapSpec `ebpf:"ceiling"`
 	Counters  *ebpf.MapSpec `ebpf:"counters"`
+	Counts4   *ebpf.MapSpec `ebpf:"counts4"`
+	Counts6   *ebpf.MapSpec `ebpf:"counts6"`
 	Ports     *ebpf.MapSpec `ebpf:"ports"`
 	Prefixes4 *ebpf.MapSpec `ebpf:"prefixes4"`
 	Prefixes6 *ebpf.MapSpec `ebpf:"prefixes6"`
+	Prints4   *ebpf.MapSpec `ebpf:"prints4"`
+	Prints6   *ebpf.MapSpec `ebpf:"prints6"`
+	Recent    *ebpf.MapSpec `ebpf:"recent"`
 	Sources4  *ebpf.MapSpec `ebpf:"sources4"`
 	Sources6  *ebpf.MapSpec `ebpf:"sources6"`
 	TableKey  *ebpf.MapSpec `ebpf:"table_key"`
 	Verdicts4 *ebpf.MapSpec `ebpf:"verdicts4"`
 	Verdicts6 *ebpf.MapSpec `ebpf:"verdicts6"`
+	WaysOut   *ebpf.MapSpec `ebpf:"ways_out"`
 }
 
 // datapathVariableSpecs contains global variables before they are loaded into the kernel.
 //
 // It can be passed ebpf.CollectionSpec.Assign.
 type datapathVariableSpecs struct {
-	BootNs        *ebpf.VariableSpec `ebpf:"boot_ns"`
-	Factor4       *ebpf.VariableSpec `ebpf:"factor4"`
-	Factor6       *ebpf.VariableSpec `ebpf:"factor6"`
-	Shift4        *ebpf.VariableSpec `ebpf:"shift4"`
-	Shift6        *ebpf.VariableSpec `ebpf:"shift6"`
-	SimulatedNow  *ebpf.VariableSpec `ebpf:"simulated_now"`
-	SimulatedTime *ebpf.VariableSpec `ebpf:"simulated_time"`
-	TickNs        *ebpf.VariableSpec `ebpf:"tick_ns"`
+	AnswerMark       *ebpf.VariableSpec `ebpf:"answer_mark"`
+	BootNs           *ebpf.VariableSpec `ebpf:"boot_ns"`
+	Buckets4         *ebpf.VariableSpec `ebpf:"buckets4"`
+	Buckets6         *ebpf.VariableSpec `ebpf:"buckets6"`
+	CeilingEvery     *ebpf.VariableSpec `ebpf:"ceiling_every"`
+	CeilingTolerance *ebpf.VariableSpec `ebpf:"ceiling_tolerance"`
+	Factor4          *ebpf.VariableSpec `ebpf:"factor4"`
+	Factor6          *ebpf.VariableSpec `ebpf:"factor6"`
+	SimulatedNow     *ebpf.VariableSpec `ebpf:"simulated_now"`
+	SimulatedTime    *ebpf.VariableSpec `ebpf:"simulated_time"`
+	Tarpit0          *ebpf.VariableSpec `ebpf:"tarpit0"`
+	Tarpit1          *ebpf.VariableSpec `ebpf:"tarpit1"`
+	TickNs           *ebpf.VariableSpec `ebpf:"tick_ns"`
+	Wide             *ebpf.VariableSpec `ebpf:"wide"`
 }
 
 // datapathObjects contains all objects after they have been loaded into the kernel.
@@ -229,28 +307,44 @@ func (o *datapathObjects) Close() error {
 //
 // It can be passed to loadDatapathObjects or ebpf.CollectionSpec.LoadAndAssign.
 type datapathMaps struct {
+	Canaries  *ebpf.Map `ebpf:"canaries"`
+	Ceiling   *ebpf.Map `ebpf:"ceiling"`
 	Counters  *ebpf.Map `ebpf:"counters"`
+	Counts4   *ebpf.Map `ebpf:"counts4"`
+	Counts6   *ebpf.Map `ebpf:"counts6"`
 	Ports     *ebpf.Map `ebpf:"ports"`
 	Prefixes4 *ebpf.Map `ebpf:"prefixes4"`
 	Prefixes6 *ebpf.Map `ebpf:"prefixes6"`
+	Prints4   *ebpf.Map `ebpf:"prints4"`
+	Prints6   *ebpf.Map `ebpf:"prints6"`
+	Recent    *ebpf.Map `ebpf:"recent"`
 	Sources4  *ebpf.Map `ebpf:"sources4"`
 	Sources6  *ebpf.Map `ebpf:"sources6"`
 	TableKey  *ebpf.Map `ebpf:"table_key"`
 	Verdicts4 *ebpf.Map `ebpf:"verdicts4"`
 	Verdicts6 *ebpf.Map `ebpf:"verdicts6"`
+	WaysOut   *ebpf.Map `ebpf:"ways_out"`
 }
 
 func (m *datapathMaps) Close() error {
 	return _DatapathClose(
+		m.Canaries,
+		m.Ceiling,
 		m.Counters,
+		m.Counts4,
+		m.Counts6,
 		m.Ports,
 		m.Prefixes4,
 		m.Prefixes6,
+		m.Prints4,
+		m.Prints6,
+		m.Recent,
 		m.Sources4,
 		m.Sources6,
 		m.TableKey,
 		m.Verdicts4,
 		m.Verdicts6,
+		m.WaysOut,
 	)
 }
 
@@ -258,27 +352,39 @@ func (m *datapathMaps) Close() error {
 //
 // It can be passed to loadDatapathObjects or ebpf.CollectionSpec.LoadAndAssign.
 type datapathVariables struct {
-	BootNs        *ebpf.Variable `ebpf:"boot_ns"`
-	Factor4       *ebpf.Variable `ebpf:"factor4"`
-	Factor6       *ebpf.Variable `ebpf:"factor6"`
-	Shift4        *ebpf.Variable `ebpf:"shift4"`
-	Shift6        *ebpf.Variable `ebpf:"shift6"`
-	SimulatedNow  *ebpf.Variable `ebpf:"simulated_now"`
-	SimulatedTime *ebpf.Variable `ebpf:"simulated_time"`
-	TickNs        *ebpf.Variable `ebpf:"tick_ns"`
+	AnswerMark       *ebpf.Variable `ebpf:"answer_mark"`
+	BootNs           *ebpf.Variable `ebpf:"boot_ns"`
+	Buckets4         *ebpf.Variable `ebpf:"buckets4"`
+	Buckets6         *ebpf.Variable `ebpf:"buckets6"`
+	CeilingEvery     *ebpf.Variable `ebpf:"ceiling_every"`
+	CeilingTolerance *ebpf.Variable `ebpf:"ceiling_tolerance"`
+	Factor4          *ebpf.Variable `ebpf:"factor4"`
+	Factor6          *ebpf.Variable `ebpf:"factor6"`
+	SimulatedNow     *ebpf.Variable `ebpf:"simulated_now"`
+	SimulatedTime    *ebpf.Variable `ebpf:"simulated_time"`
+	Tarpit0          *ebpf.Variable `ebpf:"tarpit0"`
+	Tarpit1          *ebpf.Variable `ebpf:"tarpit1"`
+	TickNs           *ebpf.Variable `ebpf:"tick_ns"`
+	Wide             *ebpf.Variable `ebpf:"wide"`
 }
 
 // datapathPrograms contains all programs after they have been loaded into the kernel.
 //
 // It can be passed to loadDatapathObjects or ebpf.CollectionSpec.LoadAndAssign.
 type datapathPrograms struct {
-	WeirClock *ebpf.Program `ebpf:"weir_clock"`
-	WeirXdp   *ebpf.Program `ebpf:"weir_xdp"`
+	WeirClock  *ebpf.Program `ebpf:"weir_clock"`
+	WeirSend   *ebpf.Program `ebpf:"weir_send"`
+	WeirTc     *ebpf.Program `ebpf:"weir_tc"`
+	WeirTcBare *ebpf.Program `ebpf:"weir_tc_bare"`
+	WeirXdp    *ebpf.Program `ebpf:"weir_xdp"`
 }
 
 func (p *datapathPrograms) Close() error {
 	return _DatapathClose(
 		p.WeirClock,
+		p.WeirSend,
+		p.WeirTc,
+		p.WeirTcBare,
 		p.WeirXdp,
 	)
 }

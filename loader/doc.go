@@ -11,4 +11,5 @@
 // by Open with [ErrUnsupported].
 package loader
 
-//go:generate go tool bpf2go -target bpfel,bpfeb -strip llvm-strip -type action -cflags "-O2 -g -mcpu=v3 -Wall -Wextra -Werror -idirafter /usr/include/x86_64-linux-gnu -idirafter /usr/include/aarch64-linux-gnu" datapath ../bpf/weir.bpf.c
+//go:generate go tool bpf2go -target bpfel,bpfeb -strip llvm-strip -type action -type ports_of -type way_out -cflags "-O2 -g -mcpu=v3 -Wall -Wextra -Werror -idirafter /usr/include/x86_64-linux-gnu -idirafter /usr/include/aarch64-linux-gnu" datapath ../bpf/weir.bpf.c
+//go:generate go tool bpf2go -target bpfel,bpfeb -strip llvm-strip -cflags "-O2 -g -mcpu=v3 -Wall -Wextra -Werror -idirafter /usr/include/x86_64-linux-gnu -idirafter /usr/include/aarch64-linux-gnu" trial ../bpf/trial.bpf.c

@@ -12,12 +12,19 @@ type Action uint8
 const (
 	// ActionAllow lets everything pass, whatever a wider entry says.
 	ActionAllow = Action(datapathActionACTION_ALLOW)
-	// ActionLimit lets connection openings pass at a rate, and everything
-	// that is not an opening.
+	// ActionLimit lets connection openings pass at a rate, data on
+	// connections at another, and everything that is neither.
 	ActionLimit = Action(datapathActionACTION_LIMIT)
 	// ActionDrop lets nothing pass.
 	ActionDrop = Action(datapathActionACTION_DROP)
+	// ActionTarpit lets nothing pass, and answers openings so that the
+	// client believes in a connection and waits, where the interface can
+	// send answers (see Attachment.Tarpit).
+	ActionTarpit = Action(datapathActionACTION_TARPIT)
 )
+
+// Blocks reports whether nothing of a source passes under a.
+func (a Action) Blocks() bool { return a == ActionDrop || a == ActionTarpit }
 
 // String names the action.
 func (a Action) String() string {
@@ -28,6 +35,8 @@ func (a Action) String() string {
 		return "limit"
 	case ActionDrop:
 		return "drop"
+	case ActionTarpit:
+		return "tarpit"
 	}
 	return fmt.Sprintf("action(%d)", uint8(a))
 }
@@ -42,9 +51,10 @@ const maxTolerance = 10 * 365 * 24 * time.Hour
 // Entry is one line of the verdict tables: what is in force for a source (an
 // IPv4 address or an IPv6 /64) or for a wider prefix.
 //
-// An entry of a source concerns every packet to a protected port, a wider one
-// connection openings only. The source's own entry comes first, then the
-// longest prefix still in force.
+// An entry of a source concerns every packet to a protected port. A wider one
+// concerns connection openings, what follows them on connections that it
+// tarpits, and data if it limits bytes. The source's own entry comes first,
+// then the longest prefix still in force.
 type Entry struct {
 	// Prefix is masked when put. IPv6 prefixes longer than /64 are errors,
 	// as are IPv4-mapped ones.
@@ -53,7 +63,7 @@ type Entry struct {
 	Action Action
 
 	// Expires is when the kernel stops honouring the entry, never before it
-	// and at most 0.27 s behind it, for prefixes and limits a tick (at most
+	// and at most 1.08 s behind it, for prefixes and limits a tick (at most
 	// 10 ms); zero is never, and so is an end more than nine years after
 	// the start of the machine. It is kept in the kernel's monotonic time:
 	// steps of the wall clock after Put do not move the end. Read back it
@@ -63,13 +73,26 @@ type Entry struct {
 	// Every and Burst are the rate of ActionLimit: one connection opening
 	// each Every, and Burst of them at once (at least 1). A prefix shares
 	// one rate among all its addresses. An Every below a tick needs a
-	// Burst that covers one.
+	// Burst that covers one. Both zero is any number of openings.
 	Every time.Duration
 	Burst int
 
+	// Keep says that the entry is not to make room for others when its table
+	// is full. An entry without end never does.
+	Keep bool
+
+	// Bytes is how many bytes of TCP data a second ActionLimit lets through
+	// on all connections of the source together, MinBytes to MaxBytes; zero
+	// is any number. Segments beyond it are dropped, so that the sender's
+	// TCP slows down by itself. A prefix shares it among all its addresses.
+	Bytes int64
+
 	// Attempts counts connection openings (SYN), Dropped counts packets
 	// that this entry dropped, each up to 4,294,901,760 for a source that
-	// is not limited. Read only: Put ignores them.
+	// is not limited. Of such sources a CPU counts the first 64 packets of
+	// a tick each, and then draws one in 16: of n packets in such ticks
+	// both then miss by the root of 15 n (standard error). Read only: Put
+	// ignores them.
 	Attempts uint64
 	Dropped  uint64
 }
@@ -79,9 +102,14 @@ func (e *Entry) validate() error {
 		return err
 	}
 	switch e.Action {
-	case ActionAllow, ActionDrop:
+	case ActionAllow, ActionDrop, ActionTarpit:
 	case ActionLimit:
-		if e.Every <= 0 || e.Burst < 1 {
+		switch {
+		case e.Bytes != 0 && (e.Bytes < MinBytes || e.Bytes > MaxBytes):
+			return fmt.Errorf("%w: %s: limit of %d bytes a second: must be %d to %d", ErrInvalidEntry, e.Prefix, e.Bytes, MinBytes, int64(MaxBytes))
+		case e.Bytes != 0 && e.Every == 0 && e.Burst == 0:
+			return nil
+		case e.Every <= 0 || e.Burst < 1:
 			return fmt.Errorf("%w: %s: limit of one opening each %s, burst %d: both must be positive", ErrInvalidEntry, e.Prefix, e.Every, e.Burst)
 		}
 		if e.Every > maxTolerance || e.Burst > int(maxTolerance/e.Every) {
@@ -110,11 +138,16 @@ func (e *Entry) toKernel(at moment) datapathEntry {
 	k := datapathEntry{
 		ExpiresNs: at.toKernel(e.Expires),
 		Action:    datapathAction(e.Action),
-		Bits:      uint32(e.Prefix.Bits()),
+		Bits:      uint16(e.Prefix.Bits()),
+	}
+	if e.Keep {
+		k.Keep = 1
 	}
 	if e.Action == ActionLimit {
 		k.EveryNs = uint64(e.Every)
-		k.ToleranceNs = uint64(e.Burst-1) * uint64(e.Every)
+		k.ToleranceNs = uint64(max(e.Burst-1, 0)) * uint64(e.Every)
+		k.Bytes = uint64(e.Bytes)
+		k.ByteCost, k.ByteSlackNs = byteRate(e.Bytes)
 	}
 	return k
 }
@@ -126,12 +159,46 @@ func fromKernel(p netip.Prefix, k *datapathEntry, at moment) Entry {
 		Expires:  at.toWall(k.ExpiresNs),
 		Attempts: k.Attempts,
 		Dropped:  k.Dropped,
+		Keep:     k.Keep != 0,
+	}
+	if e.Action == ActionLimit {
+		e.Bytes = int64(k.Bytes)
 	}
 	if e.Action == ActionLimit && k.EveryNs > 0 {
 		e.Every = time.Duration(k.EveryNs)
 		e.Burst = int(k.ToleranceNs/k.EveryNs) + 1
 	}
 	return e
+}
+
+// Bounds of Entry.Bytes.
+const (
+	MinBytes = 1 << 10
+	MaxBytes = 1 << 40
+)
+
+const (
+	// byteShift is how many binary digits of a byte's time are behind the
+	// point (BYTE_SHIFT).
+	byteShift = 16
+
+	// byteBurst is what may come at once after a pause, as time at the
+	// rate: more than the least time after which TCP sends again what was
+	// lost (200 ms in Linux), so that what comes due meanwhile is not lost
+	// with it. leastBurst is the bytes that it is at least, some full
+	// segments.
+	byteBurst  = 250 * time.Millisecond
+	leastBurst = 8 << 10
+)
+
+// byteRate gives what a byte costs and how early it may come, at so many bytes
+// a second; zero for any number.
+func byteRate(bytes int64) (cost, slackNs uint64) {
+	if bytes == 0 {
+		return 0, 0
+	}
+	cost = uint64(time.Second) << byteShift / uint64(bytes)
+	return cost, max(uint64(byteBurst), leastBurst*cost>>byteShift)
 }
 
 // sameEnd is how far apart two ends may lie and be the same: converting the
@@ -145,6 +212,9 @@ func (k *datapathEntry) succeed(old *datapathEntry) (changed bool) {
 	k.Attempts, k.Dropped = old.Attempts, old.Dropped
 	if k.EveryNs == old.EveryNs && k.ToleranceNs == old.ToleranceNs {
 		k.TatNs = old.TatNs
+	}
+	if k.Bytes == old.Bytes {
+		k.ByteTatNs = old.ByteTatNs
 	}
 	if old.ExpiresNs != 0 && k.ExpiresNs != 0 && max(k.ExpiresNs, old.ExpiresNs)-min(k.ExpiresNs, old.ExpiresNs) < sameEnd {
 		k.ExpiresNs = old.ExpiresNs

@@ -15,9 +15,9 @@ const (
 	settleTime = 20 * time.Millisecond
 	// retryTime is how soon what failed is tried again.
 	retryTime = time.Second
-	// reviewTime is how soon interfaces that another program held are
-	// looked at again: it may leave without a netlink message.
-	reviewTime = 10 * time.Second
+	// reviewTime is how soon everything is looked at again without a netlink
+	// message: links can be detached, and pins removed, in silence.
+	reviewTime = 5 * time.Second
 )
 
 // Follow attaches the program to the selected interfaces and keeps it so
@@ -34,6 +34,9 @@ const (
 // that first pass and then whenever they change. An interface that cannot
 // carry the program, or is not there, has mode none and a reason, and is
 // attached as soon as it can be.
+//
+// Every few seconds it looks whether the kernel still holds what was left
+// there, and puts right what does not: [Datapath.Checks] tells.
 //
 // Follow works in the network namespace of its thread. It returns nil when
 // ctx ends, and an error if the selection is invalid, the first pass cannot
@@ -57,10 +60,7 @@ func (d *Datapath) Follow(ctx context.Context, selection []string, changed func(
 	changed(report)
 
 	for {
-		var review <-chan time.Time
-		if slices.ContainsFunc(report, func(a Attachment) bool { return a.Mode == ModeNone && a.Index != 0 }) {
-			review = time.After(reviewTime)
-		}
+		review := time.After(reviewTime)
 		if !events.ok() {
 			review = time.After(retryTime)
 		}
@@ -112,6 +112,7 @@ func (d *Datapath) sync(selection []string) ([]Attachment, error) {
 	}
 	d.mu.Lock()
 	defer d.mu.Unlock()
+	d.stood, d.checks.Standing = d.checks.Standing, ""
 
 	var report []Attachment
 	wanted := make(map[int]bool)
@@ -119,17 +120,11 @@ func (d *Datapath) sync(selection []string) ([]Attachment, error) {
 	for _, l := range chosen {
 		index := l.Attrs().Index
 		wanted[index] = true
-		if a := d.attached[index]; a != nil && !alive(a.link, index) {
-			d.logError("detach", l.Attrs().Name, d.detach(index))
+		now := d.look(l.Link)
+		if l.note != "" {
+			now.Reason += "; " + l.note
 		}
-		if a := d.attached[index]; a == nil {
-			report = append(report, d.attach(l))
-		} else {
-			if a.stale != nil {
-				a.stale = a.link.Update(d.objects.WeirXdp)
-			}
-			report = append(report, d.describe(l))
-		}
+		report = append(report, now)
 		if a := d.attached[index]; a != nil && a.stale != nil {
 			replaced = false
 		}
@@ -143,17 +138,35 @@ func (d *Datapath) sync(selection []string) ([]Attachment, error) {
 	if replaced {
 		d.logError("remove old maps", d.pins.dir, d.pins.removeOtherMaps(d.layout))
 	}
+	d.readBack()
 	d.reported = append(report, missing...)
 	return slices.Clone(d.reported), nil
 }
 
+// look sees to it that an interface carries the program, and returns how.
+func (d *Datapath) look(l netlink.Link) Attachment {
+	lost := d.dropLost(l)
+	a := d.attached[l.Attrs().Index]
+	if a == nil {
+		now := d.attach(l)
+		if lost != "" {
+			d.differs(lost, now.Mode != ModeNone)
+		}
+		return now
+	}
+	if a.stale != nil {
+		d.renew(a, l)
+	}
+	return d.describe(l)
+}
+
 // dropLeftovers detaches what an earlier run attached and nobody wants now.
 func (d *Datapath) dropLeftovers(wanted map[int]bool) {
-	indexes, err := d.pins.linkIndexes()
+	hooks, err := d.pins.hooks()
 	d.logError("look for leftovers", d.pins.dir, err)
-	for _, index := range indexes {
-		if !wanted[index] {
-			d.logError("detach leftover", fmt.Sprint("index ", index), d.detachPinned(index))
+	for _, h := range hooks {
+		if !wanted[h.index] {
+			d.logError("detach leftover", fmt.Sprint("index ", h.index), d.detachPinned(h))
 		}
 	}
 }

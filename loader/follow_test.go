@@ -9,11 +9,7 @@ import (
 	"sync"
 	"testing"
 
-	"github.com/cilium/ebpf"
-	"github.com/cilium/ebpf/asm"
-	"github.com/cilium/ebpf/link"
 	"github.com/vishvananda/netlink"
-	"github.com/vishvananda/netlink/nl"
 )
 
 // follower is a Follow that runs in a namespace.
@@ -82,7 +78,7 @@ func TestFollowNativeAndGeneric(t *testing.T) {
 	d := mustOpen(t, testOptions(t))
 	f := follow(t, d, ns, "eth0", "lo", "eth7")
 	f.wantMode(t, "eth0", ModeNative, "driver veth supports native XDP")
-	f.wantMode(t, "lo", ModeGeneric, "native refused: operation not supported; using generic")
+	f.wantMode(t, "lo", ModeGeneric, "lo has no native XDP")
 	f.wantMode(t, "eth7", ModeNone, "no such interface")
 	if got := d.Attachments(); len(got) != 3 {
 		t.Errorf("attachments: %v", got)
@@ -94,7 +90,7 @@ func TestFollowNativeAndGeneric(t *testing.T) {
 	// The next start says the same of what it found.
 	f.stop()
 	mustDo(t, d.Close())
-	d = mustOpen(t, Options{Dir: d.pins.dir, Capacity: 1 << 10, Logger: d.log})
+	d = mustOpen(t, Options{Dir: d.pins.dir, Capacity: 1 << 10, Modes: DefaultOptions().Modes, Logger: d.log})
 	f = follow(t, d, ns, "eth0", "lo")
 	f.wantMode(t, "eth0", ModeNative, "driver veth supports native XDP")
 	f.wantMode(t, "lo", ModeGeneric, "earlier start")
@@ -139,7 +135,7 @@ func TestFollowDropsLeftovers(t *testing.T) {
 	if ns.xdpID(t, "eth1") != 0 {
 		t.Error("eth1 is still attached")
 	}
-	if indexes := must(d.pins.linkIndexes()); len(indexes) != 1 {
+	if indexes := must(d.pins.hooks()); len(indexes) != 1 {
 		t.Errorf("pinned links of %v, want only lo's", indexes)
 	}
 }
@@ -163,7 +159,7 @@ func TestFollowAppearVanishRename(t *testing.T) {
 
 	ns.remove(t, "eth0")
 	f.wantMode(t, "eth0", ModeNone, "no such interface")
-	eventually(t, "pin removed", func() bool { return len(must(d.pins.linkIndexes())) == 0 })
+	eventually(t, "pin removed", func() bool { return len(must(d.pins.hooks())) == 0 })
 
 	// Again with that name, and once even with that index.
 	veth(t, ns, "eth0", far, "far0")
@@ -216,64 +212,6 @@ func TestFollowDefaultRoute(t *testing.T) {
 	eventually(t, "eth0 let go", func() bool { return ns.xdpID(t, "eth0") == 0 && f.of("eth0") == Attachment{} })
 	if ns.xdpID(t, "eth1") != programID(d) || ns.xdpID(t, "lo") != 0 {
 		t.Error("eth1 let go, or lo taken")
-	}
-}
-
-func TestForeignProgramStays(t *testing.T) {
-	program := must(ebpf.NewProgram(&ebpf.ProgramSpec{
-		Type: ebpf.XDP, License: "GPL", Name: "foreign",
-		Instructions: asm.Instructions{asm.Mov.Imm(asm.R0, xdpPass), asm.Return()},
-	}))
-	defer program.Close()
-	id, _ := must(program.Info()).ID()
-
-	ns, far := newNamespace(t), newNamespace(t)
-	index := func(name string) (index int) {
-		ns.do(t, func() { index = must(netlink.LinkByName(name)).Attrs().Index })
-		return index
-	}
-	for name, attach := range map[string]func() (detach func()){
-		"link": func() func() {
-			var l link.Link
-			ns.do(t, func() {
-				l = must(link.AttachXDP(link.XDPOptions{Program: program, Interface: index("eth0")}))
-			})
-			return func() { mustDo(t, l.Close()) }
-		},
-		"generic link": func() func() {
-			var l link.Link
-			ns.do(t, func() {
-				l = must(link.AttachXDP(link.XDPOptions{Program: program, Interface: index("eth0"), Flags: link.XDPGenericMode}))
-			})
-			return func() { mustDo(t, l.Close()) }
-		},
-		"netlink": func() func() {
-			set := func(fd int) {
-				ns.do(t, func() {
-					mustDo(t, netlink.LinkSetXdpFdWithFlags(must(netlink.LinkByName("eth0")), fd, nl.XDP_FLAGS_DRV_MODE))
-				})
-			}
-			set(program.FD())
-			return func() { set(-1) }
-		},
-	} {
-		t.Run(name, func(t *testing.T) {
-			veth(t, ns, "eth0", far, "far0")
-			detach := attach()
-			d := mustOpen(t, testOptions(t))
-			f := follow(t, d, ns, "eth0")
-			f.wantMode(t, "eth0", ModeNone, "another XDP program holds eth0 (program id ")
-			if got := ns.xdpID(t, "eth0"); got != uint32(id) {
-				t.Errorf("program %d is attached, want the foreign one, %d", got, id)
-			}
-			detach()
-			// Down and up, so that the test need not wait for the review.
-			ns.down(t, "eth0")
-			f.wantMode(t, "eth0", ModeNative, "")
-			f.stop()
-			mustDo(t, d.Remove())
-			ns.remove(t, "eth0")
-		})
 	}
 }
 

@@ -2,6 +2,7 @@ package loader
 
 import (
 	"encoding/binary"
+	"net"
 	"net/netip"
 )
 
@@ -101,6 +102,11 @@ func (h ip4) wrap(payload []byte) []byte {
 	for i := range h.options {
 		b[20+i] = 1 // no operation
 	}
+	var sum uint32
+	for i := 0; i < len(b); i += 2 {
+		sum += uint32(binary.BigEndian.Uint16(b[i:]))
+	}
+	binary.BigEndian.PutUint16(b[10:], ^uint16(sum+sum>>16))
 	return eth(etherIPv4, append(b, payload...))
 }
 
@@ -168,9 +174,13 @@ func (h ip6) wrap(payload []byte) []byte {
 	return eth(etherIPv6, append(b, payload...))
 }
 
+// frameTarget is the link layer address that frames go to.
+var frameTarget = net.HardwareAddr{2, 0, 0, 0, 0, 1}
+
 func eth(proto uint16, payload []byte) []byte {
 	b := make([]byte, 14, 14+len(payload))
-	copy(b, []byte{2, 0, 0, 0, 0, 1, 2, 0, 0, 0, 0, 2})
+	copy(b, frameTarget)
+	copy(b[6:], []byte{2, 0, 0, 0, 0, 2})
 	binary.BigEndian.PutUint16(b[12:], proto)
 	return append(b, payload...)
 }

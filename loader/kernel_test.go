@@ -3,10 +3,12 @@ package loader
 import (
 	"context"
 	"errors"
+	"fmt"
 	"log/slog"
 	"net/netip"
 	"os"
 	"path/filepath"
+	"strings"
 	"testing"
 	"time"
 
@@ -182,6 +184,14 @@ func TestUnprivileged(t *testing.T) {
 	}
 }
 
+// The verifier answers EACCES too, and no capability would help.
+func TestRefusedByVerifier(t *testing.T) {
+	err := explain(fmt.Errorf("load: %w", &ebpf.VerifierError{Cause: unix.EACCES, Log: []string{"invalid access to packet"}}))
+	if !errors.Is(err, ErrUnsupported) || errors.Is(err, ErrPermission) || !strings.Contains(err.Error(), "invalid access") {
+		t.Errorf("%v, want ErrUnsupported and the verifier's words", err)
+	}
+}
+
 // The unit grants no more than these.
 func TestFewCapabilities(t *testing.T) {
 	o := testOptions(t)
@@ -195,7 +205,7 @@ func TestFewCapabilities(t *testing.T) {
 			mustDo(t, d.Put(Entry{Prefix: prefix("192.0.2.0/24"), Action: ActionDrop}))
 			ctx, cancel := context.WithCancel(context.Background())
 			mustDo(t, d.Follow(ctx, []string{"eth0"}, func(a []Attachment) {
-				if a[0].Mode != ModeNative {
+				if a[0].Mode != ModeNative || a[0].Tarpit != haveTCX() {
 					t.Errorf("attached: %+v", a)
 				}
 				cancel()

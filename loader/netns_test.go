@@ -4,6 +4,7 @@ import (
 	"net/netip"
 	"runtime"
 	"testing"
+	"unsafe"
 
 	"github.com/vishvananda/netlink"
 	"github.com/vishvananda/netns"
@@ -108,4 +109,32 @@ func (ns *namespace) xdpID(t testing.TB, name string) (id uint32) {
 		}
 	})
 	return id
+}
+
+// Offloads, as ethtool -K names them (linux/ethtool.h).
+const (
+	offloadGRO = 0x2c // ETHTOOL_SGRO
+)
+
+// offload turns an offload of an interface on or off. A veth takes frames
+// that XDP at its other end sends only with GRO on.
+func (ns *namespace) offload(t testing.TB, name string, which uint32, on bool) {
+	t.Helper()
+	value := struct{ command, data uint32 }{command: which}
+	if on {
+		value.data = 1
+	}
+	ns.do(t, func() {
+		fd := must(unix.Socket(unix.AF_INET, unix.SOCK_DGRAM|unix.SOCK_CLOEXEC, 0))
+		defer unix.Close(fd)
+		request := struct { // struct ifreq
+			name [unix.IFNAMSIZ]byte
+			data unsafe.Pointer
+			_    [16]byte
+		}{data: unsafe.Pointer(&value)}
+		copy(request.name[:], name)
+		if _, _, errno := unix.Syscall(unix.SYS_IOCTL, uintptr(fd), unix.SIOCETHTOOL, uintptr(unsafe.Pointer(&request))); errno != 0 {
+			t.Fatalf("offload %#x of %s: %v", which, name, errno)
+		}
+	})
 }

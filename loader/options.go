@@ -19,7 +19,7 @@ type Options struct {
 	Dir string
 
 	// Capacity is the most entries each of the four tables holds (IPv4 and
-	// IPv6, sources and prefixes). For each, about 128 bytes are taken at
+	// IPv6, sources and prefixes). For each, about 92 bytes are taken at
 	// once (the verdict tables, and the heads of the hashes), and 130 more
 	// when an entry comes that is limited, a prefix, or finds its bucket
 	// full.
@@ -27,6 +27,13 @@ type Options struct {
 
 	// Ports are the protected TCP ports.
 	Ports []uint16
+
+	// Ceiling is how many connections any source may open.
+	Ceiling Ceiling
+
+	// Modes are those in which the program may be attached to an interface.
+	// The best one of them that an interface takes is used.
+	Modes []string
 
 	// Logger is told what a caller does not get as an error.
 	Logger *slog.Logger
@@ -39,6 +46,7 @@ func DefaultOptions() Options {
 		Dir:      "/sys/fs/bpf/weir",
 		Capacity: 1 << 18,
 		Ports:    []uint16{25, 465, 587},
+		Modes:    []string{ModeNative, ModeGeneric, ModeTCX, ModeClsact},
 		Logger:   slog.Default(),
 	}
 }
@@ -54,6 +62,10 @@ func (o Options) Validate() error {
 	}
 	if slices.Contains(o.Ports, 0) {
 		errs = append(errs, errors.New("port 0: must be between 1 and 65535"))
+	}
+	errs = append(errs, o.Ceiling.Validate())
+	if len(ladder(o.Modes)) != len(o.Modes) || len(o.Modes) == 0 {
+		errs = append(errs, fmt.Errorf("modes %q: must be different ones of %q", o.Modes, DefaultOptions().Modes))
 	}
 	if o.Logger == nil {
 		errs = append(errs, errors.New("no logger"))

@@ -18,17 +18,20 @@ func dropped(t testing.TB) *Datapath {
 	return d
 }
 
-func TestPacketShapes(t *testing.T) {
+// frameShape is a frame, and the exit by which it leaves a datapath that is as
+// dropped makes it.
+type frameShape struct {
+	name  string
+	frame []byte
+	want  string
+}
+
+func shapes() []frameShape {
 	plain4, plain6 := ip4{}.wrap(tcp{}.bytes()), ip6{}.wrap(tcp{}.bytes())
 	chain := []extension{{kind: protoHopByHop}, {kind: protoDestination}, {kind: protoRouting, length: 2}, {kind: protoFragment}, {kind: protoAH, length: 4}, {kind: protoDestination, length: 1}}
 	through := func(e ...extension) []byte { return ip6{extensions: e}.wrap(tcp{}.bytes()) }
 
-	d := dropped(t)
-	for _, c := range []struct {
-		name  string
-		frame []byte
-		want  string // name of the exit
-	}{
+	return []frameShape{
 		{"IPv4", plain4, "dropped"},
 		{"IPv6", plain6, "dropped"},
 		{"not an opening", data4(""), "dropped"},
@@ -103,7 +106,12 @@ func TestPacketShapes(t *testing.T) {
 		{"header beyond payload", ip6{length: 20, extensions: []extension{{kind: protoDestination, length: 3}}}.wrap(tcp{}.bytes()), "malformed"},
 		{"header beyond frame", ip6{length: 1400, extensions: []extension{{kind: protoDestination, length: 3}}}.wrap(nil)[:70], "malformed"},
 		{"headers, QinQ", tagged(through(chain...), etherQinQ, etherVLAN), "dropped"},
-	} {
+	}
+}
+
+func TestPacketShapes(t *testing.T) {
+	d := dropped(t)
+	for _, c := range shapes() {
 		t.Run(c.name, func(t *testing.T) {
 			verdict := uint32(xdpPass)
 			if c.want == "dropped" {

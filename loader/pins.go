@@ -19,6 +19,9 @@ import (
 //	maps_<layout>/<map>   the maps of one layout, all or none
 //	new_<layout>/<map>    the same while being made
 //	links/if<index>       the XDP link of an interface
+//	links/tcx<index>      its TCX link
+//	links/clsact<index>/  it has our clsact filter, which needs no pin
+//	links/send<index>     the tcx link that sends the tarpit's answers there
 //
 // Names hold no dots, the BPF file system reserves those. The running program
 // holds the maps it uses, so removing their pins never disturbs enforcement.
@@ -26,7 +29,7 @@ const (
 	mapsPrefix  = "maps_"
 	newPrefix   = "new_"
 	linksFolder = "links"
-	linkPrefix  = "if"
+	sendPrefix  = "send"
 )
 
 // defaultBPFFS is where a BPF file system is expected, and mounted if it is
@@ -219,7 +222,7 @@ func (p *pins) pinMaps(layout string, maps map[string]*ebpf.Map) error {
 		return fmt.Errorf("pin maps: %w", err)
 	}
 	for name, m := range maps {
-		if err := m.Pin(filepath.Join(fresh, name)); err != nil {
+		if err := pinMap(m, filepath.Join(fresh, name)); err != nil {
 			return fmt.Errorf("pin map %s: %w", name, err)
 		}
 	}
@@ -227,6 +230,41 @@ func (p *pins) pinMaps(layout string, maps map[string]*ebpf.Map) error {
 		return fmt.Errorf("pin maps: %w", err)
 	}
 	return nil
+}
+
+// pinMap pins a copy, which believes of no pin that it is there.
+func pinMap(m *ebpf.Map, path string) error {
+	c, err := m.Clone()
+	if err != nil {
+		return err
+	}
+	return errors.Join(c.Pin(path), c.Close())
+}
+
+// holdMaps reports whether the maps can still be found.
+func (p *pins) holdMaps(layout string, maps map[string]*ebpf.Map) bool {
+	for name := range maps {
+		if _, err := os.Stat(filepath.Join(p.dir, mapsPrefix+layout, name)); errors.Is(err, fs.ErrNotExist) {
+			return false
+		}
+	}
+	return true
+}
+
+// reclaim makes the folder again if it was removed, and locks it. It reports
+// whether that was so.
+func (p *pins) reclaim() (bool, error) {
+	same, err := stillAt(p.lock, p.dir)
+	if err != nil || same {
+		return false, err
+	}
+	fresh, err := openPins(p.dir)
+	if err != nil {
+		return true, err
+	}
+	_ = p.lock.Close()
+	*p = *fresh
+	return true, nil
 }
 
 // removeOtherMaps removes the maps of every other layout, and what an
@@ -247,23 +285,35 @@ func (p *pins) removeOtherMaps(layout string) error {
 	return errors.Join(errs...)
 }
 
-func (p *pins) linkPath(index int) string {
-	return filepath.Join(p.dir, linksFolder, linkPrefix+strconv.Itoa(index))
+func (p *pins) hookPath(where place, index int) string {
+	return filepath.Join(p.dir, linksFolder, string(where)+strconv.Itoa(index))
 }
 
-// linkIndexes returns the interface indexes that have a pinned link.
-func (p *pins) linkIndexes() ([]int, error) {
+func (p *pins) sendPath(index int) string {
+	return filepath.Join(p.dir, linksFolder, sendPrefix+strconv.Itoa(index))
+}
+
+// pinnedHook names a hook.
+type pinnedHook struct {
+	where place
+	index int
+}
+
+// hooks returns all that can be found.
+func (p *pins) hooks() (found []pinnedHook, err error) {
 	entries, err := os.ReadDir(filepath.Join(p.dir, linksFolder))
 	if err != nil {
 		return nil, fmt.Errorf("list pinned links: %w", err)
 	}
-	var indexes []int
 	for _, e := range entries {
-		if index, err := strconv.Atoi(strings.TrimPrefix(e.Name(), linkPrefix)); err == nil {
-			indexes = append(indexes, index)
+		for _, where := range places() {
+			digits, ok := strings.CutPrefix(e.Name(), string(where))
+			if index, err := strconv.Atoi(digits); ok && err == nil {
+				found = append(found, pinnedHook{where, index})
+			}
 		}
 	}
-	return indexes, nil
+	return found, nil
 }
 
 // remove removes the folder and everything in it.

@@ -28,9 +28,15 @@ func validateSelection(selection []string) error {
 	return nil
 }
 
+// choice is an interface that the selection means.
+type choice struct {
+	netlink.Link
+	note string // why this one, where that is not plain
+}
+
 // choose returns the interfaces that the selection means now, and what in it
 // means none.
-func choose(selection []string) (chosen []netlink.Link, missing []Attachment, err error) {
+func choose(selection []string) (chosen []choice, missing []Attachment, err error) {
 	links, err := whole(netlink.LinkList)
 	if err != nil {
 		return nil, nil, fmt.Errorf("list interfaces: %w", err)
@@ -39,10 +45,15 @@ func choose(selection []string) (chosen []netlink.Link, missing []Attachment, er
 
 	picked := make(map[int]bool)
 	for _, s := range selection {
-		var routed map[int]bool
+		routed, notes := make(map[int]bool), make(map[int]string)
 		if s == selectAuto {
-			if routed, err = defaultRouted(); err != nil {
+			indexes, err := defaultRouted()
+			if err != nil {
 				return nil, nil, err
+			}
+			for index := range indexes {
+				below, note := beneath(links, index)
+				routed[below], notes[below] = true, note
 			}
 		}
 		var found bool
@@ -54,7 +65,7 @@ func choose(selection []string) (chosen []netlink.Link, missing []Attachment, er
 			found = true
 			if !picked[attrs.Index] {
 				picked[attrs.Index] = true
-				chosen = append(chosen, l)
+				chosen = append(chosen, choice{l, notes[attrs.Index]})
 			}
 		}
 		if !found {
@@ -82,6 +93,50 @@ func whyMissing(s string) string {
 		return "no interface matches; attached when one does"
 	}
 	return "no such interface; attached when it appears"
+}
+
+// beneath returns the interface that stands below a VLAN device, if nothing
+// but VLAN devices of this host stand on it: the program reads tags, and a NIC
+// drops what a VLAN device would have had to make a packet of. A bridge or a
+// macvlan device shares what is below it with others, whose mail is none of
+// our business; a bond passes XDP on to its parts by itself.
+func beneath(links []netlink.Link, index int) (below int, note string) {
+	find := func(index int) netlink.Link {
+		i := slices.IndexFunc(links, func(l netlink.Link) bool { return l.Attrs().Index == index })
+		if i < 0 {
+			return nil
+		}
+		return links[i]
+	}
+	top, below := find(index), index
+	for range maxTags {
+		l := find(below)
+		if l == nil || l.Type() != "vlan" || l.Attrs().MasterIndex != 0 || l.Attrs().NetNsID >= 0 {
+			break
+		}
+		parent := find(l.Attrs().ParentIndex)
+		if parent == nil || !isEthernet(parent) || parent.Attrs().MasterIndex != 0 || isShared(links, parent) {
+			break
+		}
+		below = parent.Attrs().Index
+		note = fmt.Sprintf("it carries %s, over which the default route goes", top.Attrs().Name)
+	}
+	return below, note
+}
+
+// maxTags is how many VLAN tags the program reads (VLAN_TAGS in packet.h).
+const maxTags = 2
+
+// isShared tells that more than our own VLAN devices stand on an interface, as
+// far as can be seen: those in other namespaces cannot.
+func isShared(links []netlink.Link, l netlink.Link) bool {
+	if l.Type() == "bridge" {
+		return true
+	}
+	return slices.ContainsFunc(links, func(on netlink.Link) bool {
+		return on.Attrs().ParentIndex == l.Attrs().Index && on.Attrs().NetNsID < 0 && on.Attrs().Index != l.Attrs().Index &&
+			(on.Type() != "vlan" || on.Attrs().MasterIndex != 0)
+	})
 }
 
 // defaultRouted returns the indexes of interfaces that a default route of the

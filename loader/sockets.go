@@ -5,6 +5,8 @@ import (
 	"errors"
 	"fmt"
 	"net/netip"
+	"os"
+	"slices"
 
 	"github.com/vishvananda/netlink/nl"
 	"golang.org/x/sys/unix"
@@ -29,9 +31,9 @@ const (
 // the connection reset. IPv4 prefixes also mean sessions of IPv6 listeners
 // with IPv4-mapped peers. Listeners and everything else stay untouched.
 //
-// It works in the network namespace of the calling thread and looks at every
-// TCP socket there once a family. Sessions that end by themselves meanwhile
-// are not counted. Errors: [ErrPermission], [ErrUnsupported] (a kernel
+// It works in the network namespace of the calling thread, and has the kernel
+// look at every TCP socket there once a family. Sessions that end by
+// themselves meanwhile are not counted. Errors: [ErrPermission], [ErrUnsupported] (a kernel
 // without CONFIG_INET_DIAG_DESTROY).
 func DestroySockets(prefixes []netip.Prefix, ports []uint16) (n int, err error) {
 	if len(prefixes) == 0 || len(ports) == 0 {
@@ -42,8 +44,9 @@ func DestroySockets(prefixes []netip.Prefix, ports []uint16) (n int, err error) 
 	for _, p := range ports {
 		local[p] = true
 	}
+	filter := socketFilter(ports, prefixes)
 	for _, family := range []uint8{unix.AF_INET, unix.AF_INET6} {
-		doomed, err := findSessions(family, peers, local)
+		doomed, err := findSessions(family, peers, local, filter)
 		if err != nil {
 			return n, err
 		}
@@ -77,10 +80,13 @@ func (r *diagRequest) Serialize() []byte {
 	return b
 }
 
-func findSessions(family uint8, peers prefixSet, local map[uint16]bool) ([]diagID, error) {
+// findSessions returns the sessions of these peers and local ports. The filter
+// spares the kernel to tell of the others, or most of them.
+func findSessions(family uint8, peers prefixSet, local map[uint16]bool, filter []byte) ([]diagID, error) {
 	found, err := whole(func() (found []diagID, err error) {
 		req := nl.NewNetlinkRequest(sockDiagByFamily, unix.NLM_F_DUMP)
 		req.AddData(&diagRequest{family: family, states: sessionStates})
+		req.AddData(nl.NewRtAttr(diagBytecode, filter))
 		err = req.ExecuteIter(unix.NETLINK_INET_DIAG, 0, func(msg []byte) bool {
 			// struct inet_diag_msg: family, state, timer, retrans, id …
 			if len(msg) < diagMessageSize {
@@ -109,20 +115,72 @@ func peerOf(family uint8, id *diagID) netip.Addr {
 	return netip.AddrFrom16([16]byte(id[peer : peer+16])).Unmap()
 }
 
+// destroyBatch is how many sockets are destroyed by one system call, few enough
+// that the kernel's answers about those that it could not destroy find room.
+const destroyBatch = 128
+
+// destroy destroys sockets. The kernel does it while they are being named, and
+// answers only where it could not (netlink(7): no NLM_F_ACK).
 func destroy(family uint8, doomed []diagID) (n int, err error) {
-	for _, id := range doomed {
-		req := nl.NewNetlinkRequest(sockDestroy, unix.NLM_F_ACK)
-		req.AddData(&diagRequest{family: family, states: sessionStates, id: id})
-		_, err := req.Execute(unix.NETLINK_INET_DIAG, 0)
-		switch {
-		case err == nil:
-			n++
-		case errors.Is(err, unix.ENOENT): // ended by itself
-		default:
-			return n, fmt.Errorf("destroy socket of %s: %w", peerOf(family, &id), explain(err))
+	if len(doomed) == 0 {
+		return 0, nil
+	}
+	fd, err := unix.Socket(unix.AF_NETLINK, unix.SOCK_RAW|unix.SOCK_CLOEXEC, unix.NETLINK_INET_DIAG)
+	if err != nil {
+		return 0, fmt.Errorf("open socket to destroy sockets: %w", explain(err))
+	}
+	defer unix.Close(fd)
+	message := make([]byte, 0, destroyBatch*(unix.SizeofNlMsghdr+diagRequestSize))
+	answers := make([]byte, os.Getpagesize())
+	for batch := range slices.Chunk(doomed, destroyBatch) {
+		message = message[:0]
+		for i := range batch {
+			message = appendDestroy(message, family, &batch[i], i)
+		}
+		if err := unix.Sendto(fd, message, 0, &unix.SockaddrNetlink{Family: unix.AF_NETLINK}); err != nil {
+			return n, fmt.Errorf("destroy sockets: %w", explain(err))
+		}
+		n += len(batch)
+		for {
+			size, _, err := unix.Recvfrom(fd, answers, unix.MSG_DONTWAIT)
+			if errors.Is(err, unix.EAGAIN) {
+				break
+			}
+			if err != nil {
+				return n, fmt.Errorf("destroy sockets: %w", err)
+			}
+			which, errno := diagAnswer(answers[:size])
+			switch {
+			case errno == 0 || which >= len(batch):
+			case errno == unix.ENOENT: // ended by itself
+				n--
+			default:
+				n-- // and whatever came after it
+				return n, fmt.Errorf("destroy socket of %s: %w", peerOf(family, &batch[which]), explain(errno))
+			}
 		}
 	}
 	return n, nil
+}
+
+// appendDestroy appends the message that destroys a socket, by its number.
+func appendDestroy(b []byte, family uint8, id *diagID, number int) []byte {
+	b = binary.NativeEndian.AppendUint32(b, unix.SizeofNlMsghdr+diagRequestSize)
+	b = binary.NativeEndian.AppendUint16(b, sockDestroy)
+	b = binary.NativeEndian.AppendUint16(b, unix.NLM_F_REQUEST)
+	b = binary.NativeEndian.AppendUint32(b, uint32(number))
+	b = binary.NativeEndian.AppendUint32(b, 0) // port: the kernel fills it in
+	return append(b, (&diagRequest{family: family, states: sessionStates, id: *id}).Serialize()...)
+}
+
+// diagAnswer reads an error message (struct nlmsghdr, struct nlmsgerr): which
+// message it is about, and what went wrong, 0 for nothing.
+func diagAnswer(b []byte) (number int, errno unix.Errno) {
+	if len(b) < unix.SizeofNlMsghdr+4 || binary.NativeEndian.Uint16(b[4:]) != unix.NLMSG_ERROR {
+		return 0, 0
+	}
+	number = int(binary.NativeEndian.Uint32(b[8:]))
+	return number, unix.Errno(-int32(binary.NativeEndian.Uint32(b[unix.SizeofNlMsghdr:])))
 }
 
 // prefixSet finds the prefix of an address with one look-up for each length

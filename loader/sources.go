@@ -18,14 +18,16 @@ import (
 // this process may die: newSources puts in order what was left half done.
 type sources[K source] struct {
 	name     string
-	bits     uint32 // of a source
+	bits     uint16 // of a source
 	capacity int
 	verdicts *verdicts
 	hash     *table[K]
 	outside  map[int][]K // keys that have no slot, by bucket
 
-	used    int
-	refused uint64
+	used      int
+	refused   uint64
+	displaced uint64
+	endings   endings[K]
 }
 
 // source is a key of the hash.
@@ -51,7 +53,7 @@ func sourceOf[K source](key uint64) (k K) {
 	return k
 }
 
-func newSources[K source](name string, bits uint32, v *verdicts, hash *ebpf.Map) (*sources[K], error) {
+func newSources[K source](name string, bits uint16, v *verdicts, hash *ebpf.Map) (*sources[K], error) {
 	s := &sources[K]{
 		name: name, bits: bits, capacity: int(hash.MaxEntries()), verdicts: v,
 		hash:    &table[K]{name: name, m: hash},
@@ -90,6 +92,9 @@ func (s *sources[K]) tidy() error {
 			}
 		}
 	}
+	for bucket := range s.verdicts.prints[:s.verdicts.buckets] {
+		s.verdicts.reprint(bucket, len(s.outside[bucket]) > 0)
+	}
 	for _, err := range s.all() {
 		if err != nil {
 			return err
@@ -105,39 +110,38 @@ func (s *sources[K]) add(k K) {
 	if !slices.Contains(s.outside[b], k) {
 		s.outside[b] = append(s.outside[b], k)
 	}
+	s.verdicts.outside(b, true)
 }
 
-// put writes rows, each over what stands under its key, whose counters go on.
-// It writes what it can even if there is no room for all, and counts the
-// rest.
-func (s *sources[K]) put(keys []K, values []datapathEntry) error {
-	for i := range keys {
-		if err := s.putOne(keys[i], &values[i]); err != nil {
-			return err
-		}
-	}
-	return nil
-}
-
-func (s *sources[K]) putOne(k K, value *datapathEntry) error {
+// put writes a row over what stands under its key, whose counters go on, or
+// counts that there is no room for it.
+func (s *sources[K]) put(k K, value *datapathEntry) error {
 	v, key := s.verdicts, keyOf(k)
 	at, free := v.find(key)
-	known := at >= 0 || s.isOutside(k)
+	limited := value.Action == datapathAction(ActionLimit)
+	known := at >= 0 || free < 0 && s.isOutside(k) // nobody is outside of a bucket with room
 	switch {
 	case !known && s.used >= s.capacity:
-		s.refused++
-		return nil
+		room, err := s.displace(value)
+		if err != nil {
+			return err
+		}
+		if !room {
+			s.refused++
+			return nil
+		}
+		at, free = v.find(key)
+		fallthrough
 	case !known:
 		s.used++
 	}
-	limited := value.Action == datapathAction(ActionLimit)
+	s.endings.note(k, value)
 	switch {
 	case at >= 0 && v.word(at) != elsewhere && !limited:
 		v.set(at, key, wordOf(value))
 		return nil
 	case at < 0 && free >= 0 && !limited:
-		*v.counts(free) = 0
-		v.set(free, key, wordOf(value))
+		v.occupy(free, key, 0, wordOf(value))
 		return nil
 	case at >= 0 && !limited: // from the hash into its slot
 		old, found, err := s.hash.get(k, s.bits)
@@ -147,19 +151,18 @@ func (s *sources[K]) putOne(k K, value *datapathEntry) error {
 		if found {
 			value.succeed(&old)
 		}
-		v.setCounts(at, value)
-		v.set(at, key, wordOf(value))
+		v.occupy(at, key, countsOf(value), wordOf(value))
 		return s.hash.delete([]K{k})
-	case at >= 0 && v.word(at) != elsewhere: // from its slot into the hash
-		old := v.entry(at, s.bits)
-		value.succeed(&old)
+	case at >= 0: // from its slot into the hash
+		if _, old, ok := v.read(at, s.bits); ok {
+			value.succeed(&old)
+		}
 	}
-	refused := s.hash.refused
-	if err := s.hash.putEach([]K{k}, []datapathEntry{*value}); err != nil {
-		return err
-	}
+	put, err := s.hash.putOne(&k, value, known)
 	switch {
-	case s.hash.refused != refused: // by a map that somebody else has filled
+	case err != nil:
+		return err
+	case !put: // to a map that somebody else has filled
 		s.refused++
 		if !known {
 			s.used--
@@ -167,12 +170,22 @@ func (s *sources[K]) putOne(k K, value *datapathEntry) error {
 	case at >= 0:
 		v.set(at, key, elsewhere)
 	case free >= 0:
-		*v.counts(free) = 0
-		v.set(free, key, elsewhere)
+		v.occupy(free, key, 0, elsewhere)
 	default:
 		s.add(k)
 	}
 	return nil
+}
+
+// displace makes room for value by deleting what ends before it and before
+// all others. It reports whether there is room.
+func (s *sources[K]) displace(value *datapathEntry) (room bool, err error) {
+	k, found, err := s.endings.first(s, value)
+	if err != nil || !found {
+		return false, err
+	}
+	s.displaced++
+	return true, s.delete([]K{k})
 }
 
 func (s *sources[K]) isOutside(k K) bool {
@@ -212,6 +225,7 @@ func (s *sources[K]) remove(k K) {
 	rest := slices.DeleteFunc(s.outside[b], func(o K) bool { return o == k })
 	if len(rest) == 0 {
 		delete(s.outside, b)
+		s.verdicts.outside(b, false)
 		return
 	}
 	s.outside[b] = rest
@@ -221,7 +235,7 @@ func (s *sources[K]) remove(k K) {
 // outside.
 func (s *sources[K]) vacate(at int) error {
 	v := s.verdicts
-	waiting := s.outside[at/v.shape.bucket*v.shape.bucket]
+	waiting := s.outside[at/v.shape.slots]
 	if len(waiting) == 0 {
 		v.clear(at)
 		return nil
@@ -234,7 +248,7 @@ func (s *sources[K]) vacate(at int) error {
 	// The bucket stays full, so the kernel finds k in the hash until its slot
 	// speaks for it.
 	v.set(at, v.key(at), elsewhere)
-	v.set(at, keyOf(k), elsewhere)
+	v.occupy(at, keyOf(k), 0, elsewhere)
 	s.remove(k)
 	if !found { // somebody else has been at the map
 		s.used--
@@ -243,28 +257,26 @@ func (s *sources[K]) vacate(at int) error {
 	if value.Action == datapathAction(ActionLimit) {
 		return nil
 	}
-	v.setCounts(at, &value)
-	v.set(at, keyOf(k), wordOf(&value))
+	v.occupy(at, keyOf(k), countsOf(&value), wordOf(&value))
 	return s.hash.delete([]K{k})
 }
 
-// get returns the row under key.
-func (s *sources[K]) get(k K) (datapathEntry, bool, error) {
-	if at, _ := s.verdicts.find(keyOf(k)); at >= 0 && s.verdicts.word(at) != elsewhere {
-		return s.verdicts.entry(at, s.bits), true, nil
+// under returns the row under a key.
+func (s *sources[K]) under(k K) (datapathEntry, bool, error) {
+	if at, _ := s.verdicts.find(keyOf(k)); at >= 0 {
+		if _, value, ok := s.verdicts.read(at, s.bits); ok {
+			return value, true, nil
+		}
 	}
 	return s.hash.get(k, s.bits)
 }
 
-// slots yields the places of all slots that are not free.
+// slots yields all slots that are not free.
 func (s *sources[K]) slots() iter.Seq[int] {
 	return func(yield func(int) bool) {
-		v := s.verdicts
-		for bucket := 0; bucket < len(v.words); bucket += v.shape.bucket {
-			for i := range v.shape.slots {
-				if at := bucket + i*v.shape.slot; v.word(at) != 0 && !yield(at) {
-					return
-				}
+		for at := range s.verdicts.counts {
+			if s.verdicts.word(at) != 0 && !yield(at) {
+				return
 			}
 		}
 	}
@@ -290,5 +302,5 @@ func (s *sources[K]) all() iter.Seq2[tableRow[K], error] {
 }
 
 func (s *sources[K]) fill() Fill {
-	return Fill{Table: s.name, Used: s.used, Capacity: s.capacity, Refused: s.refused}
+	return Fill{Table: s.name, Used: s.used, Capacity: s.capacity, Refused: s.refused, Displaced: s.displaced}
 }

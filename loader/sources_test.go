@@ -3,6 +3,7 @@ package loader
 import (
 	"encoding/binary"
 	"errors"
+	"math"
 	"math/rand/v2"
 	"net/netip"
 	"os"
@@ -23,7 +24,7 @@ func crowded(d *Datapath, n int) (all []netip.Prefix) {
 		var b [4]byte
 		binary.BigEndian.PutUint32(b[:], rng.Uint32())
 		p := netip.PrefixFrom(netip.AddrFrom4(b), 32)
-		if d.verdicts4.bucket(keyOf(keyOfSource4(p)))/d.verdicts4.shape.bucket < buckets {
+		if d.verdicts4.bucket(keyOf(keyOfSource4(p))) < buckets {
 			all = append(all, p)
 		}
 	}
@@ -31,7 +32,7 @@ func crowded(d *Datapath, n int) (all []netip.Prefix) {
 		var b [16]byte
 		binary.BigEndian.PutUint64(b[:], 0x2001<<48|rng.Uint64()>>16)
 		p := netip.PrefixFrom(netip.AddrFrom16(b), 64)
-		if d.verdicts6.bucket(keyOf(keyOfSource6(p)))/d.verdicts6.shape.bucket < buckets {
+		if d.verdicts6.bucket(keyOf(keyOfSource6(p))) < buckets {
 			all = append(all, p)
 		}
 	}
@@ -61,6 +62,11 @@ func checkSources[K source](t *testing.T, s *sources[K]) {
 			t.Errorf("%s: %x stands in a slot and in the hash", s.name, key)
 		case at < 0 && (free >= 0 || !s.isOutside(row.key)):
 			t.Errorf("%s: %x stands outside, unknown or though there is room", s.name, key)
+		}
+	}
+	for bucket, word := range v.prints[:v.buckets] {
+		if v.reprint(bucket, len(s.outside[bucket]) > 0); v.prints[bucket] != word {
+			t.Errorf("%s: bucket %d has prints %x, want %x", s.name, bucket, word, v.prints[bucket])
 		}
 	}
 	for at := range s.slots() {
@@ -108,6 +114,7 @@ func TestSourcesModel(t *testing.T) {
 				s.open(o)
 			}
 		default:
+			s.advance(time.Millisecond) // another tick: counts are exact
 			verdict, exit := exitOf(t, s.Datapath, synFrom(p))
 			e, known := model[p]
 			if late := s.wall().Sub(e.Expires); known && !e.Expires.IsZero() && late > -time.Millisecond {
@@ -224,9 +231,11 @@ func TestSourcesWhileChanging(t *testing.T) {
 	packets.Wait()
 	for i, p := range staying {
 		// A packet that meets a source on its way between slot and hash may
-		// be counted for nobody, or for who has its slot next.
+		// be counted for nobody, or for who has its slot next. And with so
+		// many at once most are drawn: six standard errors.
 		e, _, err := d.Get(p)
-		if off := max(e.Dropped, seen[i]) - min(e.Dropped, seen[i]); err != nil || off > seen[i]/100 {
+		most := seen[i]/100 + uint64(6*math.Sqrt(float64(15*seen[i])))
+		if off := max(e.Dropped, seen[i]) - min(e.Dropped, seen[i]); err != nil || off > most {
 			t.Errorf("%s: %d counted of %d (%v)", p, e.Dropped, seen[i], err)
 		}
 	}

@@ -23,10 +23,14 @@ type table[K comparable] struct {
 	used      int  // entries; unknown while uncounted
 	uncounted bool // batches do not tell which of their keys were new
 	refused   uint64
+
+	makesRoom bool // when it is full, for what ends later
+	displaced uint64
+	endings   endings[K]
 }
 
 func newTable[K comparable](name string, m *ebpf.Map) (*table[K], error) {
-	t := &table[K]{name: name, m: m}
+	t := &table[K]{name: name, m: m, makesRoom: true}
 	return t, t.count()
 }
 
@@ -56,6 +60,9 @@ func (t *table[K]) put(keys []K, values []datapathEntry, carry bool) error {
 			}
 		}
 		t.uncounted = true
+		if t.makesRoom {
+			t.endings = endings[K]{} // what is put here is not noted
+		}
 		done, err := t.m.BatchUpdate(keys[:batchSize], values[:batchSize], nil)
 		if err != nil {
 			// Full, or one element was refused that passes when tried
@@ -87,24 +94,67 @@ func (t *table[K]) carry(keys []K, values []datapathEntry) error {
 // putEach writes rows one by one, those that say something new.
 func (t *table[K]) putEach(keys []K, values []datapathEntry) error {
 	for i := range keys {
-		old, found, err := t.get(keys[i], values[i].Bits)
-		if err != nil {
+		if _, err := t.putOne(&keys[i], &values[i], true); err != nil {
 			return err
-		}
-		if found && !values[i].succeed(&old) {
-			continue
-		}
-		err = t.m.Put(&keys[i], &values[i])
-		switch {
-		case isFull(err):
-			t.refused++
-		case err != nil:
-			return fmt.Errorf("put %s: %w", t.name, err)
-		case !found:
-			t.used++
 		}
 	}
 	return nil
+}
+
+// putOne writes a row if it says something new, and reports whether there was
+// room. Something can stand under its key only if it may be known.
+func (t *table[K]) putOne(key *K, value *datapathEntry, known bool) (room bool, err error) {
+	if known {
+		var old datapathEntry
+		if old, known, err = t.get(*key, value.Bits); err != nil {
+			return false, err
+		}
+		if known && !value.succeed(&old) {
+			return true, nil
+		}
+	}
+	err = t.m.Put(key, value)
+	if isFull(err) && t.makesRoom {
+		if err := t.displace(value); err != nil {
+			return false, err
+		}
+		err = t.m.Put(key, value)
+	}
+	switch {
+	case isFull(err):
+		t.refused++
+		return false, nil
+	case err != nil:
+		return false, fmt.Errorf("put %s: %w", t.name, err)
+	case !known:
+		t.used++
+	}
+	if t.makesRoom {
+		t.endings.note(*key, value)
+	}
+	return true, nil
+}
+
+// displace makes room for value by deleting what ends before it and before
+// all others, if there is any such.
+func (t *table[K]) displace(value *datapathEntry) error {
+	k, found, err := t.endings.first(t, value)
+	if err != nil || !found {
+		return err
+	}
+	t.displaced++
+	return t.delete([]K{k})
+}
+
+// under returns the row under a key, of whatever length.
+func (t *table[K]) under(key K) (value datapathEntry, found bool, err error) {
+	switch k := any(key).(type) {
+	case datapathPrefix4:
+		return t.get(key, uint16(k.Bits))
+	case datapathPrefix6:
+		return t.get(key, uint16(k.Bits))
+	}
+	return value, false, fmt.Errorf("look up %s: not a table of prefixes", t.name)
 }
 
 // isFull knows what hashes (E2BIG) and tries (ENOSPC) say when they are full.
@@ -128,7 +178,7 @@ func (t *table[K]) delete(keys []K) error {
 
 // get returns the row under this very key, whose prefix is bits long. A trie
 // answers with the longest match, which may be a shorter prefix's.
-func (t *table[K]) get(key K, bits uint32) (value datapathEntry, found bool, err error) {
+func (t *table[K]) get(key K, bits uint16) (value datapathEntry, found bool, err error) {
 	err = t.m.Lookup(&key, &value)
 	if errors.Is(err, ebpf.ErrKeyNotExist) || err == nil && value.Bits != bits {
 		return datapathEntry{}, false, nil
@@ -145,7 +195,7 @@ func (t *table[K]) fill() (Fill, error) {
 			return Fill{}, err
 		}
 	}
-	return Fill{Table: t.name, Used: t.used, Capacity: int(t.m.MaxEntries()), Refused: t.refused}, nil
+	return Fill{Table: t.name, Used: t.used, Capacity: int(t.m.MaxEntries()), Refused: t.refused, Displaced: t.displaced}, nil
 }
 
 // all yields every row. Rows that come or go meanwhile may be missed, and

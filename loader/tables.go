@@ -17,6 +17,8 @@ type tables struct {
 	mu      sync.Mutex
 	closed  bool
 	clocks  clocks
+	touched uint64 // means nothing
+	wide    wide
 
 	verdicts4, verdicts6 *verdicts
 
@@ -33,10 +35,10 @@ func newTables(maps *datapathMaps, key datapathTableKey, clocks clocks) (_ *tabl
 			err = errors.Join(err, t.close())
 		}
 	}()
-	if t.verdicts4, err = mapVerdicts(maps.Verdicts4, shape4(), key.Factor4); err != nil {
+	if t.verdicts4, err = mapVerdicts(maps.Verdicts4, maps.Prints4, maps.Counts4, shape4(), key.Factor4); err != nil {
 		return nil, err
 	}
-	if t.verdicts6, err = mapVerdicts(maps.Verdicts6, shape6(), key.Factor6); err != nil {
+	if t.verdicts6, err = mapVerdicts(maps.Verdicts6, maps.Prints6, maps.Counts6, shape6(), key.Factor6); err != nil {
 		return nil, err
 	}
 	var errs [4]error
@@ -66,8 +68,9 @@ func (t *tables) close() error {
 // allowed costs no system call; others cost two each.
 //
 // If any entry is invalid nothing is put and the error is [ErrInvalidEntry].
-// If a table is full, everything that has room is put and the error is
-// [ErrFull].
+// If a table is full, what ends first makes room for what ends later, unless
+// it is to be kept; whatever then has no room is not put. In both cases the
+// error is [ErrFull].
 func (t *tables) Put(entries ...Entry) error {
 	var errs []error
 	for i := range entries {
@@ -85,26 +88,82 @@ func (t *tables) Put(entries ...Entry) error {
 	if err != nil {
 		return err
 	}
-	before := t.refused()
-	carry4, carry6 := !t.prefixes4.empty(), !t.prefixes6.empty()
-	for chunk := range slices.Chunk(entries, putSize) {
-		var rows sorted
-		var values [4][]datapathEntry
-		for i := range chunk {
-			which := rows.add(chunk[i].Prefix)
-			values[which] = append(values[which], chunk[i].toKernel(at))
+	if err := t.wide.expect(entries); err != nil {
+		return err
+	}
+	before := t.leftOut()
+	prefixes := prefixRows{carry4: !t.prefixes4.empty(), carry6: !t.prefixes6.empty()}
+	for block := range slices.Chunk(entries, ahead) {
+		t.touch(block)
+		for i := range block {
+			p, value := block[i].Prefix, block[i].toKernel(at)
+			var err error
+			switch tableOf(p) {
+			case sources4:
+				err = t.sources4.put(keyOfSource4(p), &value)
+			case sources6:
+				err = t.sources6.put(keyOfSource6(p), &value)
+			default:
+				prefixes.add(p, &value)
+			}
+			if err != nil {
+				return err
+			}
 		}
-		err := errors.Join(
-			t.sources4.put(rows.sources4, values[sources4]),
-			t.sources6.put(rows.sources6, values[sources6]),
-			t.prefixes4.put(rows.prefixes4, values[prefixes4], carry4),
-			t.prefixes6.put(rows.prefixes6, values[prefixes6], carry6),
-		)
-		if err != nil {
-			return err
+		if prefixes.rows >= putSize {
+			if err := t.putPrefixes(&prefixes); err != nil {
+				return err
+			}
 		}
 	}
+	if err := t.putPrefixes(&prefixes); err != nil {
+		return err
+	}
 	return t.full(before)
+}
+
+// ahead is how many sources' buckets are fetched before the first of them is
+// written, putSize how many prefixes are written at once.
+const (
+	ahead   = 64
+	putSize = 1 << 15
+)
+
+// touch has the processor fetch the buckets of a block's sources.
+func (t *tables) touch(block []Entry) {
+	var sum uint64
+	for i := range block {
+		switch p := block[i].Prefix; tableOf(p) {
+		case sources4:
+			sum |= t.verdicts4.touch(keyOf(keyOfSource4(p)))
+		case sources6:
+			sum |= t.verdicts6.touch(keyOf(keyOfSource6(p)))
+		}
+	}
+	t.touched = sum // or the compiler might leave all of it out
+}
+
+// prefixRows are rows of the tables of prefixes that wait to be put.
+type prefixRows struct {
+	keys           sorted
+	values         [4][]datapathEntry
+	rows           int
+	carry4, carry6 bool // the tables were not empty
+}
+
+func (r *prefixRows) add(p netip.Prefix, value *datapathEntry) {
+	which := r.keys.add(p)
+	r.values[which] = append(r.values[which], *value)
+	r.rows++
+}
+
+func (t *tables) putPrefixes(r *prefixRows) error {
+	err := errors.Join(
+		t.prefixes4.put(r.keys.prefixes4, r.values[prefixes4], r.carry4),
+		t.prefixes6.put(r.keys.prefixes6, r.values[prefixes6], r.carry6),
+	)
+	*r = prefixRows{carry4: r.carry4, carry6: r.carry6}
+	return err
 }
 
 // errClosed is what is said of tables that are unmapped.
@@ -118,24 +177,30 @@ func (t *tables) now() (moment, error) {
 	return t.clocks.read()
 }
 
-// full returns the error for what was refused since it was before.
-func (t *tables) full(before [4]uint64) error {
+// full returns the error for what was left out since it was before.
+func (t *tables) full(before [4]leftOut) error {
 	names := [...]string{sources4: t.sources4.name, sources6: t.sources6.name, prefixes4: t.prefixes4.name, prefixes6: t.prefixes6.name}
 	var errs []error
-	for i, now := range t.refused() {
-		if n := now - before[i]; n > 0 {
-			errs = append(errs, fmt.Errorf("put entries: %w: %s: all %d entries are taken, and there was no room for %d more",
-				ErrFull, names[i], t.sources4.capacity, n))
+	for i, now := range t.leftOut() {
+		refused, displaced := now.refused-before[i].refused, now.displaced-before[i].displaced
+		if refused+displaced > 0 {
+			errs = append(errs, fmt.Errorf("put entries: %w: %s: all %d entries are taken, and there was no room for %d more; %d that end first made room",
+				ErrFull, names[i], t.sources4.capacity, refused, displaced))
 		}
 	}
 	return errors.Join(errs...)
 }
 
-// putSize is how many entries are made into rows at once.
-const putSize = 1 << 15
+// leftOut counts what a table had no room for.
+type leftOut struct{ refused, displaced uint64 }
 
-func (t *tables) refused() [4]uint64 {
-	return [...]uint64{sources4: t.sources4.refused, sources6: t.sources6.refused, prefixes4: t.prefixes4.refused, prefixes6: t.prefixes6.refused}
+func (t *tables) leftOut() [4]leftOut {
+	return [...]leftOut{
+		sources4:  {t.sources4.refused, t.sources4.displaced},
+		sources6:  {t.sources6.refused, t.sources6.displaced},
+		prefixes4: {t.prefixes4.refused, t.prefixes4.displaced},
+		prefixes6: {t.prefixes6.refused, t.prefixes6.displaced},
+	}
 }
 
 // Delete removes what stands for exactly these prefixes. One for which
@@ -174,12 +239,12 @@ func (t *tables) Get(p netip.Prefix) (Entry, bool, error) {
 	}
 	var value datapathEntry
 	var found bool
-	bits := uint32(p.Bits())
+	bits := uint16(p.Bits())
 	switch tableOf(p) {
 	case sources4:
-		value, found, err = t.sources4.get(keyOfSource4(p))
+		value, found, err = t.sources4.under(keyOfSource4(p))
 	case sources6:
-		value, found, err = t.sources6.get(keyOfSource6(p))
+		value, found, err = t.sources6.under(keyOfSource6(p))
 	case prefixes4:
 		value, found, err = t.prefixes4.get(keyOfPrefix4(p), bits)
 	case prefixes6:
@@ -232,7 +297,11 @@ type Fill struct {
 	Table    string // "IPv4 sources", "IPv6 prefixes" …
 	Used     int    // entries, expired ones included
 	Capacity int
-	Refused  uint64 // entries that found no room since Open
+
+	// Since Open: entries that found no room, and those that made room for
+	// others because they ended before all others.
+	Refused   uint64
+	Displaced uint64
 }
 
 // Fill returns how full the four verdict tables are. After thousands of

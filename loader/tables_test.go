@@ -46,7 +46,7 @@ func fillOf(d *Datapath, table string) Fill {
 // sources are rounded up.
 func sameEntry(got, want Entry) bool {
 	late := got.Expires.Sub(want.Expires)
-	if late < 0 || late > endUnit || got.Expires.IsZero() != want.Expires.IsZero() {
+	if late < 0 || late > endUnit+time.Millisecond || got.Expires.IsZero() != want.Expires.IsZero() {
 		return false
 	}
 	got.Expires = want.Expires

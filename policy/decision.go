@@ -11,7 +11,7 @@ type Action uint8
 
 const (
 	Allow   Action = iota + 1 // source or prefix: always let through
-	Limit                     // source or prefix: connection openings at a rate
+	Limit                     // source or prefix: connection openings, bytes, or both at a rate
 	Tarpit                    // source or prefix: held without service
 	Drop                      // source or prefix: discarded
 	Defer                     // user: told to come back later
@@ -95,6 +95,7 @@ type Decision struct {
 	Target
 	Action   Action
 	Pinned   bool
+	Listed   bool      // an operator's list made it, which Rule names; never ends while it is there
 	Rate     Rate      // for Limit
 	Since    time.Time // the record's time for a rule, the operator's for a pin
 	Until    time.Time // zero: never ends (pins only)

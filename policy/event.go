@@ -16,6 +16,7 @@ const (
 	UnknownRecipient                 // a recipient was refused because it does not exist
 	Connection                       // a client connected
 	Content                          // a message that a user submitted was found to be spam or to carry a virus
+	Listed                           // a DNS list names the source of a login
 )
 
 var kindNames = [...]string{
@@ -25,6 +26,7 @@ var kindNames = [...]string{
 	UnknownRecipient: "unknown_recipient",
 	Connection:       "connection",
 	Content:          "content",
+	Listed:           "listed",
 }
 
 // String returns the name used in configuration, replay output and metrics.
@@ -46,7 +48,7 @@ func (k *Kind) UnmarshalText(text []byte) error {
 			return nil
 		}
 	}
-	return fmt.Errorf("unknown event kind %q (known: auth_failure, auth_success, message, unknown_recipient, connection, content)", text)
+	return fmt.Errorf("unknown event kind %q (known: auth_failure, auth_success, message, unknown_recipient, connection, content, listed)", text)
 }
 
 // Event is one normalised observation. One login attempt is one event, even

@@ -122,6 +122,7 @@ var kindWords = [len(kindNames)][2]string{
 	UnknownRecipient: {"unknown recipient", "unknown recipients"},
 	Connection:       {"connection", "connections"},
 	Content:          {"message with bad content", "messages with bad content"},
+	Listed:           {"listing in the DNS", "listings in the DNS"},
 }
 
 // count writes n and the word for it.

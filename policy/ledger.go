@@ -29,7 +29,10 @@ import (
 //     rule, and limiting a net does not shelter who attacks from it. Those as
 //     harsh stay in force beside the pin, so that they go on when it ends,
 //     even with nobody there to put them back.
-//  3. Everything else is in force, and of what is in force the longest prefix
+//  3. What an operator's list lays down comes after pins: on the same prefix a
+//     pin silences it. Beside a rule's decision there the harsher of the two is
+//     in force, and inside its prefix it silences as a pin does.
+//  4. Everything else is in force, and of what is in force the longest prefix
 //     that covers an address decides about it.
 //
 // Hence a kernel that looks a source up exactly, and then by the longest
@@ -50,6 +53,7 @@ type Ledger struct {
 type entry struct {
 	pin        *Decision
 	automatic  *Decision
+	listed     *Decision // by a list of the operator's
 	configured *Decision // the configuration's allow list names the prefix
 	inForce    *Decision
 	touched    bool // its standing may have changed in the call at hand
@@ -233,7 +237,8 @@ func (l *Ledger) InForce() iter.Seq[*Decision] {
 }
 
 // All yields every decision and pin, in force or not: prefixes first, then
-// users, each sorted, a pin before the automatic decision on the same target.
+// users, each sorted, on the same target a pin before the automatic decision
+// before a list's.
 // The configured allow list is not among them. The ledger must not be changed
 // meanwhile.
 func (l *Ledger) All() iter.Seq[*Decision] {
@@ -252,7 +257,7 @@ func (l *Ledger) All() iter.Seq[*Decision] {
 }
 
 func (e *entry) yield(yield func(*Decision) bool) bool {
-	return (e.pin == nil || yield(e.pin)) && (e.automatic == nil || yield(e.automatic))
+	return (e.pin == nil || yield(e.pin)) && (e.automatic == nil || yield(e.automatic)) && (e.listed == nil || yield(e.listed))
 }
 
 // Configured reports whether the configuration's allow list names exactly

@@ -146,10 +146,15 @@ func (r *Rule) checkJudgement(c *ruleCheck) {
 	spares := r.Per == PerUser && r.UserAction != 0 // its sources may go on
 	limits := r.Action == Limit || slices.Contains(r.Steps, Limit) || r.UserAction == Limit
 	switch {
+	case limits && r.Rate.Bytes != 0 && (r.Rate.Bytes < MinBytes || r.Rate.Bytes > MaxBytes):
+		c.fail("bytes", fmt.Sprintf("is %d", r.Rate.Bytes), "write 1K/s to 1024G/s")
+	case limits && r.Rate.Bytes != 0 && r.Rate.Every == 0 && r.Rate.Burst == 0:
 	case limits && r.Rate.Every <= 0:
-		c.fail("rate", `is missing, and an action is "limit"`, `write how many connections may be opened, such as rate = "6/m"`)
+		c.fail("rate", `is missing, and an action is "limit"`, `write how many connections may be opened, such as rate = "6/m", or how many bytes may come, such as bytes = "64K/s"`)
 	case limits && r.Rate.Burst < 1:
 		c.fail("burst", fmt.Sprintf("is %d", r.Rate.Burst), "write 1 or more")
+	case !limits && r.Rate.Bytes != 0 && r.Action != 0:
+		c.fail("bytes", fmt.Sprintf("has no meaning for action = %q", r.Action), `remove it, or set action = "limit"`)
 	case !limits && r.Rate != Rate{} && r.Action != 0:
 		c.fail("rate", fmt.Sprintf("has no meaning for action = %q", r.Action), `remove it, or set action = "limit"`)
 	}

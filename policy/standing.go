@@ -10,8 +10,18 @@ func (e *entry) own() *Decision {
 		return e.configured
 	case e.pin != nil:
 		return e.pin
+	case e.listed == nil, e.automatic != nil && severity(e.automatic.Action) > severity(e.listed.Action):
+		return e.automatic
 	}
-	return e.automatic
+	return e.listed
+}
+
+// laid returns what the operator laid down on the prefix of e, less allows.
+func (e *entry) laid() *Decision {
+	if e.pin != nil {
+		return e.pin
+	}
+	return e.listed
 }
 
 func (e *entry) allows() bool { return e.own() != nil && e.own().Action == Allow }
@@ -52,29 +62,29 @@ func (l *Ledger) settleWithin(p netip.Prefix) {
 // silencer returns the decision that keeps the own one of e, which stands on
 // p and is no allow, from being in force, and the prefix of that; or nil.
 func (l *Ledger) silencer(p netip.Prefix, e *entry) (*Decision, netip.Prefix) {
-	var pin *Decision // the longest around e
+	var laid *Decision // by the operator, on the longest prefix around e
 	for q, outer := range l.entries.Supernets(p) {
 		if outer.allows() {
 			return outer.own(), q
 		}
-		if pin == nil && q != p {
-			pin = outer.pin
+		if laid == nil && q != p {
+			laid = outer.laid()
 		}
 	}
-	if pin != nil && !e.own().Pinned && milder(e.own(), pin) {
-		return pin, pin.Prefix
+	if laid != nil && !e.own().Pinned && milder(e.own(), laid) {
+		return laid, laid.Prefix
 	}
 	return nil, netip.Prefix{}
 }
 
-// milder reports whether a source may get more past d than past the pin
-// around it. Of limits that are alike the pin's is the stricter one: its whole
-// prefix shares it.
-func milder(d, pin *Decision) bool {
-	if d.Action == Limit && pin.Action == Limit {
+// milder reports whether a source may get more past d than past what the
+// operator laid down around it. Of limits that are alike that is the stricter
+// one: its whole prefix shares it.
+func milder(d, laid *Decision) bool {
+	if d.Action == Limit && laid.Action == Limit {
 		return true
 	}
-	return severity(d.Action) < severity(pin.Action)
+	return severity(d.Action) < severity(laid.Action)
 }
 
 // changes ends a call: it forgets entries that hold nothing, and returns the
@@ -115,7 +125,8 @@ type Concern struct {
 
 // LookupPrefix returns everything that concerns every address of p: each
 // decision, pin and configured allow whose prefix covers p, longest prefix
-// first, on the same prefix the configured allow, the pin, the automatic one.
+// first, on the same prefix the configured allow, the pin, the automatic one, the
+// list's.
 // What concerns only a part of p is left out.
 func (l *Ledger) LookupPrefix(p netip.Prefix) []Concern {
 	if p = JudgedPrefix(p); !p.IsValid() {
@@ -124,7 +135,7 @@ func (l *Ledger) LookupPrefix(p netip.Prefix) []Concern {
 	var out []Concern
 	decided := false
 	for prefix, e := range l.entries.Supernets(p) {
-		for _, d := range []*Decision{e.configured, e.pin, e.automatic} {
+		for _, d := range []*Decision{e.configured, e.pin, e.automatic, e.listed} {
 			if d == nil {
 				continue
 			}
@@ -153,6 +164,8 @@ func winsBecause(d *Decision) string {
 		return "allow always wins"
 	case d.Pinned:
 		return "the pin on the longest prefix"
+	case d.Listed:
+		return "the list's entry on the longest prefix"
 	}
 	return "the decision on the longest prefix"
 }
@@ -165,6 +178,8 @@ func describe(d *Decision, on netip.Prefix) string {
 		kind = "the pin to " + d.Action.String() + " "
 	case d.Action == Allow:
 		kind = "the configuration's allow of "
+	case d.Listed:
+		kind = "what list " + d.Rule + " says, to " + d.Action.String() + " "
 	}
 	return kind + PrefixString(on)
 }

@@ -5,12 +5,21 @@
 #   tests/setup.sh go        print the path of a Go that is new enough for
 #                            go.mod; fetches one if there is none (root)
 #   tests/setup.sh demo      install what `make demo` needs
-#   tests/setup.sh test      install what `make test` needs
+#   tests/setup.sh test      install what `make test` needs; Exim is unpacked as
+#                            below, as it cannot stand beside Postfix
+#   tests/setup.sh dovecot24 unpack Dovecot 2.4 and all it needs, of Debian 13,
+#                            outside of the tree, and print where (root)
 #   tests/setup.sh bench     unpack the programs that `make bench-intake` compares
 #                            weir with, outside of the tree, and print where
 #   tests/setup.sh bench datapath
 #                            the same for `make bench-datapath`; the packet
 #                            filters of Debian are installed (root)
+#   tests/setup.sh bench policy
+#                            the same for `make bench-policy` and `make
+#                            bench-stolen`; what other policy servers need is
+#                            installed (root)
+#   tests/setup.sh kernels   install what `make test-kernels` needs, unpack
+#                            Debian's kernels outside of the tree, and print where
 set -euo pipefail
 cd "$(dirname "$0")/.."
 
@@ -19,7 +28,9 @@ die() { say "$*"; exit 1; }
 
 demo_packages="iproute2 postfix dovecot-core dovecot-imapd dovecot-pop3d dovecot-lmtpd"
 filter_packages="nftables ipset iptables"
-test_packages="$demo_packages clang llvm libbpf-dev systemd systemd-journal-remote"
+policy_packages="python3-yaml libnet-server-perl libnet-dns-perl" # what the servers themselves need
+guest_packages="qemu-system-x86 busybox-static cpio xz-utils kmod"
+test_packages="$demo_packages clang llvm libbpf-dev swaks systemd systemd-journal-remote rbldnsd"
 
 # installed PACKAGE: dpkg says that it is there and configured.
 installed() {
@@ -52,6 +63,7 @@ install() {
 		case $p in
 		postfix) disable postfix.service ;;
 		dovecot-core) disable dovecot.service dovecot.socket ;;
+		rbldnsd) disable rbldnsd.service rbldnsd.socket ;;
 		esac
 	done
 }
@@ -161,15 +173,124 @@ unpack() {
 	echo "$dir"
 }
 
+# mirror prints where this machine gets Debian from (sources.list(5)).
+mirror() {
+	local uri
+	uri=$(cat /etc/apt/sources.list.d/*.sources /etc/apt/sources.list /etc/apt/sources.list.d/*.list 2>/dev/null |
+		sed -n 's/^URIs: *\([^ ]*\).*/\1/p; s/^deb \(\[[^]]*\] \)\?\([^ ]*\).*/\2/p' | grep -m 1 'debian/*$' || true)
+	[ -n "$uri" ] || die "no Debian mirror in /etc/apt/sources.list or sources.list.d"
+	echo "$uri"
+}
+
+# fetch_kernel KIND PACKAGE [APT OPTION]...: unpacks the kernel that a package
+# of Debian stands for into a folder named as its release, without installing
+# it, and links it as KIND.
+fetch_kernel() {
+	local kind=$1 meta=$2 package release
+	shift 2
+	resolve() { apt-cache "$@" depends "$meta" 2>/dev/null | sed -n '/^ *Depends: /{s///p;q}' || true; }
+	package=$(resolve "$@")
+	if [ -z "$package" ] || ! [ -e "${package#linux-image-}" ]; then
+		apt-get -q "$@" update >/dev/null 2>&1 || true
+		package=$(resolve "$@")
+	fi
+	release=${package#linux-image-}
+	case $release in
+	"$kind".*) ;;
+	*)
+		[ -e "$kind" ] || say "apt knows no $meta of Linux $kind: nothing can be tested on that"
+		return 0
+		;;
+	esac
+	if ! [ -e "$release" ]; then
+		say "fetching $package"
+		rm -rf fetched
+		mkdir fetched
+		(cd fetched && apt-get -qq -o APT::Sandbox::User=root "$@" download "$package" && dpkg -x ./*.deb . && rm ./*.deb && depmod -b . "$release") >&2 ||
+			die "cannot fetch $package"
+		mv fetched "$release"
+	fi
+	ln -sfn "$release" "$kind"
+}
+
+# fetch_kernels: one that weir must refuse, those of Debian 12, the newer of
+# which is Debian 13's.
+fetch_kernels() {
+	local dir=${XDG_CACHE_HOME:-$HOME/.cache}/weir-kernels
+	mkdir -p "$dir/debian11/lists/partial" "$dir/debian11/archives/partial"
+	cd "$dir"
+	fetch_kernel 6.1 linux-image-cloud-amd64
+	fetch_kernel 6.12 linux-image-6.12-cloud-amd64
+	echo "deb [signed-by=/usr/share/keyrings/debian-archive-keyring.gpg] $(mirror) bullseye main" >debian11/sources.list
+	fetch_kernel 5.10 linux-image-cloud-amd64 -o Dir::Etc::SourceList="$dir/debian11/sources.list" -o Dir::Etc::SourceParts=- \
+		-o Dir::State::Lists="$dir/debian11/lists" -o Dir::Cache="$dir/debian11"
+	echo "$dir"
+}
+
+# dovecot24 prints a folder with Dovecot 2.4 of Debian 13 and every library that
+# it needs, to be run in by chroot. apt works with a state of its own, so that
+# this machine's knows nothing of Debian 13.
+dovecot24() {
+	local dir=${XDG_CACHE_HOME:-$HOME/.cache}/weir-test/dovecot24 apt p
+	if [ -e "$dir/.done" ]; then echo "$dir"; return; fi
+	command -v apt-get >/dev/null || die "Dovecot 2.4 is fetched with apt-get, and this is not Debian"
+	say "fetching Dovecot 2.4 of Debian 13"
+	apt=$(mktemp -d)
+	mkdir -p "$apt/lists/partial" "$apt/cache/archives/partial"
+	: >"$apt/status"
+	cat >"$apt/debian.sources" <<-END
+		Types: deb
+		URIs: $(mirror)
+		Suites: trixie
+		Components: main
+		Signed-By: /usr/share/keyrings/debian-archive-keyring.gpg
+	END
+	cat >"$apt/apt.conf" <<-END
+		Dir::State "$apt";
+		Dir::State::status "$apt/status";
+		Dir::Cache "$apt/cache";
+		Dir::Etc::sourcelist "$apt/debian.sources";
+		Dir::Etc::sourceparts "/nonexistent";
+		APT::Install-Recommends "false";
+		APT::Sandbox::User "root";
+	END
+	(
+		export APT_CONFIG=$apt/apt.conf
+		apt-get -q update && apt-get -q -y --download-only install dovecot-core dovecot-imapd
+	) >"$apt/log" 2>&1 </dev/null || { tail -n 20 "$apt/log" >&2; die "Dovecot 2.4 cannot be fetched; all output is in $apt/log"; }
+	rm -rf "$dir"
+	mkdir -p "$dir"/{dev,mnt,proc,tmp,run,etc,usr/{bin,sbin,lib,lib64}}
+	for p in bin sbin lib lib64; do ln -s usr/$p "$dir/$p"; done
+	for p in "$apt"/cache/archives/*.deb; do dpkg --fsys-tarfile "$p" | tar -x -C "$dir" --keep-directory-symlink; done
+	getent passwd root mail nobody >"$dir/etc/passwd"
+	printf 'dovecot:x:997:997::/:/bin/false\ndovenull:x:998:998::/:/bin/false\n' >>"$dir/etc/passwd"
+	getent group root mail nogroup >"$dir/etc/group"
+	printf 'dovecot:x:997:\ndovenull:x:998:\n' >>"$dir/etc/group"
+	rm -rf "$apt"
+	touch "$dir/.done"
+	echo "$dir"
+}
+
 case ${1:-} in
 go) find_go || fetch_go ;;
 demo) install $demo_packages ;;
-test) install $test_packages ;;
+test)
+	install $test_packages
+	# Exim cannot be installed beside Postfix.
+	unpack exim4-daemon-light exim4-base libidn12 >/dev/null
+	dovecot24 >/dev/null
+	;;
+dovecot24) dovecot24 ;;
 bench)
 	case ${2:-} in
 	datapath)
 		(install $filter_packages) || say "their rows will say that they are missing"
 		unpack libxdp1
+		;;
+	policy)
+		install $demo_packages
+		(install $policy_packages) || say "their rows will say that they are missing"
+		unpack policyd-rate-limit postfwd
 		;;
 	*)
 		install python3
@@ -177,5 +298,9 @@ bench)
 		;;
 	esac
 	;;
-*) die "usage: tests/setup.sh go|demo|test|bench [datapath]" ;;
+kernels)
+	install $guest_packages
+	fetch_kernels
+	;;
+*) die "usage: tests/setup.sh go|demo|test|dovecot24|bench [datapath|policy]|kernels" ;;
 esac

@@ -19,7 +19,7 @@ func TestCompletion(t *testing.T) {
 		{"explain b", "bob@example.org"},
 		{"list --rule ", "user-recipients source-failures source-users"},
 		{"list --action ", "allow limit tarpit drop defer guard"},
-		{"pin 192.0.2.1 --action ", "allow drop limit"},
+		{"pin 192.0.2.1 --action ", "allow drop limit tarpit"},
 		{"status -o ", "text json"},
 		{"--config " + off + " explain ", ""},
 	} {

@@ -98,8 +98,10 @@ func (a *app) verdictWords(e *control.Explanation) string {
 	if done == "" {
 		done = e.Verdict
 	}
-	if len(e.Decisions) > 0 && e.Decisions[0].Rate > 0 && e.Verdict == "limit" {
-		done += fmt.Sprintf(" to %s, burst %d", control.RateText(e.Decisions[0].Rate), e.Decisions[0].Burst)
+	if len(e.Decisions) > 0 && e.Verdict == "limit" {
+		if limit := limitOf(&e.Decisions[0].Row); limit != "" {
+			done += " to " + limit
+		}
 	}
 	switch {
 	case e.InForce, e.Verdict == "pass", e.Verdict == "allow":
@@ -110,6 +112,8 @@ func (a *app) verdictWords(e *control.Explanation) string {
 	return "should be " + done + ", but IS NOT"
 }
 
+func limitOf(r *control.Row) string { return control.LimitText(r.Rate, r.Burst, r.Bytes) }
+
 // tellKernel writes what the verdict table holds for the target.
 func (a *app) tellKernel(b *blocks, e *control.Explanation) {
 	if len(e.Kernel) == 0 {
@@ -117,8 +121,8 @@ func (a *app) tellKernel(b *blocks, e *control.Explanation) {
 	}
 	for _, k := range e.Kernel {
 		words := k.Action
-		if k.Rate > 0 {
-			words += fmt.Sprintf(" %s, burst %d", control.RateText(k.Rate), k.Burst)
+		if limit := control.LimitText(k.Rate, k.Burst, k.BytesPerSecond); limit != "" {
+			words += " " + limit
 		}
 		ends := "never ends"
 		if k.Expires != nil {
@@ -150,9 +154,12 @@ func (a *app) tellDecision(b *blocks, j *control.Judgement, target string) {
 		since += fmt.Sprintf(", offence %d", j.Offence)
 	}
 	b.field("since", "%s", since)
-	if j.Until == nil {
+	switch {
+	case j.Listed:
+		b.field("ends", "when the list does not name it any more")
+	case j.Until == nil:
 		b.field("ends", "never; it stands until it is unpinned")
-	} else {
+	default:
 		b.field("ends", "%s, %s", ahead(now, j.Until), stamp(now, *j.Until))
 	}
 	if ev := j.Evidence; ev != nil {
@@ -205,7 +212,7 @@ func (a *app) tellUndo(b *blocks, e *control.Explanation) {
 	b.linef("")
 	b.linef("To undo it")
 	for i := range e.Decisions[:min(len(e.Decisions), maxShown)] {
-		b.linef("  weir %s", undo(&e.Decisions[i].Row))
+		b.linef("  %s", undo(&e.Decisions[i].Row))
 	}
 	if first := &e.Decisions[0]; !isUser(e.Target) && !first.Pinned && e.Verdict != "allow" {
 		b.linef("  weir pin %s --action allow    (and never flag it again)", e.Target)

@@ -56,12 +56,13 @@ func TestGoldenExplainKernel(t *testing.T) {
 }
 
 func TestGoldenStatus(t *testing.T) {
-	written := noon.Add(-4 * time.Second)
+	written, taken := noon.Add(-4*time.Second), noon.Add(-3*time.Hour)
 	b := &controltest.Backend{Health: control.Status{
 		Version: "1.0-test", Mode: "enforce", PID: 812, Started: noon.Add(-76 * time.Hour), Uptime: 76 * 3600,
 		Ports: []uint16{25, 465, 587},
 		Interfaces: []control.Interface{
 			{Name: "eth0", Mode: "native", Reason: "the driver supports it"},
+			{Name: "wg0", Mode: "tcx", Reason: "an interface of kind wireguard has no link layer that XDP could read"},
 			{Name: "eth1", Mode: "none", Reason: "no such interface yet; attached as soon as it appears"},
 		},
 		Counters: []control.Counter{
@@ -77,9 +78,11 @@ func TestGoldenStatus(t *testing.T) {
 				Found:  "Postfix, Dovecot: no syslog daemon writes files, the journal has it"},
 			{Name: "syslog:udp:192.0.2.1:514", Type: "syslog", State: "following", Cut: 1, Refused: 2, Behind: 3000},
 		},
-		Notes:     []string{"nginx: tells of refused logins only at level info"},
-		Patterns:  []control.Pattern{{Name: "postfix-sasl-failed", Lines: 1234}, {Name: "dovecot-login", Lines: 7}},
-		Table:     control.Table{Used: 1234, Capacity: 1000000},
+		Notes:    []string{"nginx: tells of refused logins only at level info"},
+		Patterns: []control.Pattern{{Name: "postfix-sasl-failed", Lines: 1234}, {Name: "dovecot-login", Lines: 7}},
+		Table:    control.Table{Used: 1234, Capacity: 1000000},
+		ReadBack: &control.ReadBack{Checks: 5400, Last: noon.Add(-2 * time.Second), Differences: 2, Repaired: 2,
+			Difference: "the program was taken off eth0", Found: &taken},
 		Store:     control.Store{Path: "/var/lib/weir/weir.db", Bytes: 1300000, Checkpoint: &written},
 		Decisions: control.Decisions{Total: 1234, Pinned: 12, Users: 3, ByAction: map[string]int{"drop": 1000, "limit": 222, "allow": 12}, Suspended: 2},
 		Errors:    []control.Fault{{Time: noon.Add(-90 * time.Second), Text: "write store: no space left on device", Count: 40}, {Time: noon.Add(-3 * time.Hour), Text: "reload refused: weir.toml:3: unknown key"}},
@@ -88,6 +91,9 @@ func TestGoldenStatus(t *testing.T) {
 	s.golden(t, "status", []string{"status"}, []string{"status", "-o", "json"}, []string{"status", "-o", "yaml"})
 	b.Health = control.Status{Version: "1.0-test", Mode: "observe", Store: control.Store{Path: "x", Error: "disk full"}}
 	s.golden(t, "status-empty", []string{"status"})
+	b.Health = control.Status{Version: "1.0-test", Mode: "enforce", ReadBack: &control.ReadBack{Last: noon, Differences: 1,
+		Difference: "the pin folder /sys/fs/bpf/weir was removed", Standing: "the pin folder /sys/fs/bpf/weir was removed", Found: &taken}}
+	s.golden(t, "status-broken", []string{"status"})
 }
 
 func TestGoldenHelp(t *testing.T) {
@@ -95,6 +101,10 @@ func TestGoldenHelp(t *testing.T) {
 	for _, verb := range []string{"explain", "list", "pin", "release", "replay", "run", "status", "unpin", "version"} {
 		s.golden(t, "help-"+verb, []string{"help", verb})
 	}
+	for _, verb := range []string{"list", "show", "set", "reset"} {
+		s.golden(t, "help-user-"+verb, []string{"help", "user", verb})
+	}
+	s.golden(t, "help-user", []string{"user"})
 	s.golden(t, "help", []string{}, []string{"help", "exit-codes"})
 }
 

@@ -123,6 +123,9 @@ func ruleWords(r *control.Row) string {
 	if r.Pinned {
 		return "(pin)"
 	}
+	if r.Listed {
+		return "(list " + printable(r.Rule) + ")"
+	}
 	return printable(r.Rule)
 }
 
@@ -163,7 +166,7 @@ func writeJSONRows(out io.Writer, rows iter.Seq2[[]byte, error]) error {
 
 func writeCSVRows(out io.Writer, rows iter.Seq2[control.Row, error]) error {
 	w := csv.NewWriter(out)
-	header := []string{"source", "user", "action", "since", "until", "rule", "pinned", "reason", "dropped", "attempts", "rate", "burst", "in_force", "overridden_by"}
+	header := []string{"source", "user", "action", "since", "until", "rule", "pinned", "reason", "dropped", "attempts", "rate", "burst", "in_force", "overridden_by", "bytes_per_second"}
 	if err := w.Write(header); err != nil {
 		return err
 	}
@@ -177,7 +180,7 @@ func writeCSVRows(out io.Writer, rows iter.Seq2[control.Row, error]) error {
 		}
 		if err := w.Write([]string{r.Source, r.User, r.Action.String(), r.Since.Format(time.RFC3339Nano), until, r.Rule, strconv.FormatBool(r.Pinned), r.Reason,
 			strconv.FormatUint(r.Dropped, 10), strconv.FormatUint(r.Attempts, 10), strconv.FormatFloat(r.Rate, 'g', -1, 64), strconv.Itoa(r.Burst),
-			strconv.FormatBool(r.InForce), r.OverriddenBy}); err != nil {
+			strconv.FormatBool(r.InForce), r.OverriddenBy, strconv.FormatInt(r.Bytes, 10)}); err != nil {
 			return err
 		}
 	}

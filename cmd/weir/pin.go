@@ -19,7 +19,7 @@ func (a *app) pinCommand() *cobra.Command {
 	var action, from string
 	var yes bool
 	cmd := &cobra.Command{
-		Use:   "pin {SOURCE... | --from FILE} --action drop|limit|allow",
+		Use:   "pin {SOURCE... | --from FILE} --action drop|tarpit|limit|allow",
 		Short: "Decide about a source yourself",
 		Long: `Pin sources or prefixes to an action. A pin wins over what rules decide, and
 allow wins over everything, whatever is wider or narrower. A source that is
@@ -29,32 +29,39 @@ A list has one "PREFIX [# comment]" a line; the comment becomes the reason. It
 is checked to its end first: one bad line, and nothing is pinned. Of lines
 about the same prefix the last counts.
 
+A limit lets connections through at a rate, data on them at another, or both;
+what is beyond it is dropped, and TCP slows down by itself. A tarpit answers
+those who connect and then keeps them waiting for as long as they will, while
+the mail server sees nothing of them.
+
 An IPv6 address stands for its /64, because that is what its owner holds.`,
 		Example: `  weir pin 203.0.113.9 --action drop --for 30d --reason "guesses passwords"
   weir pin 198.51.100.0/24 --action allow --reason "our office"
   weir pin 2001:db8:1::/48 --action limit --rate 6/m --burst 10
+  weir pin 203.0.113.20 --action limit --bytes 64K/s
   weir pin --from blocked.txt --action drop --for 2w
   sort -u *.txt | weir pin --from - --action drop`,
 		ValidArgsFunction: cobra.NoFileCompletions,
 	}
 	f := cmd.Flags()
-	f.StringVar(&action, "action", "", "`action`: drop, limit or allow (required)")
+	f.StringVar(&action, "action", "", "`action`: drop, tarpit, limit or allow (required)")
 	f.StringVar(&terms.Rate, "rate", "", "with limit: connection openings let through, such as `6/m` (s, m, h, d)")
 	f.IntVar(&terms.Burst, "burst", 0, "with limit: openings let through at once (default 1)")
+	f.StringVar(&terms.Bytes, "bytes", "", "with limit: data let through on open connections, such as `64K/s` (K, M, G)")
 	f.StringVar(&terms.For, "for", "", "how long, such as `30d`, 2w or 12h (default: until unpinned)")
 	f.StringVar(&terms.Reason, "reason", "", "why, for those who ask later")
 	f.StringVar(&from, "from", "", "read the prefixes from this `file`; - is standard input")
 	f.BoolVar(&yes, "yes", false, "do not ask before very wide prefixes are dropped")
-	mustComplete(cmd, "action", cobra.FixedCompletions([]string{"allow", "drop", "limit"}, cobra.ShellCompDirectiveNoFileComp))
-	for _, flag := range []string{"rate", "burst", "for", "reason"} {
+	mustComplete(cmd, "action", cobra.FixedCompletions([]string{"allow", "drop", "limit", "tarpit"}, cobra.ShellCompDirectiveNoFileComp))
+	for _, flag := range []string{"rate", "burst", "bytes", "for", "reason"} {
 		mustComplete(cmd, flag, cobra.NoFileCompletions)
 	}
 	cmd.RunE = func(cmd *cobra.Command, args []string) error {
 		if action == "" {
-			return usagef(cmd, "say what to do with it: --action drop, limit or allow")
+			return usagef(cmd, "say what to do with it: --action drop, tarpit, limit or allow")
 		}
 		if terms.Action.UnmarshalText([]byte(action)) != nil {
-			return usagef(cmd, "unknown action %q: want drop, limit or allow", action)
+			return usagef(cmd, "unknown action %q: want drop, tarpit, limit or allow", action)
 		}
 		if cmd.Flags().Changed("burst") && terms.Burst < 1 {
 			return usagef(cmd, "bad --burst %d: want 1 or more", terms.Burst)
@@ -67,27 +74,24 @@ An IPv6 address stands for its /64, because that is what its owner holds.`,
 		if err != nil {
 			return err
 		}
-		if terms.Drops() && list.Wides > 0 && !yes {
+		if terms.Blocks() && list.Wides > 0 && !yes {
 			if err := a.confirm(cmd, list, from == "-"); err != nil {
 				return err
 			}
 		}
-		return a.pin(cmd, terms, list, model.Until)
+		what := strings.TrimSpace(action + " " + control.LimitText(model.Rate.PerMinute(), model.Rate.Burst, model.Rate.Bytes))
+		return a.pin(cmd, terms, list, what, model.Until)
 	}
 	return cmd
 }
 
-// pin has list pinned and says so.
-func (a *app) pin(cmd *cobra.Command, terms control.Terms, list *control.List, until time.Time) error {
+// pin has list pinned and says so: to what, and until when.
+func (a *app) pin(cmd *cobra.Command, terms control.Terms, list *control.List, what string, until time.Time) error {
 	done, err := a.bulk(cmd, list, "pin", func(c *control.Client, progress func(int)) (control.Progress, error) {
 		return c.Pin(cmd.Context(), terms, list, progress)
 	})
 	if err != nil {
 		return err
-	}
-	what := terms.Action.String()
-	if terms.Rate != "" {
-		what = fmt.Sprintf("%s %s (burst %d)", what, terms.Rate, max(terms.Burst, 1))
 	}
 	end := "until unpinned"
 	if !until.IsZero() {
@@ -127,7 +131,7 @@ func (a *app) sayWithoutEffect(cmd *cobra.Command, target string) {
 	}
 }
 
-// confirm asks before very wide prefixes are dropped.
+// confirm asks before very wide prefixes are shut out.
 func (a *app) confirm(cmd *cobra.Command, list *control.List, stdinTaken bool) error {
 	var names []string
 	for _, p := range list.Wide {

@@ -41,7 +41,7 @@ allow. Pins stay: weir unpin takes those back.`,
 				fmt.Fprintf(a.stdout, "%s is released: %s by rule %s is lifted\n", printable(r.Target()), r.ActionText(), printable(r.Rule))
 			}
 			for _, r := range result.Standing {
-				fmt.Fprintf(a.stdout, "still standing: %s (undo it with weir %s)\n", standingWords(&r), undo(&r))
+				fmt.Fprintf(a.stdout, "still standing: %s (undo it with %s)\n", standingWords(&r), undo(&r))
 			}
 			return nil
 		},
@@ -66,7 +66,7 @@ func (a *app) notReleased(cmd *cobra.Command, client *control.Client, target str
 	hint := ""
 	if e, err := client.Explain(cmd.Context(), target); err == nil && len(e.Decisions) > 0 {
 		r := &e.Decisions[0].Row
-		hint = fmt.Sprintf("; what concerns it is %s (undo it with weir %s)", standingWords(r), undo(r))
+		hint = fmt.Sprintf("; what concerns it is %s (undo it with %s)", standingWords(r), undo(r))
 	}
 	return nothingf("no rule decided about %s%s", printable(target), hint)
 }
@@ -76,13 +76,21 @@ func standingWords(r *control.Row) string {
 	if r.Pinned {
 		return fmt.Sprintf("the pin of %s to %s", printable(r.Target()), r.ActionText())
 	}
+	if r.Listed {
+		return fmt.Sprintf("%s of %s by the list %s", r.ActionText(), printable(r.Target()), printable(r.Rule))
+	}
 	return fmt.Sprintf("%s of %s by rule %s", r.ActionText(), printable(r.Target()), printable(r.Rule))
 }
 
-// undo is the command that lifts r.
+// undo is what lifts r.
 func undo(r *control.Row) string {
-	if r.Pinned {
-		return "unpin " + printable(r.Target())
+	switch {
+	case r.Pinned && r.User != "":
+		return "weir user reset " + printable(r.User)
+	case r.Pinned:
+		return "weir unpin " + printable(r.Target())
+	case r.Listed:
+		return "take it out of the list: " + printable(r.Reason)
 	}
-	return "release " + printable(r.Target())
+	return "weir release " + printable(r.Target())
 }

@@ -61,7 +61,7 @@ decided and change it; they need root, or membership in group weir.`,
 	root.PersistentFlags().StringVar(&a.configPath, "config", config.DefaultPath, "configuration `file`")
 	root.AddCommand(
 		a.explainCommand(), a.listCommand(), a.pinCommand(), a.releaseCommand(), a.replayCommand(), a.runCommand(),
-		a.statusCommand(), a.unpinCommand(), a.versionCommand(), exitCodesTopic(),
+		a.statusCommand(), a.unpinCommand(), a.userCommand(), a.versionCommand(), exitCodesTopic(),
 	)
 	root.SuggestionsMinimumDistance = 2
 	root.InitDefaultCompletionCmd()

@@ -18,9 +18,10 @@ func (a *app) statusCommand() *cobra.Command {
 		Use:   "status",
 		Short: "Show how the agent is and what it sees",
 		Long: `Show the agent's mode, the interfaces and how it is attached to each, what the
-kernel does with packets, how full the table is, and the last errors. For each
-log: how far it is read, what was lost of it and why, and the lines that name an
-address and were not understood; and which patterns the others fit.`,
+kernel does with packets, how full the table is, whether the kernel holds what
+was decided, and the last errors. For each log: how far it is read, what was lost
+of it and why, and the lines that name an address and were not understood; and
+which patterns the others fit.`,
 		Example: `  weir status
   weir status -o json | jq '.intakes[].lag_seconds'`,
 		Args:              noArgs,
@@ -59,14 +60,23 @@ func (a *app) tellStatus(st *control.Status) error {
 		default:
 			b.linef("interface\tNONE: nothing is limited or dropped")
 		}
+		if c := st.Ceiling; c != nil {
+			b.linef("ceiling\t%s for every source, on %s", control.LimitText(c.Rate, c.Burst, 0), strings.Trim(fmt.Sprint(c.Ports), "[]"))
+		}
 		b.linef("decisions\t%s", decisionWords(&st.Decisions))
 		b.linef("table\t%s", tableWords(&st.Table))
+		if st.ReadBack != nil {
+			b.linef("read back\t%s", readBackWords(now, st.ReadBack))
+		}
 		b.linef("store\t%s", storeWords(now, &st.Store))
 		for i := range st.Intakes {
 			tellIntake(b, now, &st.Intakes[i])
 		}
 		if len(st.Intakes) == 0 {
 			b.linef("intake\tNONE: nothing is read, so no rule decides; add an [[intake]] to the configuration")
+		}
+		if st.PostfixPolicy != nil {
+			tellPolicy(b, st.PostfixPolicy)
 		}
 		for _, n := range st.Notes {
 			b.linef("note\t%s", printable(n))
@@ -106,8 +116,13 @@ func (a *app) tellStatus(st *control.Status) error {
 }
 
 func attachWords(i *control.Interface) string {
-	words := "attached, " + i.Mode + " XDP"
-	if i.Mode == "none" {
+	words := "attached, " + i.Mode
+	switch i.Mode {
+	case "native", "generic":
+		words += " XDP"
+	case "tcx":
+		words = "attached, TCX"
+	case "none":
 		words = "NOT ATTACHED"
 	}
 	if i.Reason != "" {
@@ -137,7 +152,26 @@ func tableWords(t *control.Table) string {
 	if t.Capacity == 0 {
 		return "not loaded"
 	}
-	return fmt.Sprintf("%s of %s entries (%s)", count(t.Used), count(t.Capacity), percent(t.Used, t.Capacity))
+	words := fmt.Sprintf("%s of %s entries (%s)", count(t.Used), count(t.Capacity), percent(t.Used, t.Capacity))
+	if t.Displaced+t.Refused > 0 {
+		words += fmt.Sprintf("; it was FULL: %s found no room, %s that ended first made room", count(t.Refused), count(t.Displaced))
+	}
+	return words
+}
+
+func readBackWords(now time.Time, r *control.ReadBack) string {
+	if r.Last.IsZero() {
+		return "not yet"
+	}
+	words := ago(now, r.Last) + ", the kernel holds what was decided"
+	if r.Standing != "" {
+		words = ago(now, r.Last) + ", NOT WHAT WAS DECIDED: " + printable(r.Standing)
+	}
+	if r.Found != nil {
+		words += fmt.Sprintf("; %s since the start, %s put right, the last %s: %s",
+			plural(r.Differences, "difference"), count(r.Repaired), ago(now, *r.Found), printable(r.Difference))
+	}
+	return words
 }
 
 func storeWords(now time.Time, s *control.Store) string {

@@ -35,8 +35,47 @@ func TestInstalledConfiguration(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
+	_, quotas, found := strings.Cut(before, "# [postfix_policy]\n")
+	if !found {
+		t.Fatal("the configuration has no policy server for an example")
+	}
+	quotas, _, _ = strings.Cut("[postfix_policy]\n"+quotas, "\n\n# Without a [[rule]]")
+	quotas = strings.NewReplacer("# [", "[", "# listen", "listen", "# over", "over", "# recipients", "recipients").Replace(quotas)
+	if q, err := config.Parse(path, []byte(quotas)); err != nil || len(q.PostfixPolicy.Listen) != 1 || len(q.Quota.Users) != 1 {
+		t.Errorf("the example of quotas: %v\n%s", err, quotas)
+	}
 	if len(c.Rules) != 1 || c.Rules[0].Name != "failures-per-source" {
 		t.Errorf("the example gives %d rules", len(c.Rules))
+	}
+}
+
+// Every section in the comments, commented in, loads as well.
+func TestInstalledSections(t *testing.T) {
+	path := filepath.Join(mustRoot(t), "packaging", "weir.toml")
+	text, err := os.ReadFile(path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	var all strings.Builder
+	in := false
+	for line := range strings.Lines(string(text)) {
+		bare := strings.TrimPrefix(line, "# ")
+		switch {
+		case bare == line:
+			in = false
+		case strings.HasPrefix(bare, "[dovecot_policy]"), strings.HasPrefix(bare, "[[list]]"), strings.HasPrefix(bare, "[dnsbl]"), strings.HasPrefix(bare, "[notify]"):
+			in = true
+		}
+		if in {
+			all.WriteString(bare)
+		}
+	}
+	c, err := config.Parse(path, []byte(all.String()))
+	if err != nil {
+		t.Fatal(err)
+	}
+	if len(c.Lists) != 1 || len(c.DovecotPolicy.Listen) != 1 || len(c.DNSBL.Zones) != 1 || !c.Notify.Users || len(c.Notify.Command) != 2 {
+		t.Errorf("the examples give %+v %+v %+v %+v", c.Lists, c.DovecotPolicy, c.DNSBL, c.Notify)
 	}
 }
 

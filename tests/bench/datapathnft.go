@@ -16,11 +16,11 @@ import (
 // tool runs a program at the host's end.
 type tool struct {
 	ctx  context.Context
-	link *live.Link
+	host live.Place
 }
 
 func (t tool) run(stdin io.Reader, name string, args ...string) (out string, err error) {
-	err = t.link.Host.Do(func() error {
+	err = t.host.Do(func() error {
 		cmd := exec.CommandContext(t.ctx, name, args...)
 		cmd.Stdin = stdin
 		var stdout, stderr bytes.Buffer
@@ -163,7 +163,7 @@ func (g *ipsetGate) count() (uint64, error) {
 // peerRows are the kernel's own packet filters with n sources. One that
 // cannot be used has a row that says why.
 func (b *datapathBench) peerRows(ctx context.Context, n uint32, base *row) {
-	t := tool{ctx, b.link}
+	t := tool{ctx, b.link.Host}
 	traffic := base.traffic
 	traffic.Count = n
 	for _, p := range []struct {

@@ -42,6 +42,12 @@ func (b *datapathBench) fill(ctx context.Context) error {
 	if err := b.weirRows(ctx, four, six); err != nil {
 		return err
 	}
+	if err := b.actionRows(ctx, four, six); err != nil {
+		return err
+	}
+	if err := b.modeRows(ctx, four); err != nil {
+		return err
+	}
 	for _, n := range b.peerSources {
 		b.peerRows(ctx, n, four.drop)
 	}

@@ -22,21 +22,31 @@ type weir struct {
 	*loader.Datapath
 	link    *live.Link
 	dir     string
+	mode    string // in which it must be attached
 	flagged uint32
 }
 
-// openWeir opens a datapath with room for n sources, but no less than it has
-// by default.
-func (b *datapathBench) openWeir(name string, n uint32) (*weir, error) {
-	w := &weir{link: b.link, dir: filepath.Join(live.BPFFS, name), flagged: n}
+// openWeir opens a datapath at the host's end, with its pins in a folder and
+// room for n sources, but no less than it has by default. It is attached
+// natively, or in another mode that is named.
+func openWeir(l *live.Link, dir string, n uint32, other ...string) (*weir, error) {
+	w := &weir{link: l, dir: dir, mode: loader.ModeNative, flagged: n}
 	o := loader.DefaultOptions()
+	if len(other) > 0 {
+		o.Modes, w.mode = other, other[0]
+	}
 	o.Dir = w.dir
 	o.Capacity = max(o.Capacity, 1<<bits.Len32(n-1))
 	o.Logger = slog.New(slog.DiscardHandler)
-	err := b.link.Host.Do(func() (err error) {
+	err := l.Host.Do(func() (err error) {
 		w.Datapath, err = loader.Open(o)
 		return err
 	})
+	return w, err
+}
+
+func (b *datapathBench) openWeir(name string, n uint32, other ...string) (*weir, error) {
+	w, err := openWeir(b.link, filepath.Join(live.BPFFS, name), n, other...)
 	if err != nil {
 		return nil, err
 	}
@@ -59,7 +69,7 @@ func (w *weir) follow(selection string) (attached loader.Attachment, err error) 
 
 func (w *weir) enter() error {
 	a, err := w.follow(live.Interface)
-	if err == nil && a.Mode != loader.ModeNative {
+	if err == nil && a.Mode != w.mode {
 		err = fmt.Errorf("attached in mode %s: %s", a.Mode, a.Reason)
 	}
 	return err

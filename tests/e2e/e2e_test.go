@@ -89,13 +89,26 @@ type stage struct {
 // mustStage starts a lab and, in it, weir with a mode and more configuration.
 func mustStage(t *testing.T, mode, more string) *stage {
 	t.Helper()
+	return mustStageWith(t, lab.Options{}, mode, more)
+}
+
+// mustStageWith is mustStage in a lab of one's own.
+func mustStageWith(t *testing.T, options lab.Options, mode, more string) *stage {
+	t.Helper()
+	return mustStageFor(t, options, mode, func(*lab.Lab) string { return more })
+}
+
+// mustStageFor is mustStageWith where the configuration depends on the lab.
+func mustStageFor(t *testing.T, options lab.Options, mode string, more func(*lab.Lab) string) *stage {
+	t.Helper()
+	options.Users = []string{"alice", "bob"}
 	if err := lab.Check(); err != nil {
 		if os.Getenv("CI") == "true" {
 			t.Fatal(err)
 		}
 		t.Skipf("SKIPPED, nothing was tested: %v", err)
 	}
-	l, err := lab.New(t.Context(), lab.Options{Users: []string{"alice", "bob"}})
+	l, err := lab.New(t.Context(), options)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -108,7 +121,7 @@ func mustStage(t *testing.T, mode, more string) *stage {
 			t.Error(err)
 		}
 	})
-	w, err := l.Weir(built, mode, more)
+	w, err := l.Weir(built, mode, more(l))
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -117,7 +130,7 @@ func mustStage(t *testing.T, mode, more string) *stage {
 	// the end of that, they are quiet.
 	s.mustPoll(lab.Patience, "the servers to be quiet", func() bool {
 		log, _ := os.ReadFile(l.MailLog())
-		return bytes.Contains(log, []byte("Disconnected")) && bytes.Contains(log, []byte("disconnect from"))
+		return options.Bare || bytes.Contains(log, []byte("Disconnected")) && bytes.Contains(log, []byte("disconnect from"))
 	})
 	s.skipped = s.logLines()
 	s.mustStart()

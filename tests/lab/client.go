@@ -124,11 +124,40 @@ func (s *SMTP) Send(from string, to []string, subject, body string) error {
 			return err
 		}
 	}
+	return s.data(from, to[0], subject, body)
+}
+
+// SendToSome is Send that goes on with those recipients that are not refused,
+// as programs that send in bulk do. It fails if all are.
+func (s *SMTP) SendToSome(from string, to []string, subject, body string) error {
+	if err := s.Command(250, "MAIL FROM:<%s>", from); err != nil {
+		return err
+	}
+	var refused error
+	accepted := 0
+	for _, rcpt := range to {
+		switch err := s.Command(250, "RCPT TO:<%s>", rcpt); {
+		case errors.Is(err, ErrRefused):
+			refused = err
+		case err != nil:
+			return err
+		default:
+			accepted++
+		}
+	}
+	if accepted == 0 {
+		return refused
+	}
+	return s.data(from, to[0], subject, body)
+}
+
+// data sends the message to the recipients that were named.
+func (s *SMTP) data(from, to, subject, body string) error {
 	if err := s.Command(354, "DATA"); err != nil {
 		return err
 	}
 	w := s.text.DotWriter()
-	fmt.Fprintf(w, "From: <%s>\r\nTo: <%s>\r\nSubject: %s\r\n\r\n%s\r\n", from, to[0], subject, body)
+	fmt.Fprintf(w, "From: <%s>\r\nTo: <%s>\r\nSubject: %s\r\n\r\n%s\r\n", from, to, subject, body)
 	if err := w.Close(); err != nil {
 		return err
 	}

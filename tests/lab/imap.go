@@ -3,6 +3,7 @@ package lab
 import (
 	"context"
 	"fmt"
+	"net"
 	"net/netip"
 	"net/textproto"
 	"os"
@@ -21,10 +22,23 @@ func (l *Lab) OpenIMAP(ctx context.Context, from netip.Addr) (*IMAP, error) {
 	if err != nil {
 		return nil, err
 	}
+	return openIMAP(withTLS(conn), from)
+}
+
+// OpenPlainIMAP opens a dialogue on port 143, without TLS.
+func (l *Lab) OpenPlainIMAP(ctx context.Context, from netip.Addr) (*IMAP, error) {
+	conn, err := l.Dial(ctx, from, 143)
+	if err != nil {
+		return nil, err
+	}
+	return openIMAP(conn, from)
+}
+
+func openIMAP(conn net.Conn, from netip.Addr) (*IMAP, error) {
 	if err := conn.SetDeadline(time.Now().Add(Patience)); err != nil {
 		return nil, err
 	}
-	i := &IMAP{text: textproto.NewConn(withTLS(conn))}
+	i := &IMAP{text: textproto.NewConn(conn)}
 	greeting, err := i.text.ReadLine()
 	if err == nil && !strings.HasPrefix(greeting, "* OK") {
 		err = fmt.Errorf("%w: %s", ErrRefused, greeting)

@@ -52,7 +52,7 @@ func (l *Lab) Knocker(port uint16) (*Knocker, error) {
 		return nil, fmt.Errorf("open knocker: %w", err)
 	}
 	err = l.World.Do(func() error {
-		link, err := netlink.LinkByName(worldInterface)
+		link, err := netlink.LinkByName(WorldInterface)
 		if err != nil {
 			return err
 		}

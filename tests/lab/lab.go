@@ -63,6 +63,22 @@ func checkRoot() error {
 type Options struct {
 	Users []string // mailboxes, without @Domain
 	Bare  bool     // the network and a log alone, without mail servers
+
+	Dovecot   string              // more of Dovecot's configuration; the word DIR in it stands for the lab's folder
+	MainCF    func(l *Lab) string // gives what is added to main.cf; may be nil
+	Chroot    bool                // smtpd runs below the queue directory, as Debian has it
+	Processes int                 // smtpd processes at most (default_process_limit); 0: Postfix's default
+}
+
+// mainCF is what is added to main.cf.
+func (o *Options) mainCF(l *Lab) (more string) {
+	if o.Processes > 0 {
+		more = fmt.Sprintf("default_process_limit = %d\n", o.Processes)
+	}
+	if o.MainCF != nil {
+		more += o.MainCF(l)
+	}
+	return more
 }
 
 // Validate reports what is wrong with o.

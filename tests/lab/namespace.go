@@ -17,10 +17,10 @@ import (
 // netnsDir is where ip-netns(8) keeps named network namespaces.
 const netnsDir = "/run/netns"
 
-// Interface is the mail host's NIC; worldInterface is the other end.
+// Interface is the mail host's NIC; WorldInterface is the other end.
 const (
 	Interface      = "eth0"
-	worldInterface = "world0"
+	WorldInterface = "world0"
 )
 
 // Addresses on the link. Everybody in the world sits behind the router.
@@ -59,6 +59,12 @@ func (n *Namespace) Do(f func() error) error {
 		result <- f()
 	}()
 	return <-result
+}
+
+// Processes returns the ids of the processes in the namespace, other than this
+// one.
+func (n *Namespace) Processes() ([]int, error) {
+	return members(filepath.Join(netnsDir, n.Name))
 }
 
 // shareNamespaces makes the directory of named namespaces a shared mount, as
@@ -128,9 +134,10 @@ func (l *Lab) makeNetwork(context.Context) error {
 	}
 	attrs := netlink.NewLinkAttrs()
 	attrs.Name = Interface
-	attrs.Namespace = netlink.NsFd(l.Mail.handle)
-	veth := &netlink.Veth{LinkAttrs: attrs, PeerName: worldInterface, PeerNamespace: netlink.NsFd(l.World.handle)}
-	if err := netlink.LinkAdd(veth); err != nil {
+	veth := &netlink.Veth{LinkAttrs: attrs, PeerName: WorldInterface, PeerNamespace: netlink.NsFd(l.World.handle)}
+	// From within: older kernels (6.12 does) refuse a name that an interface
+	// has where the request comes from, and many machines have an eth0.
+	if err := l.Mail.Do(func() error { return netlink.LinkAdd(veth) }); err != nil {
 		return fmt.Errorf("add veth pair: %w", err)
 	}
 	if err := l.Mail.Do(setupMail); err != nil {
@@ -173,7 +180,7 @@ func setupMail() error {
 }
 
 func setupWorld() error {
-	_, err := setupLink(worldInterface, netip.PrefixFrom(router4, 24), netip.PrefixFrom(router6, 64))
+	_, err := setupLink(WorldInterface, netip.PrefixFrom(router4, 24), netip.PrefixFrom(router6, 64))
 	if err != nil {
 		return err
 	}

@@ -60,7 +60,7 @@ func (l *Lab) Probe(from netip.Addr, port uint16, every time.Duration) (*Probe, 
 		}
 		return f, err
 	}
-	world, err := open(l.World, worldInterface)
+	world, err := open(l.World, WorldInterface)
 	if err != nil {
 		return nil, errors.Join(fmt.Errorf("open probe: %w", err), p.close())
 	}
@@ -68,7 +68,7 @@ func (l *Lab) Probe(from netip.Addr, port uint16, every time.Duration) (*Probe, 
 	if err != nil {
 		return nil, errors.Join(fmt.Errorf("open probe: %w", err), p.close())
 	}
-	ether := append(append([]byte{}, hardware[Interface]...), hardware[worldInterface]...)
+	ether := append(append([]byte{}, hardware[Interface]...), hardware[WorldInterface]...)
 	go count(mail, from, to, flagSYN, &p.through)
 	go count(world, to, from, flagSYN|flagACK, &p.answered)
 	go func() {

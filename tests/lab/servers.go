@@ -10,6 +10,7 @@ import (
 	"embed"
 	"encoding/pem"
 	"fmt"
+	"io"
 	"io/fs"
 	"math/big"
 	"os"
@@ -193,9 +194,22 @@ func (l *Lab) writeConf(name, dir string) error {
 		return fmt.Errorf("write %s: %w", name, err)
 	}
 	defer f.Close()
-	values := map[string]string{"Dir": l.Dir, "Host": Host, "Domain": Domain, "Elsewhere": Elsewhere}
+	values := map[string]string{"Dir": l.Dir, "Host": Host, "Domain": Domain, "Elsewhere": Elsewhere, "Chroot": "n"}
+	if l.options.Chroot {
+		values["Chroot"] = "y"
+	}
 	if err := t.Execute(f, values); err != nil {
 		return fmt.Errorf("write %s: %w", name, err)
+	}
+	if more := l.options.mainCF(l); name == "main.cf" && more != "" {
+		if _, err := io.WriteString(f, "\n"+more); err != nil {
+			return fmt.Errorf("write %s: %w", name, err)
+		}
+	}
+	if name == "dovecot.conf" {
+		if _, err := f.WriteString("\n" + strings.ReplaceAll(l.options.Dovecot, "DIR", l.Dir) + "\n"); err != nil {
+			return fmt.Errorf("write %s: %w", name, err)
+		}
 	}
 	return f.Close()
 }

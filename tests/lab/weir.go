@@ -15,8 +15,16 @@ import (
 )
 
 // Build builds weir from the module that the working directory is in, into
-// the file binary.
+// the file binary; where the environment has a built one (WEIR_BINARY), that
+// is copied.
 func Build(ctx context.Context, binary string) error {
+	if built := os.Getenv("WEIR_BINARY"); built != "" {
+		content, err := os.ReadFile(built)
+		if err != nil {
+			return fmt.Errorf("copy weir: %w", err)
+		}
+		return os.WriteFile(binary, content, 0o755)
+	}
 	cmd := exec.CommandContext(ctx, "go", "build", "-buildvcs=false", "-o", binary, "weir/cmd/weir")
 	if out, err := cmd.CombinedOutput(); err != nil {
 		return fmt.Errorf("build weir: %w\n%s", err, out)
@@ -36,7 +44,7 @@ type Weir struct {
 const Ports = "[25, 143, 465, 587, 993]"
 
 // Weir writes a configuration: what the lab dictates, and more, which is
-// TOML. It starts nothing.
+// TOML; LAB/ in it stands for the lab's folder. It starts nothing.
 func (l *Lab) Weir(binary, mode, more string) (*Weir, error) {
 	w := &Weir{Binary: binary, Config: l.Path("weir.toml"), lab: l}
 	return w, w.Configure(mode, more)
@@ -58,7 +66,7 @@ bpffs = %q
 type = "file"
 path = %q
 `, mode, Interface, Ports, l.Path("state"), l.Path("control.sock"), l.Path("bpf", "weir"),
-		more, l.MailLog())
+		strings.ReplaceAll(more, "LAB/", l.Dir+"/"), l.MailLog())
 	if err := os.WriteFile(w.Config, []byte(text), 0o644); err != nil {
 		return fmt.Errorf("write configuration: %w", err)
 	}
@@ -212,10 +220,19 @@ type Status struct {
 		Sample        string `json:"sample"`
 		Error         string `json:"error"`
 	} `json:"intakes"`
+	Errors []struct {
+		Text string `json:"text"`
+	} `json:"errors"`
 	Table struct {
 		Used     int `json:"used"`
 		Capacity int `json:"capacity"`
 	} `json:"table"`
+	ReadBack struct {
+		Differences uint64 `json:"differences"`
+		Repaired    uint64 `json:"repaired"`
+		Difference  string `json:"difference"`
+		Standing    string `json:"standing"`
+	} `json:"read_back"`
 }
 
 // Counter returns the packets of a kernel counter by its name.

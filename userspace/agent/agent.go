@@ -8,15 +8,21 @@ import (
 	"os"
 	"path/filepath"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"weir/policy"
 	"weir/userspace/config"
 	"weir/userspace/control"
+	"weir/userspace/dnsbl"
+	"weir/userspace/dovecotpolicy"
 	"weir/userspace/enforce"
 	"weir/userspace/intake"
 	"weir/userspace/intake/detect"
+	"weir/userspace/lists"
 	"weir/userspace/maillog"
+	"weir/userspace/notify"
+	"weir/userspace/postfixpolicy"
 	"weir/userspace/store"
 )
 
@@ -58,6 +64,8 @@ type Agent struct {
 	rates    *rates
 	core     *core
 	writer   *writer
+	judge    *postfixpolicy.Judge
+	asked    *policyServers
 	server   *control.Server
 	served   bool
 	started  time.Time
@@ -68,6 +76,15 @@ type Agent struct {
 	kernel *kernel // nil in mode observe
 	inputs []*follower
 	found  *detect.Found // nil: the configuration names all that is read
+
+	ears     *ears
+	suspects *suspects
+	services []*service // of Run's goroutine
+	listed   []policy.Decision
+	followed []*lists.Follower // under mu
+	dovecot  atomic.Pointer[dovecotpolicy.Server]
+	lookup   atomic.Pointer[dnsbl.Lookup]
+	notices  atomic.Pointer[notify.Notifier]
 }
 
 // cleanup undoes one step of starting.
@@ -106,6 +123,7 @@ func (a *Agent) serve(ctx context.Context) {
 			return
 		case <-look.C:
 			a.lookAgain()
+			a.bring(a.current())
 		case <-a.o.Reload:
 			a.notifier.reloading()
 			a.reload()
@@ -119,7 +137,7 @@ func start(o Options) (_ *Agent, err error) {
 	if err := o.Validate(); err != nil {
 		return nil, err
 	}
-	a := &Agent{o: o, faults: &faults{}, rates: &rates{}, started: o.Now()}
+	a := &Agent{o: o, faults: &faults{}, rates: &rates{}, started: o.Now(), ears: newEars(), suspects: newSuspects()}
 	a.log = slog.New(faultHandler{Handler: o.Logger.Handler(), faults: a.faults})
 	a.notifier = newNotifier(a.log)
 	if a.config, err = config.Load(o.ConfigPath); err != nil {
@@ -130,7 +148,7 @@ func start(o Options) (_ *Agent, err error) {
 			err = errors.Join(err, a.stop())
 		}
 	}()
-	for _, step := range []func() error{a.startStore, a.startControl, a.startCore, a.startKernel} {
+	for _, step := range []func() error{a.startStore, a.startControl, a.startCore, a.startHearing, a.startServices, a.startKernel, a.startPolicy} {
 		if err := step(); err != nil {
 			return nil, err
 		}
@@ -210,14 +228,18 @@ func (a *Agent) startCore() error {
 	if err != nil {
 		return err
 	}
-	p.recent, p.latest = newRecent(recentBytes), a.o.Now
+	p.recent, p.latest, p.told = newRecent(recentBytes), a.o.Now, newTellings()
 	a.core = &core{
 		pipeline: p, a: a, positions: make(map[string]intake.Position), inputs: make(map[string]*understanding),
 		requests: make(chan func()), stopped: make(chan struct{}), saved: a.o.Now(), pause: checkpointEvery,
 	}
+	a.judge = postfixpolicy.NewJudge(a.config.Limits, a.o.Now)
+	a.setPolicy(a.config)
+	a.core.expect(a.config)
 	if err := a.restore(); err != nil {
 		return err
 	}
+	a.standAgain()
 	ctx, stop := context.WithCancel(context.Background())
 	go a.core.run(ctx)
 	a.cleanups = append(a.cleanups, cleanup{"core", func() error {
@@ -260,7 +282,7 @@ func (a *Agent) restore() error {
 		return err
 	}
 	if len(b) > 0 {
-		if err := restoreCheckpoint(b, c.positions, c.pipeline); err != nil {
+		if err := restoreCheckpoint(b, c.positions, c.pipeline, a.judge); err != nil {
 			a.log.Warn("counts start anew; decisions and pins are not concerned", "error", err)
 		}
 	}

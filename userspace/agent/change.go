@@ -19,6 +19,7 @@ func (a *Agent) Pin(ctx context.Context, pins []policy.Decision) error {
 			if pin, _ := c.ledger.Get(pins[i].Target); pin != nil {
 				kept = append(kept, pin)
 			}
+			c.stand(pins[i].Target)
 		}
 		a.writer.put(kept...)
 		return err
@@ -37,6 +38,7 @@ func (a *Agent) Unpin(ctx context.Context, targets []policy.Target) (missing []p
 				continue
 			}
 			keys = append(keys, store.KeyOf(&removed[0]))
+			c.stand(t)
 			changes = append(changes, changed...)
 		}
 		err := c.enforce(changes)
@@ -64,6 +66,10 @@ func (a *Agent) Release(ctx context.Context, target policy.Target) (*control.Rel
 		_, changes := c.ledger.Remove(target, false, true)
 		err := c.enforce(changes)
 		a.writer.remove(store.KeyOf(d))
+		if target.User != "" {
+			a.judge.Flow(func(f *policy.Flow) { f.Reset(target.User) })
+			c.stand(target)
+		}
 		c.checkpoint()
 		for _, concern := range c.ledger.LookupPrefix(target.Prefix) {
 			standing = append(standing, concern.Decision)

@@ -9,6 +9,7 @@ import (
 	"maps"
 
 	"weir/userspace/intake"
+	"weir/userspace/postfixpolicy"
 )
 
 // A checkpoint is how far every input was read, and what the parser and the
@@ -16,15 +17,16 @@ import (
 // what reading without a crash would have given. It is written together with
 // every decision made before it.
 //
-// It is a line that names the version, then three parts, each after its
-// length: the positions in JSON, the parser's state, the engine's.
+// It is a line that names the version, then four parts, each after its
+// length: the positions in JSON, the parser's state, the engine's, and what
+// was counted against quotas, which older ones do not have.
 
 const checkpointVersion = "weir checkpoint 1\n"
 
 var errCheckpoint = errors.New("checkpoint cannot be read")
 
 // encodeCheckpoint must run in the core loop.
-func encodeCheckpoint(positions map[string]intake.Position, p *pipeline) ([]byte, error) {
+func encodeCheckpoint(positions map[string]intake.Position, p *pipeline, j *postfixpolicy.Judge) ([]byte, error) {
 	where, err := json.Marshal(positions)
 	if err != nil {
 		return nil, fmt.Errorf("checkpoint: %w", err)
@@ -37,9 +39,13 @@ func encodeCheckpoint(positions map[string]intake.Position, p *pipeline) ([]byte
 	if err != nil {
 		return nil, fmt.Errorf("checkpoint: %w", err)
 	}
-	b := make([]byte, 0, len(checkpointVersion)+len(where)+len(parser)+len(engine)+3*binary.MaxVarintLen64)
+	flow, err := j.MarshalBinary()
+	if err != nil {
+		return nil, fmt.Errorf("checkpoint: %w", err)
+	}
+	b := make([]byte, 0, len(checkpointVersion)+len(where)+len(parser)+len(engine)+len(flow)+4*binary.MaxVarintLen64)
 	b = append(b, checkpointVersion...)
-	for _, part := range [][]byte{where, parser, engine} {
+	for _, part := range [][]byte{where, parser, engine, flow} {
 		b = append(binary.AppendUvarint(b, uint64(len(part))), part...)
 	}
 	return b, nil
@@ -47,13 +53,16 @@ func encodeCheckpoint(positions map[string]intake.Position, p *pipeline) ([]byte
 
 // restoreCheckpoint sets what b says, as far as it can be read; the error
 // tells what could not.
-func restoreCheckpoint(b []byte, positions map[string]intake.Position, p *pipeline) error {
+func restoreCheckpoint(b []byte, positions map[string]intake.Position, p *pipeline, j *postfixpolicy.Judge) error {
 	rest, ok := bytes.CutPrefix(b, []byte(checkpointVersion))
 	if !ok {
 		return fmt.Errorf("%w: another version of weir wrote it", errCheckpoint)
 	}
-	var parts [3][]byte
+	var parts [4][]byte
 	for i := range parts {
+		if i == len(parts)-1 && len(rest) == 0 {
+			break
+		}
 		n, size := binary.Uvarint(rest)
 		if size <= 0 || n > uint64(len(rest)-size) {
 			return fmt.Errorf("%w: it ends too early", errCheckpoint)
@@ -65,5 +74,9 @@ func restoreCheckpoint(b []byte, positions map[string]intake.Position, p *pipeli
 		return fmt.Errorf("%w: positions: %w", errCheckpoint, err)
 	}
 	maps.Copy(positions, where)
-	return errors.Join(p.parser.UnmarshalBinary(parts[1]), p.engine.UnmarshalBinary(parts[2]))
+	err := errors.Join(p.parser.UnmarshalBinary(parts[1]), p.engine.UnmarshalBinary(parts[2]))
+	if parts[3] != nil {
+		err = errors.Join(err, j.UnmarshalBinary(parts[3]))
+	}
+	return err
 }

@@ -10,6 +10,7 @@ import (
 	"weir/userspace/config"
 	"weir/userspace/intake"
 	"weir/userspace/maillog"
+	"weir/userspace/postfixpolicy"
 )
 
 func mustPipeline(t *testing.T) *pipeline {
@@ -20,6 +21,10 @@ func mustPipeline(t *testing.T) *pipeline {
 		t.Fatal(err)
 	}
 	return p
+}
+
+func mustJudge() *postfixpolicy.Judge {
+	return postfixpolicy.NewJudge(policy.DefaultLimits(), func() time.Time { return logEnd })
 }
 
 type nobody struct{}
@@ -35,7 +40,7 @@ func TestCheckpoint(t *testing.T) {
 		p.read(&intake.Record{Line: []byte(strings.TrimSuffix(line, "\n")), Number: number}, nobody{})
 	}
 	positions := map[string]intake.Position{"file:/var/log/mail.log": {Path: "/var/log/mail.log", Offset: 77, Lines: 5}}
-	whole, err := encodeCheckpoint(positions, p)
+	whole, err := encodeCheckpoint(positions, p, mustJudge())
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -43,11 +48,11 @@ func TestCheckpoint(t *testing.T) {
 		t.Errorf("%d bytes after 238 lines", len(whole))
 	}
 	got := map[string]intake.Position{}
-	if err := restoreCheckpoint(whole, got, mustPipeline(t)); err != nil || got["file:/var/log/mail.log"].Offset != 77 {
+	if err := restoreCheckpoint(whole, got, mustPipeline(t), mustJudge()); err != nil || got["file:/var/log/mail.log"].Offset != 77 {
 		t.Errorf("%v, %v", got, err)
 	}
 	for size := 0; size < len(whole); size += 1 + size/20 {
-		if err := restoreCheckpoint(whole[:size], map[string]intake.Position{}, mustPipeline(t)); !errors.Is(err, errCheckpoint) {
+		if err := restoreCheckpoint(whole[:size], map[string]intake.Position{}, mustPipeline(t), mustJudge()); !errors.Is(err, errCheckpoint) {
 			t.Errorf("cut to %d bytes: %v", size, err)
 		}
 	}
@@ -57,6 +62,7 @@ func TestCheckpoint(t *testing.T) {
 func TestCheckpointPace(t *testing.T) {
 	b := newBench(t)
 	a := b.mustStart()
+	mustBegin(t, a) // which takes one
 	taken := func(after time.Duration, pause time.Duration) (yes bool) {
 		b.setClock(b.clock().Add(after))
 		if err := a.core.do(t.Context(), func() {
@@ -76,6 +82,17 @@ func TestCheckpointPace(t *testing.T) {
 	}
 }
 
+// mustBegin waits until the input has told where it begins.
+func mustBegin(t *testing.T, a *Agent) {
+	t.Helper()
+	mustWait(t, "the first position", func() (told bool) {
+		if err := a.core.do(t.Context(), func() { told = len(a.core.positions) == 1 }); err != nil {
+			t.Fatal(err)
+		}
+		return told
+	})
+}
+
 // An agent that is killed before its first checkpoint is due has begun at the
 // log's end; the next one goes on there, and not at the end once more.
 func TestFirstPositionIsKept(t *testing.T) {
@@ -87,12 +104,7 @@ func TestFirstPositionIsKept(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	mustWait(t, "the first position", func() (told bool) {
-		if err := first.core.do(t.Context(), func() { told = len(first.core.positions) == 1 }); err != nil {
-			t.Fatal(err)
-		}
-		return told
-	})
+	mustBegin(t, first)
 	if err := first.change(t.Context(), func(*core) error { return nil }); err != nil { // returns when all is stored
 		t.Fatal(err)
 	}

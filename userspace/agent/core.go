@@ -30,9 +30,12 @@ type core struct {
 	pause     time.Duration     // until the next one
 	reconcile time.Time         // when the table is compared next
 	failures  int               // of enforcing, in a row
+	readBack  readBack
 	counts    decisionCounts
 	inputs    map[string]*understanding
 	input     *understanding // whose batch is at hand
+	heard     understanding  // what came from elsewhere
+	requested understanding  // what mail servers asked about
 	puzzled   uint64         // lines that the parser has not understood so far
 }
 
@@ -88,6 +91,8 @@ func (c *core) run(ctx context.Context) {
 			return
 		case f := <-c.requests:
 			f()
+		case t := <-c.a.judge.Told():
+			c.asked(&t)
 		case <-tick.C:
 			c.tick()
 		}
@@ -99,7 +104,9 @@ func (c *core) consume(input string, batch []intake.Record, after intake.Positio
 	if c.inputs[input] == nil {
 		c.inputs[input] = &understanding{}
 	}
+	c.takeTold() // requests come before the lines that were written after them
 	c.input = c.inputs[input]
+	c.told.input = c.input
 	for i := range batch {
 		c.read(&batch[i], c)
 	}
@@ -123,14 +130,26 @@ func (c *core) tell() {
 	for i := range c.decided {
 		d := &c.decided[i]
 		c.a.log.Info("decision", "target", d.Target.String(), "action", d.Action.String(), "until", until(d),
-			"rule", d.Rule, "offence", d.Offence, "reason", d.Reason, "allowed", allowed(c.ledger, d))
+			"rule", d.Rule, "offence", d.Offence, "reason", d.Reason, "allowed", allowed(c.ledger.Ledger, d))
 	}
 	clear(c.decided)
 	c.decided = c.decided[:0]
 }
 
 // event implements observer.
-func (c *core) event(*policy.Event) { c.input.events++ }
+func (c *core) event(e *policy.Event) {
+	c.input.events++
+	if c.input != &c.requested {
+		c.a.judge.Logged(e)
+	}
+	switch e.Kind {
+	case policy.AuthFailure:
+		c.a.suspects.note(policy.SourceOf(e.Source), e.Time)
+		c.ask(e)
+	case policy.AuthSuccess:
+		c.ask(e)
+	}
+}
 
 // decision implements observer.
 func (c *core) decision(d *policy.Decision) {
@@ -154,7 +173,9 @@ func (c *core) decision(d *policy.Decision) {
 	c.changes = append(c.changes, c.ledger.Put(now, *d)...)
 	_, stands := c.ledger.Get(d.Target)
 	c.a.writer.put(stands)
+	c.stand(d.Target)
 	c.decided = append(c.decided, *d)
+	c.a.flagged(d)
 }
 
 // release lifts what the engine takes back, unless something later stands.
@@ -227,6 +248,7 @@ func (c *core) compare() {
 	if c.failures == 0 && report.Put+report.Deleted > 0 {
 		c.a.log.Warn("the kernel's table was not as it was left, and was put right",
 			"missing_or_different", report.Put, "unknown", report.Deleted)
+		c.readBack.tableDiffered(c.a.o.Now(), report)
 	} else if c.failures > 0 {
 		c.a.log.Info("everything that was decided is in force again", "put", report.Put, "deleted", report.Deleted)
 	}
@@ -237,7 +259,9 @@ func (c *core) compare() {
 // tick does what is due.
 func (c *core) tick() {
 	now := c.a.o.Now()
+	c.settle(now, false)
 	c.expire(now)
+	c.lookAtKernel(now)
 	if c.enforcer != nil && !now.Before(c.reconcile) {
 		c.compare()
 	}
@@ -258,6 +282,7 @@ func (c *core) expire(now time.Time) {
 	for i := range ended {
 		d := &ended[i]
 		keys[i] = store.KeyOf(d)
+		c.stand(d.Target)
 		if len(ended) <= fewEnded {
 			c.a.log.Info("decision ended", "target", d.Target.String(), "action", d.Action.String(), "rule", d.Rule, "pinned", d.Pinned)
 		}
@@ -275,8 +300,10 @@ func (c *core) expire(now time.Time) {
 // decided meanwhile, so the more there is to save the rarer it is done.
 func (c *core) checkpoint() {
 	begun := time.Now()
+	c.settle(c.a.o.Now(), true) // their lines will not be read again
 	defer func() { c.pause = max(checkpointEvery, checkpointShare*time.Since(begun)) }()
-	b, err := encodeCheckpoint(c.positions, c.pipeline)
+	c.takeTold()
+	b, err := encodeCheckpoint(c.positions, c.pipeline, c.a.judge)
 	if err != nil {
 		c.a.log.Error("no checkpoint can be taken; after a crash more of the logs will be read again", "error", err)
 		return
@@ -289,7 +316,9 @@ func (c *core) checkpoint() {
 // salvaged.
 func (c *core) redo() {
 	for d := range c.ledger.All() {
-		c.a.writer.put(d)
+		if !d.Listed { // those are read from their files
+			c.a.writer.put(d)
+		}
 	}
 	c.checkpoint()
 }

@@ -83,7 +83,7 @@ func (a *Agent) kernelEntries(e *control.Explanation, prefix netip.Prefix, conce
 func kernelEntry(held loader.Entry) control.KernelEntry {
 	out := control.KernelEntry{
 		Prefix: policy.PrefixString(held.Prefix), Action: held.Action.String(),
-		Rate: policy.Rate{Every: held.Every}.PerMinute(), Burst: held.Burst,
+		Rate: policy.Rate{Every: held.Every}.PerMinute(), Burst: held.Burst, BytesPerSecond: held.Bytes,
 		Attempts: held.Attempts, Dropped: held.Dropped,
 	}
 	if !held.Expires.IsZero() {
@@ -107,14 +107,15 @@ func (a *Agent) conclude(e *control.Explanation, wins *policy.Concern) {
 		holds := found && enforces(held, wins.Decision)
 		if k := a.engaged(); k != nil {
 			var attached bool
-			attached, e.Problem = protection(k.datapath.Attachments())
+			attachments := k.datapath.Attachments()
+			attached, e.Problem = protection(attachments)
+			if wins.Decision.Action == policy.Tarpit && e.Problem == "" {
+				e.Problem = silence(attachments)
+			}
 			e.InForce = holds && attached
 			if !holds {
 				e.Problem = "the kernel does not hold it: see the errors in weir status"
 			}
-		}
-		if wins.Decision.Action == policy.Tarpit && e.Problem == "" {
-			e.Problem = "tarpit is not available in this kernel program: it is enforced as drop"
 		}
 	}
 }
@@ -162,7 +163,11 @@ func (a *Agent) explainUser(ctx context.Context, target policy.Target) (*control
 		case own > 0:
 			e.Verdict = found[0].Action.String()
 			// A guarded user's further sources are judged at their first event.
-			e.InForce = e.Mode == string(config.Enforce) && found[0].Action == policy.Guard
+			asks := a.asks()
+			e.InForce = e.Mode == string(config.Enforce) && (found[0].Action == policy.Guard || asks)
+			if !asks && (found[0].Action == policy.Defer || found[0].Action == policy.Limit) {
+				e.Problem = "no mail server asks weir about this user's mail: set listen below [postfix_policy]"
+			}
 			e.Why = fmt.Sprintf("%s; sources flagged for what they did in its name: %d", name(found[0]), sources)
 		default:
 			e.Why = fmt.Sprintf("no decision is on the user itself; sources flagged for what they did in its name: %d", sources)

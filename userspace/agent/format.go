@@ -62,6 +62,7 @@ type decisionLine struct {
 	Until    *stamp        `json:"until"`
 	Rate     float64       `json:"rate,omitempty"` // openings a minute
 	Burst    int           `json:"burst,omitempty"`
+	Bytes    int64         `json:"bytes_per_second,omitempty"` // on open connections
 	Rule     string        `json:"rule"`
 	Reason   string        `json:"reason"`
 	Evidence evidenceLine  `json:"evidence"`
@@ -107,7 +108,7 @@ func (f *format) decision(d *policy.Decision) {
 
 func decisionLineOf(d *policy.Decision) decisionLine {
 	l := decisionLine{
-		Time: stamp(d.Since), Action: d.Action, User: d.User, Rate: d.Rate.PerMinute(), Burst: d.Rate.Burst, Rule: d.Rule, Reason: d.Reason,
+		Time: stamp(d.Since), Action: d.Action, User: d.User, Rate: d.Rate.PerMinute(), Burst: d.Rate.Burst, Bytes: d.Rate.Bytes, Rule: d.Rule, Reason: d.Reason,
 		Evidence: evidenceLine{Count: d.Evidence.Count, FirstLine: d.Evidence.FirstLine, LastLine: d.Evidence.LastLine},
 	}
 	if d.User == "" {

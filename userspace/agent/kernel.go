@@ -33,8 +33,13 @@ func loaderOptions(c *config.Config, log *slog.Logger) loader.Options {
 	o.Dir = c.BPFFS
 	o.Ports = c.Ports
 	o.Capacity = c.Entries
+	o.Ceiling = ceilingOf(c)
 	o.Logger = log
 	return o
+}
+
+func ceilingOf(c *config.Config) loader.Ceiling {
+	return loader.Ceiling{Every: c.Ceiling.Rate.Every, Burst: c.Ceiling.Rate.Burst, Ports: c.CeilingPorts()}
 }
 
 // openKernel loads the program. Nothing is attached yet, and what an earlier
@@ -128,6 +133,20 @@ func protection(all []loader.Attachment) (somewhere bool, problem string) {
 		return true, fmt.Sprintf("not on %s, where the program is not attached: weir status tells why", strings.Join(without, ", "))
 	}
 	return true, ""
+}
+
+// silence says on which interfaces the tarpit cannot answer.
+func silence(all []loader.Attachment) string {
+	var silent []string
+	for _, a := range all {
+		if a.Mode != loader.ModeNone && !a.Tarpit {
+			silent = append(silent, a.Interface)
+		}
+	}
+	if len(silent) == 0 {
+		return ""
+	}
+	return fmt.Sprintf("dropped and not held on %s, by which no answer can leave: weir status tells why", strings.Join(silent, ", "))
 }
 
 // detach stops following; what is attached stays so.

@@ -116,8 +116,10 @@ func enforces(e loader.Entry, d *policy.Decision) bool {
 		return e.Action == loader.ActionAllow
 	case policy.Limit:
 		return e.Action == loader.ActionLimit
-	case policy.Drop, policy.Tarpit:
+	case policy.Drop:
 		return e.Action == loader.ActionDrop
+	case policy.Tarpit:
+		return e.Action == loader.ActionTarpit
 	}
 	return false
 }

@@ -16,8 +16,9 @@ import (
 type pipeline struct {
 	parser *maillog.Parser
 	engine *policy.Engine
-	ledger *policy.Ledger
-	recent *recent // nil: evidence has no text
+	ledger *sharedLedger
+	recent *recent   // nil: evidence has no text
+	told   *tellings // nil: nobody but the log tells of logins
 
 	// latest is the latest time that an event may carry, read for each
 	// record; nil trusts the log. A server whose clock is ahead would
@@ -43,7 +44,7 @@ func newPipeline(c *config.Config, o maillog.Options) (*pipeline, error) {
 	return &pipeline{
 		parser: maillog.NewParser(o),
 		engine: engine,
-		ledger: policy.NewLedger(),
+		ledger: newSharedLedger(),
 	}, nil
 }
 
@@ -68,31 +69,30 @@ func (p *pipeline) judge(events []policy.Event, text []byte, to observer) {
 		latest = p.latest()
 	}
 	for i := range events {
-		e := &events[i]
-		if p.latest != nil && e.Time.After(latest) {
-			e.Time = latest
+		if p.told.line(&events[i], text, latest) {
+			p.take(&events[i], text, latest, to)
 		}
-		p.recent.add(e, text)
-		to.event(e)
-		p.decisions = p.engine.Observe(e, p.decisions[:0])
-		for j := range p.decisions {
-			d := &p.decisions[j]
-			p.recent.fill(d.Evidence.Sample)
-			to.decision(d)
-		}
+	}
+}
+
+// take takes one event.
+func (p *pipeline) take(e *policy.Event, text []byte, latest time.Time, to observer) {
+	if p.latest != nil && e.Time.After(latest) {
+		e.Time = latest
+	}
+	p.recent.add(e, text)
+	to.event(e)
+	p.decisions = p.engine.Observe(e, p.decisions[:0])
+	for j := range p.decisions {
+		d := &p.decisions[j]
+		p.recent.fill(d.Evidence.Sample)
+		to.decision(d)
 	}
 }
 
 // winner returns what decides about prefix according to the ledger, nil if
 // nothing does.
-func winner(l *policy.Ledger, prefix netip.Prefix) *policy.Decision {
-	for _, c := range l.LookupPrefix(prefix) {
-		if c.Wins {
-			return c.Decision
-		}
-	}
-	return nil
-}
+func winner(l *policy.Ledger, prefix netip.Prefix) *policy.Decision { return l.Deciding(prefix) }
 
 // allowed reports whether an allow entry or pin wins over d.
 func allowed(l *policy.Ledger, d *policy.Decision) bool {
@@ -120,6 +120,8 @@ func name(d *policy.Decision) string {
 	switch {
 	case d.Pinned:
 		return fmt.Sprintf("pin %v %v", d.Action, d.Target)
+	case d.Listed:
+		return fmt.Sprintf("list %s: %v %v", d.Rule, d.Action, d.Target)
 	case configured(d):
 		return fmt.Sprintf("configuration: %v %v", d.Action, d.Target)
 	}

@@ -53,7 +53,7 @@ func (c *core) recover(e *enforce.Enforcer) (pins, automatic int, err error) {
 	now := c.a.o.Now()
 	known := func(d *policy.Decision) bool {
 		pin, decision := c.ledger.Get(d.Target)
-		return pin != nil || decision != nil && !d.Pinned || c.ledger.Configured(d.Prefix)
+		return pin != nil || decision != nil && !d.Pinned || c.ledger.Configured(d.Prefix) || c.ledger.Listed(d.Prefix) != nil
 	}
 	chunk := make([]policy.Decision, 0, restoreChunk)
 	enter := func() {

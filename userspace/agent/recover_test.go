@@ -57,7 +57,7 @@ func TestStoreLostIsRecoveredFromTheKernel(t *testing.T) {
 	end := b.clock().Add(3 * time.Hour)
 	forever, timed, limited, allowed, silenced := pinOf("192.0.2.1/32"), pinOf("192.0.2.2/32"), pinOf("192.0.2.3/32"), pinOf("203.0.113.0/24"), pinOf("203.0.113.9/32")
 	timed.Until, limited.Until, allowed.Until = end, end, end
-	limited.Action, limited.Rate = policy.Limit, policy.Rate{Every: 20 * time.Second, Burst: 3}
+	limited.Action, limited.Rate = policy.Limit, policy.Rate{Every: 20 * time.Second, Burst: 3, Bytes: 64 << 10}
 	allowed.Action = policy.Allow
 	if err := a.Pin(t.Context(), []policy.Decision{forever, timed, limited, allowed, silenced}); err != nil {
 		t.Fatal(err)
@@ -93,7 +93,7 @@ func TestStoreLostIsRecoveredFromTheKernel(t *testing.T) {
 				continue
 			}
 			e := mustHold(t, a, want.d.Prefix.String())
-			if row.Action != want.d.Action || !enforces(e, &want.d) || e.Every != want.d.Rate.Every || e.Burst != want.d.Rate.Burst {
+			if row.Action != want.d.Action || !enforces(e, &want.d) || (policy.Rate{Every: e.Every, Burst: e.Burst, Bytes: e.Bytes}) != want.d.Rate {
 				t.Errorf("%+v: kernel %+v", row, e)
 			}
 			x, err := a.Explain(t.Context(), want.d.Target)

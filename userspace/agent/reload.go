@@ -3,6 +3,7 @@ package agent
 import (
 	"context"
 	"errors"
+	"reflect"
 	"slices"
 
 	"weir/userspace/config"
@@ -41,7 +42,10 @@ func (a *Agent) reload() {
 		return
 	}
 	a.reloadKernel(old, c)
+	a.setPolicy(c)
+	a.listen(c)
 	a.readAll(c)
+	a.bring(c)
 	a.mu.Lock()
 	a.config = c
 	a.mu.Unlock()
@@ -75,6 +79,7 @@ func (c *core) reconfigure(to *config.Config) error {
 		return err
 	}
 	_ = c.enforce(c.ledger.SetAllow(to.Allow)) // said and tried again there
+	c.expect(to)
 	c.checkpoint()
 	return nil
 }
@@ -99,6 +104,9 @@ func (a *Agent) reloadKernel(old, c *config.Config) {
 		if !slices.Equal(old.Ports, c.Ports) {
 			a.say(k.datapath.SetPorts(c.Ports))
 			k.enforcer.SetPorts(c.Ports)
+		}
+		if ceiling := ceilingOf(c); !reflect.DeepEqual(ceilingOf(old), ceiling) {
+			a.say(k.datapath.SetCeiling(ceiling))
 		}
 		if !slices.Equal(old.Interfaces, c.Interfaces) {
 			a.say(k.attach(c.Interfaces))

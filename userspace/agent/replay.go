@@ -69,7 +69,7 @@ func Replay(ctx context.Context, o ReplayOptions, stdout io.Writer) error {
 	}
 	p.ledger.SetAllow(c.Allow)
 	out := bufio.NewWriterSize(stdout, 64<<10)
-	format, err := newFormat(o, out, p.ledger)
+	format, err := newFormat(o, out, p.ledger.Ledger)
 	if err != nil {
 		return err
 	}

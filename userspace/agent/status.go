@@ -100,7 +100,7 @@ func (a *Agent) Status(ctx context.Context) (*control.Status, error) {
 		Uptime:  a.o.Now().Sub(a.started).Seconds(),
 		Ports:   c.Ports,
 		Errors:  a.faults.list(),
-		Notes:   a.notes(),
+		Notes:   append(a.notes(), a.serviceNotes()...),
 	}
 	counters := a.counters()
 	err := a.core.do(ctx, func() {
@@ -109,6 +109,9 @@ func (a *Agent) Status(ctx context.Context) (*control.Status, error) {
 			s.Counters = append(s.Counters, control.Counter{Name: n.Name, Packets: n.Packets, Bytes: n.Bytes, Rate: a.rates.packets[n.Name]})
 		}
 		s.Intakes, s.Patterns = a.intakes(), a.core.patterns()
+		if k := a.engaged(); k != nil {
+			s.ReadBack = a.core.readBackStatus(k.datapath.Checks())
+		}
 	})
 	if err != nil {
 		return nil, err
@@ -117,6 +120,9 @@ func (a *Agent) Status(ctx context.Context) (*control.Status, error) {
 		for _, at := range k.datapath.Attachments() {
 			s.Interfaces = append(s.Interfaces, control.Interface{Name: at.Interface, Mode: at.Mode, Reason: at.Reason})
 		}
+		if r := c.Ceiling.Rate; r.Every > 0 {
+			s.Ceiling = &control.Ceiling{Rate: r.PerMinute(), Burst: r.Burst, Ports: c.CeilingPorts()}
+		}
 		fill, err := k.datapath.Fill()
 		if err != nil {
 			a.log.Warn("the fill of the kernel's table cannot be read", "error", err)
@@ -124,9 +130,11 @@ func (a *Agent) Status(ctx context.Context) (*control.Status, error) {
 		for _, f := range fill {
 			s.Table.Used += f.Used
 			s.Table.Capacity = max(s.Table.Capacity, f.Capacity)
+			s.Table.Refused += f.Refused
+			s.Table.Displaced += f.Displaced
 		}
 	}
-	s.Store = a.storeStatus()
+	s.Store, s.PostfixPolicy = a.storeStatus(), a.policyStatus()
 	return s, nil
 }
 

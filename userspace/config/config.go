@@ -16,6 +16,7 @@ import (
 	"path/filepath"
 	"slices"
 	"strings"
+	"time"
 
 	"weir/policy"
 )
@@ -46,6 +47,13 @@ type Config struct {
 	Rules         []policy.Rule // policy.DefaultRules if the file has none
 	Limits        policy.Limits
 	Entries       int // room in each of the kernel's tables
+	PostfixPolicy PostfixPolicy
+	Quota         policy.QuotaRules // bounds nothing if the file has none
+	Ceiling       Ceiling
+	DovecotPolicy DovecotPolicy
+	Lists         []List
+	DNSBL         DNSBL
+	Notify        Notify
 }
 
 // Default returns what an empty file means: it observes only, so that a
@@ -61,6 +69,9 @@ func Default() *Config {
 		Rules:         policy.DefaultRules(),
 		Limits:        policy.DefaultLimits(),
 		Entries:       1 << 18,
+		PostfixPolicy: defaultPostfixPolicy(),
+		Ceiling:       Ceiling{Rate: policy.Rate{Every: time.Second / 50, Burst: 1000}},
+		Notify:        defaultNotify(),
 	}
 }
 
@@ -125,6 +136,10 @@ func Parse(name string, data []byte) (*Config, error) {
 	top.absolute("bpffs", &c.BPFFS)
 	c.allow(top)
 	c.intakes(top)
+	c.dovecotPolicy(top)
+	c.lists(top)
+	c.dnsbl(top)
+	c.notify(top)
 	if rules := top.rules(); len(rules) > 0 {
 		c.Rules = rules
 	}
@@ -149,6 +164,9 @@ func Parse(name string, data []byte) (*Config, error) {
 		}
 		limits.finish()
 	}
+	c.postfixPolicy(top)
+	c.quota(top)
+	c.ceiling(top)
 	top.finish()
 	if len(doc.errors) > 0 {
 		slices.SortStableFunc(doc.errors, func(a, b *Error) int { return cmp.Compare(a.Line, b.Line) })

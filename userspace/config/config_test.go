@@ -8,6 +8,7 @@ import (
 	"os"
 	"path/filepath"
 	"reflect"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -64,6 +65,7 @@ spare_known = "1h30m"
 action = "limit"
 rate = "6/m"
 burst = 4
+bytes = "64K/s"
 for = "1h"
 escalate = 2.5
 cap = "2w"
@@ -82,6 +84,11 @@ for = "6h"
 [limits]
 sources = 1000
 entries = 4096
+
+[ceiling]
+rate = "600/m"
+burst = 30
+ports = [993, 587]
 `
 
 func TestParseFull(t *testing.T) {
@@ -90,7 +97,9 @@ func TestParseFull(t *testing.T) {
 	limits.Sources = 1000
 	want := &Config{
 		Path: "weir.toml", Mode: Enforce, Interfaces: []string{"eth0", "veth*"}, Ports: []uint16{25, 465, 587, 993},
-		StateDir: "/srv/weir", ControlSocket: "/run/w.sock", BPFFS: "/run/weir/bpf", Limits: limits, Entries: 4096,
+		StateDir: "/srv/weir", ControlSocket: "/run/w.sock", BPFFS: "/run/weir/bpf", Limits: limits, Entries: 4096, Notify: defaultNotify(),
+		PostfixPolicy: defaultPostfixPolicy(),
+		Ceiling:       Ceiling{Rate: policy.Rate{Every: 100 * time.Millisecond, Burst: 30}, Ports: []uint16{993, 587}},
 		Intakes: []Intake{
 			{Type: "file", Path: "/var/log/mail.log", Line: 15},
 			{Type: "journal", Units: []string{"postfix@-.service", "dovecot.service"}, Line: 19},
@@ -104,7 +113,7 @@ func TestParseFull(t *testing.T) {
 			{
 				Name: "failures", Events: []policy.Kind{policy.AuthFailure}, Per: policy.PerSource, Measure: policy.MeasureEvents,
 				Threshold: 12, Within: 10 * time.Minute, SuccessForgives: true, SpareKnown: 90 * time.Minute,
-				Action: policy.Limit, Rate: policy.Rate{Every: 10 * time.Second, Burst: 4},
+				Action: policy.Limit, Rate: policy.Rate{Every: 10 * time.Second, Burst: 4, Bytes: 64 << 10},
 				For: time.Hour, Escalate: 2.5, Cap: 14 * 24 * time.Hour, Forget: 30 * 24 * time.Hour,
 			},
 			{
@@ -122,6 +131,17 @@ func TestParseFull(t *testing.T) {
 	}
 	if !reflect.DeepEqual(c, want) {
 		t.Errorf("got\n%+v\nwant\n%+v", c, want)
+	}
+}
+
+func TestCeiling(t *testing.T) {
+	c := mustParse(t, "ports = [25, 587, 993]")
+	if c.Ceiling.Rate != (policy.Rate{Every: 20 * time.Millisecond, Burst: 1000}) || !slices.Equal(c.CeilingPorts(), []uint16{587, 993}) {
+		t.Errorf("by default %v on %v", c.Ceiling.Rate, c.CeilingPorts())
+	}
+	c = mustParse(t, "[ceiling]\nrate = \"off\"\nburst = 5")
+	if c.Ceiling.Rate != (policy.Rate{}) {
+		t.Errorf("off is %v", c.Ceiling.Rate)
 	}
 }
 

@@ -41,7 +41,7 @@ func (s *section) rule() policy.Rule {
 	for i, text := range s.texts("events", "auth_failure") {
 		var k policy.Kind
 		if err := k.UnmarshalText([]byte(text)); err != nil && text != "" {
-			s.failElement("events", i, fmt.Sprintf("names %q", text), "known are auth_failure, auth_success, message, unknown_recipient, connection and content")
+			s.failElement("events", i, fmt.Sprintf("names %q", text), "known are auth_failure, auth_success, message, unknown_recipient, connection, content and listed")
 		}
 		r.Events = append(r.Events, k)
 	}
@@ -58,12 +58,13 @@ func (s *section) rule() policy.Rule {
 	r.Steps, r.Action = s.ladder("action")
 	s.word("user_action", &r.UserAction, "guard", `"guard", "limit" or "defer"`)
 	r.UserFor = s.duration("user_for", "2h")
-	if text := s.text("rate", "6/m"); text != "" {
-		rate, err := policy.ParseRate(text)
+	r.Rate = s.rate("6/m")
+	if text := s.text("bytes", "64K/s"); text != "" {
+		bytes, err := policy.ParseBytes(text)
 		if err != nil {
-			s.fail("rate", fmt.Sprintf("is %q", text), `write how many connections may be opened, such as "6/m" (units: s, m, h, d)`)
+			s.fail("bytes", fmt.Sprintf("is %q", text), `write how many bytes may come in a second, from "1K/s" on, such as "64K/s" (units: K, M, G)`)
 		}
-		r.Rate = rate
+		r.Rate.Bytes = bytes
 	}
 	if burst, given := s.integer("burst", 1, maxBurst); given {
 		r.Rate.Burst = burst
@@ -105,6 +106,19 @@ func (s *section) ladder(key string) (steps []policy.Action, last policy.Action)
 	return steps[:len(steps)-1], steps[len(steps)-1]
 }
 
+// rate reads how many connections may be opened.
+func (s *section) rate(example string) policy.Rate {
+	text := s.text("rate", example)
+	if text == "" {
+		return policy.Rate{}
+	}
+	rate, err := policy.ParseRate(text)
+	if err != nil {
+		s.fail("rate", fmt.Sprintf("is %q", text), fmt.Sprintf("write how many connections may be opened, such as %q (units: s, m, h, d)", example))
+	}
+	return rate
+}
+
 // maxBurst bounds how many connections a limited source may open at once.
 const maxBurst = 1_000_000
 
@@ -133,7 +147,7 @@ func (s *section) validate(r *policy.Rule) {
 	}
 	for _, err := range joined.Unwrap() {
 		var e *policy.RuleError
-		if !errors.As(err, &e) || s.broken[e.Field] {
+		if !errors.As(err, &e) || s.broken[e.Field] || e.Field == "rate" && s.broken["bytes"] {
 			continue
 		}
 		problem := e.Problem

@@ -45,6 +45,8 @@ type Backend interface {
 	// the counts of its rules start anew. Pins stay. It returns
 	// ErrNotFound if no automatic decision stands.
 	Release(ctx context.Context, target policy.Target) (*ReleaseResult, error)
+
+	Users
 }
 
 // MaxChunk is how many pins at most a Backend is given at once.

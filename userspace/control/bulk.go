@@ -42,7 +42,7 @@ func (s *Server) pins(w http.ResponseWriter, r *http.Request, from peer) error {
 	})
 	attrs := []any{"action", model.Action, "reason", model.Reason}
 	if model.Action == policy.Limit {
-		attrs = append(attrs, "rate", model.Rate, "burst", model.Rate.Burst)
+		attrs = append(attrs, "rate", model.Rate, "burst", model.Rate.Burst) // rate tells its bytes
 	}
 	if !model.Until.IsZero() {
 		attrs = append(attrs, "until", model.Until)

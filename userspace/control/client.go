@@ -117,10 +117,15 @@ const maxRow = 64 << 10
 // DecisionLines is Decisions for those who pass them on: each is one Row in
 // JSON, without its line's end, and valid until the next.
 func (c *Client) DecisionLines(ctx context.Context, f Filter) iter.Seq2[[]byte, error] {
+	return c.lines(ctx, "/v1/decisions", f.query())
+}
+
+// lines yields the lines of a stream, as DecisionLines does.
+func (c *Client) lines(ctx context.Context, path string, query url.Values) iter.Seq2[[]byte, error] {
 	return func(yield func([]byte, error) bool) {
 		ctx, cancel := context.WithCancel(ctx) // a caller who stops early need not read the rest
 		defer cancel()
-		resp, err := c.do(ctx, http.MethodGet, "/v1/decisions", f.query(), nil)
+		resp, err := c.do(ctx, http.MethodGet, path, query, nil)
 		if err != nil {
 			yield(nil, err)
 			return

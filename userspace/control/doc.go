@@ -20,6 +20,10 @@
 //	POST /v1/unpins                     one "PREFIX [# comment]" a line;
 //	                                    answered with one Progress a line
 //	POST /v1/release?target=            ReleaseResult
+//	GET  /v1/users                      one User a line, ended as decisions
+//	GET  /v1/user?name=                 User
+//	POST /v1/user/set?name=             Terms; answered with the Row
+//	POST /v1/user/reset?name=           UserReset
 //
 // Requests and answers carry the header Weir-Protocol with the version, and
 // answers Weir-Version with the agent's. A request without the header is

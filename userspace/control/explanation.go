@@ -66,11 +66,14 @@ type Observation struct {
 
 // KernelEntry is what the verdict table holds.
 type KernelEntry struct {
-	Prefix   string     `json:"prefix"`
-	Action   string     `json:"action"`
-	Expires  *time.Time `json:"expires"`        // null: never
-	Rate     float64    `json:"rate,omitempty"` // openings a minute
-	Burst    int        `json:"burst,omitempty"`
-	Attempts uint64     `json:"attempts"` // connection openings seen
-	Dropped  uint64     `json:"dropped"`  // packets
+	Prefix  string     `json:"prefix"`
+	Action  string     `json:"action"`
+	Expires *time.Time `json:"expires"`        // null: never
+	Rate    float64    `json:"rate,omitempty"` // openings a minute
+	Burst   int        `json:"burst,omitempty"`
+
+	BytesPerSecond int64 `json:"bytes_per_second,omitempty"` // on open connections
+
+	Attempts uint64 `json:"attempts"` // connection openings seen
+	Dropped  uint64 `json:"dropped"`  // packets
 }

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"net/netip"
 	"net/url"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -48,13 +49,16 @@ func FuzzLines(f *testing.F) {
 // first line, its query and a target.
 func FuzzRequest(f *testing.F) {
 	f.Add(`{"action":"limit","rate":"6/m","burst":5,"for":"30d","reason":"x"}`, "action=drop&pinned=true&prefix=10.0.0.0/8", "bob@example.org")
+	f.Add(`{"action":"limit","bytes":"1.5M/s"}`, "action=tarpit", "198.51.100.0/24")
 	f.Add(`{"action":"drop"} {}`, "begins=2001:&rule=a%20b", "2001:db8::1")
 	f.Add(`{"action":"drop","acton":1}`, "acton=", "300.1.1.1")
 	now := time.Date(2026, 3, 1, 12, 0, 0, 0, time.UTC)
 	f.Fuzz(func(t *testing.T, terms, query, target string) {
 		if parsed, err := parseTerms(terms); err == nil {
 			d, err := parsed.Decision(now, "root")
-			if err == nil && (!d.Pinned || d.Ended(now) || d.Action != policy.Allow && d.Action != policy.Limit && d.Action != policy.Drop || (d.Action == policy.Limit) != (d.Rate.Every > 0 && d.Rate.Burst > 0)) {
+			openings, bytes := d.Rate.Every > 0 && d.Rate.Burst > 0, d.Rate.Bytes >= policy.MinBytes && d.Rate.Bytes <= policy.MaxBytes
+			actions := []policy.Action{policy.Allow, policy.Limit, policy.Tarpit, policy.Drop}
+			if err == nil && (!d.Pinned || d.Ended(now) || !slices.Contains(actions, d.Action) || (d.Action == policy.Limit) != (openings || bytes)) {
 				t.Fatalf("%q gives the pin %+v", terms, d)
 			}
 			if err != nil && !errors.Is(err, ErrInvalid) {

@@ -22,9 +22,10 @@ const (
 
 // Terms are what the pins of one request have in common.
 type Terms struct {
-	Action policy.Action `json:"action"`           // allow, limit or drop
+	Action policy.Action `json:"action"`           // allow, limit, tarpit or drop
 	Rate   string        `json:"rate,omitempty"`   // for limit: as policy.ParseRate reads it
-	Burst  int           `json:"burst,omitempty"`  // for limit: openings allowed at once; 0: one
+	Burst  int           `json:"burst,omitempty"`  // for limit with a rate: openings allowed at once; 0: one
+	Bytes  string        `json:"bytes,omitempty"`  // for limit: as policy.ParseBytes reads it
 	For    string        `json:"for,omitempty"`    // as policy.ParseDuration reads it; empty: until unpinned
 	Reason string        `json:"reason,omitempty"` // for those that bring no comment of their own
 }
@@ -32,35 +33,27 @@ type Terms struct {
 // MaxBurst is the largest burst that a limit may have.
 const MaxBurst = 100_000
 
-// Drops reports whether pins under t drop.
-func (t *Terms) Drops() bool { return t.Action == policy.Drop }
+// Blocks reports whether nothing passes of what is pinned under t.
+func (t *Terms) Blocks() bool { return t.Action == policy.Drop || t.Action == policy.Tarpit }
 
 // Decision returns what a pin under t is, all but its prefix. The error
 // wraps ErrInvalid.
 func (t *Terms) Decision(now time.Time, by string) (policy.Decision, error) {
 	d := policy.Decision{Action: t.Action, Since: now, Reason: t.Reason, Pinned: true, By: by}
 	switch t.Action {
-	case policy.Allow, policy.Drop:
-		if t.Rate != "" || t.Burst != 0 {
-			return d, invalidf("rate and burst belong to action limit, not %v", t.Action)
+	case policy.Allow, policy.Tarpit, policy.Drop:
+		if t.Rate != "" || t.Burst != 0 || t.Bytes != "" {
+			return d, invalidf("rate, burst and bytes belong to action limit, not %v", t.Action)
 		}
 	case policy.Limit:
-		if t.Rate == "" {
-			return d, invalidf("action limit needs a rate, such as 6/m")
+		var err error
+		if d.Rate, err = t.limit(); err != nil {
+			return d, err
 		}
-		rate, err := policy.ParseRate(t.Rate)
-		if err != nil {
-			return d, invalidf("%v", err)
-		}
-		if t.Burst < 0 || t.Burst > MaxBurst {
-			return d, invalidf("bad burst %d: want 1 to %d", t.Burst, MaxBurst)
-		}
-		rate.Burst = max(t.Burst, 1)
-		d.Rate = rate
 	case 0:
-		return d, invalidf("a pin needs an action: allow, limit or drop")
+		return d, invalidf("a pin needs an action: allow, limit, tarpit or drop")
 	default:
-		return d, invalidf("a source cannot be pinned to %v: want allow, limit or drop", t.Action)
+		return d, invalidf("a source cannot be pinned to %v: want allow, limit, tarpit or drop", t.Action)
 	}
 	if t.For != "" {
 		length, err := policy.ParseDuration(t.For)
@@ -73,6 +66,31 @@ func (t *Terms) Decision(now time.Time, by string) (policy.Decision, error) {
 		return d, invalidf("bad reason: %v", err)
 	}
 	return d, nil
+}
+
+// limit returns the rate of action limit.
+func (t *Terms) limit() (rate policy.Rate, err error) {
+	if t.Rate == "" && t.Bytes == "" {
+		return rate, invalidf("action limit needs a rate of connections, such as 6/m, or of bytes, such as 64K/s, or both")
+	}
+	if t.Burst < 0 || t.Burst > MaxBurst {
+		return rate, invalidf("bad burst %d: want 1 to %d", t.Burst, MaxBurst)
+	}
+	if t.Rate == "" && t.Burst != 0 {
+		return rate, invalidf("a burst of %d belongs to a rate of connections", t.Burst)
+	}
+	if t.Rate != "" {
+		if rate, err = policy.ParseRate(t.Rate); err != nil {
+			return rate, invalidf("%v", err)
+		}
+		rate.Burst = max(t.Burst, 1)
+	}
+	if t.Bytes != "" {
+		if rate.Bytes, err = policy.ParseBytes(t.Bytes); err != nil {
+			return rate, invalidf("%v", err)
+		}
+	}
+	return rate, nil
 }
 
 // Line is one "PREFIX [# comment]" of a bulk request, its prefix in the form

@@ -1,6 +1,7 @@
 package control
 
 import (
+	"fmt"
 	"net/netip"
 	"strings"
 	"time"
@@ -18,12 +19,14 @@ type Row struct {
 	Until        *time.Time    `json:"until"`
 	Rule         string        `json:"rule"` // empty for a pin
 	Pinned       bool          `json:"pinned"`
+	Listed       bool          `json:"listed,omitempty"` // by the operator's list that Rule names; Reason has file and line
 	Reason       string        `json:"reason"`
-	Dropped      uint64        `json:"dropped"`            // packets the kernel dropped
-	Attempts     uint64        `json:"attempts,omitempty"` // connection openings the kernel saw
-	Rate         float64       `json:"rate,omitempty"`     // for limit
-	Burst        int           `json:"burst,omitempty"`    // for limit
-	InForce      bool          `json:"in_force,omitempty"` // the kernel holds it now
+	Dropped      uint64        `json:"dropped"`                    // packets the kernel dropped
+	Attempts     uint64        `json:"attempts,omitempty"`         // connection openings the kernel saw
+	Rate         float64       `json:"rate,omitempty"`             // for limit
+	Burst        int           `json:"burst,omitempty"`            // for limit
+	Bytes        int64         `json:"bytes_per_second,omitempty"` // for limit
+	InForce      bool          `json:"in_force,omitempty"`         // the kernel holds it now
 	OverriddenBy string        `json:"overridden_by,omitempty"`
 }
 
@@ -35,9 +38,11 @@ func RowOf(d *policy.Decision) Row {
 		Since:  d.Since,
 		Rule:   d.Rule,
 		Pinned: d.Pinned,
+		Listed: d.Listed,
 		Reason: d.Reason,
 		Rate:   d.Rate.PerMinute(),
 		Burst:  d.Rate.Burst,
+		Bytes:  d.Rate.Bytes,
 	}
 	if d.User == "" {
 		row.Source = policy.PrefixString(d.Prefix)
@@ -58,20 +63,33 @@ func (r *Row) Target() string {
 }
 
 // ActionText returns the action and, of a limit, how much it lets through:
-// "limit 6/m".
+// "limit 6/m, 64K/s".
 func (r *Row) ActionText() string {
-	if r.Rate <= 0 {
-		return r.Action.String()
+	if rate := rateOf(r.Rate, r.Bytes).String(); rate != "" {
+		return r.Action.String() + " " + rate
 	}
-	return r.Action.String() + " " + RateText(r.Rate)
+	return r.Action.String()
 }
 
-// RateText writes a rate a minute as Terms take it: "6/m".
-func RateText(perMinute float64) string {
-	if perMinute <= 0 {
-		return ""
+// LimitText writes all of a limit: "6/m, burst 3, 64K/s"; empty if it is none.
+func LimitText(perMinute float64, burst int, bytes int64) string {
+	var words []string
+	if openings := rateOf(perMinute, 0).String(); openings != "" {
+		words = append(words, openings, fmt.Sprintf("burst %d", burst))
 	}
-	return policy.Rate{Every: time.Duration(float64(time.Minute) / perMinute)}.String()
+	if bytes > 0 {
+		words = append(words, policy.FormatBytes(bytes))
+	}
+	return strings.Join(words, ", ")
+}
+
+// rateOf is the rate of so many openings a minute and bytes a second.
+func rateOf(perMinute float64, bytes int64) policy.Rate {
+	r := policy.Rate{Bytes: bytes}
+	if perMinute > 0 {
+		r.Every = time.Duration(float64(time.Minute) / perMinute)
+	}
+	return r
 }
 
 // Filter selects decisions. The zero Filter selects all.

@@ -165,6 +165,10 @@ func (s *Server) routes() http.Handler {
 		"POST /v1/pins":       s.pins,
 		"POST /v1/unpins":     s.unpins,
 		"POST /v1/release":    s.release,
+		"GET /v1/users":       s.users,
+		"GET /v1/user":        s.user,
+		"POST /v1/user/set":   s.userSet,
+		"POST /v1/user/reset": s.userReset,
 	} {
 		mux.Handle(pattern, s.guard(handle))
 	}

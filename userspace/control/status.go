@@ -16,17 +16,28 @@ type Status struct {
 	Intakes    []Intake    `json:"intakes"`
 	Notes      []string    `json:"notes,omitempty"`    // what auto-detection has to say besides
 	Patterns   []Pattern   `json:"patterns,omitempty"` // those that were found, the most frequent first
+	Ceiling    *Ceiling    `json:"ceiling,omitempty"`  // in mode enforce, if there is one
 	Table      Table       `json:"table"`
+	ReadBack   *ReadBack   `json:"read_back,omitempty"` // null in mode observe
 	Store      Store       `json:"store"`
-	Decisions  Decisions   `json:"decisions"`
-	Errors     []Fault     `json:"errors,omitempty"` // the last ones, newest first
+
+	PostfixPolicy *PolicyServer `json:"postfix_policy,omitempty"` // nil: it does not run
+	Decisions     Decisions     `json:"decisions"`
+	Errors        []Fault       `json:"errors,omitempty"` // the last ones, newest first
 }
 
 // Interface is one network interface of the selection.
 type Interface struct {
 	Name   string `json:"name"`
-	Mode   string `json:"mode"`             // native, generic, none
+	Mode   string `json:"mode"`             // native, generic, tcx, clsact, none
 	Reason string `json:"reason,omitempty"` // why this mode
+}
+
+// Ceiling is how many connections any source may open.
+type Ceiling struct {
+	Rate  float64  `json:"rate"` // openings a minute
+	Burst int      `json:"burst"`
+	Ports []uint16 `json:"ports"`
 }
 
 // Counter is one named exit of the kernel program.
@@ -75,6 +86,24 @@ type Pattern struct {
 type Table struct {
 	Used     int `json:"used"`
 	Capacity int `json:"capacity"`
+
+	// Since the agent took the table over: entries that found no room, and
+	// those that made room because they ended first.
+	Refused   uint64 `json:"refused,omitempty"`
+	Displaced uint64 `json:"displaced,omitempty"`
+}
+
+// ReadBack tells what comparing the kernel with what was decided has found:
+// programs, pins and packets every few seconds, the table by samples then, and
+// as a whole every few minutes.
+type ReadBack struct {
+	Checks      uint64     `json:"checks"`
+	Last        time.Time  `json:"last"`
+	Differences uint64     `json:"differences"`          // found since the agent started
+	Repaired    uint64     `json:"repaired"`             // of those
+	Difference  string     `json:"difference,omitempty"` // the last one
+	Found       *time.Time `json:"found,omitempty"`      // when it was found
+	Standing    string     `json:"standing,omitempty"`   // what could not be put right yet
 }
 
 // Store is the state of what is kept on disk.

@@ -54,8 +54,7 @@ func (o Options) Validate() error {
 // called at any time. The nil Enforcer enforces nothing, as mode observe asks.
 type Enforcer struct {
 	o      Options
-	spared map[netip.Prefix]bool // in force and not drop
-	said   bool                  // that tarpit is drop
+	spared map[netip.Prefix]bool // in force, and something of it passes
 	wake   chan struct{}
 
 	mu      sync.Mutex
@@ -171,6 +170,9 @@ func (e *Enforcer) Reconcile(inForce iter.Seq[*policy.Decision]) (Report, error)
 	want := make(map[netip.Prefix]*policy.Decision)
 	clear(e.spared)
 	for d := range inForce {
+		if loader.Reserved(d.Prefix) {
+			continue // the table will not take it
+		}
 		if _, err := e.entry(d); err != nil {
 			errs = append(errs, err)
 			continue
@@ -188,7 +190,7 @@ func (e *Enforcer) Reconcile(inForce iter.Seq[*policy.Decision]) (Report, error)
 			stale = append(stale, have.Prefix)
 			continue
 		}
-		if entry, _, _ := entryOf(d); same(have, entry) {
+		if entry, _ := entryOf(d); same(have, entry) {
 			delete(want, have.Prefix)
 			report.Kept++
 		}
@@ -196,7 +198,7 @@ func (e *Enforcer) Reconcile(inForce iter.Seq[*policy.Decision]) (Report, error)
 	report.Put, report.Deleted = len(want), len(stale)
 	missing := make([]loader.Entry, 0, len(want))
 	for _, d := range want {
-		entry, _, _ := entryOf(d)
+		entry, _ := entryOf(d)
 		missing = append(missing, entry)
 	}
 	err := e.put(missing)
@@ -209,26 +211,21 @@ func (e *Enforcer) Reconcile(inForce iter.Seq[*policy.Decision]) (Report, error)
 	return report, errors.Join(append(errs, err)...)
 }
 
-// entry is entryOf with its side effects: what is spared is known, and a
-// substitution is said once.
+// entry is entryOf with its side effect: what is spared is known.
 func (e *Enforcer) entry(d *policy.Decision) (loader.Entry, error) {
-	entry, substituted, err := entryOf(d)
+	entry, err := entryOf(d)
 	if err != nil {
 		return entry, err
 	}
-	if entry.Action == loader.ActionDrop {
+	if entry.Action.Blocks() {
 		delete(e.spared, entry.Prefix)
 	} else {
 		e.spared[entry.Prefix] = true
 	}
-	if substituted && !e.said {
-		e.said = true
-		e.o.Logger.Warn("tarpit is not available in this kernel program: such decisions are enforced as drop", "first", d.Target.String())
-	}
 	return entry, nil
 }
 
-// put writes entries and has the sessions of dropped ones closed.
+// put writes entries and has the sessions of those that block closed.
 func (e *Enforcer) put(entries []loader.Entry) error {
 	if len(entries) == 0 {
 		return nil

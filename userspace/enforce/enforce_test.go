@@ -116,7 +116,7 @@ func TestApply(t *testing.T) {
 	want := map[netip.Prefix]loader.Entry{
 		prefix("192.0.2.1/32"):    {Prefix: prefix("192.0.2.1/32"), Action: loader.ActionDrop, Expires: now.Add(time.Hour)},
 		prefix("192.0.2.2/32"):    {Prefix: prefix("192.0.2.2/32"), Action: loader.ActionLimit, Expires: now.Add(time.Hour), Every: 10 * time.Second, Burst: 3},
-		prefix("2001:db8::/64"):   {Prefix: prefix("2001:db8::/64"), Action: loader.ActionDrop, Expires: now.Add(time.Hour)},
+		prefix("2001:db8::/64"):   {Prefix: prefix("2001:db8::/64"), Action: loader.ActionTarpit, Expires: now.Add(time.Hour)},
 		prefix("198.51.100.0/24"): {Prefix: prefix("198.51.100.0/24"), Action: loader.ActionAllow, Expires: now.Add(time.Hour)},
 	}
 	if !maps.Equal(table.entries, want) {
@@ -126,6 +126,13 @@ func TestApply(t *testing.T) {
 	if len(table.entries) != 3 || table.entries[prefix("192.0.2.2/32")].Action != loader.ActionDrop {
 		t.Errorf("after release and change: %v", table.entries)
 	}
+	pinned := *decision("192.0.2.8/32", policy.Drop)
+	pinned.Pinned = true
+	mustApply(t, e, policy.Change{Prefix: pinned.Prefix, Decision: &pinned})
+	if !table.entries[pinned.Prefix].Keep || table.entries[prefix("192.0.2.2/32")].Keep {
+		t.Errorf("a pin is kept in a full table, and nothing else: %v", table.entries)
+	}
+	mustApply(t, e, policy.Change{Prefix: pinned.Prefix})
 	bad := *decision("192.0.2.9/32", policy.Guard)
 	err := e.Apply([]policy.Change{{Prefix: bad.Prefix, Decision: &bad}, change("192.0.2.10/32", policy.Drop)})
 	if _, done := table.entries[prefix("192.0.2.10/32")]; err == nil || !done {
@@ -154,7 +161,7 @@ func TestReconcile(t *testing.T) {
 	for _, have := range []*policy.Decision{
 		decision("192.0.2.1/32", policy.Drop), decision("192.0.2.2/32", policy.Limit), &ended, decision("192.0.2.4/32", policy.Drop),
 	} {
-		entry, _, _ := entryOf(have)
+		entry, _ := entryOf(have)
 		entry.Expires = entry.Expires.Add(40 * time.Millisecond) // as read back
 		table.entries[entry.Prefix] = entry
 	}
@@ -201,7 +208,7 @@ func TestModel(t *testing.T) {
 	table := newTable()
 	e := mustNew(t, table, nil)
 	model := map[netip.Prefix]*policy.Decision{}
-	actions := []policy.Action{policy.Allow, policy.Limit, policy.Drop}
+	actions := []policy.Action{policy.Allow, policy.Limit, policy.Tarpit, policy.Drop}
 	for step := range 2000 {
 		var changes []policy.Change
 		for range random.IntN(4) {
@@ -225,7 +232,7 @@ func TestModel(t *testing.T) {
 		}
 		want := map[netip.Prefix]loader.Action{}
 		for p, d := range model {
-			entry, _, _ := entryOf(d)
+			entry, _ := entryOf(d)
 			want[p] = entry.Action
 		}
 		if got := table.actions(); !maps.Equal(got, want) {
@@ -248,7 +255,7 @@ func TestSessionsAreClosed(t *testing.T) {
 		mustApply(t, e, change("192.0.2.1/32", policy.Drop), change("192.0.2.2/32", policy.Limit))
 		synctest.Wait()
 		e.SetPorts([]uint16{25, 587})
-		mustApply(t, e, change("192.0.2.0/30", policy.Drop)) // the limited one stays
+		mustApply(t, e, change("192.0.2.0/30", policy.Tarpit)) // the limited one stays
 		synctest.Wait()
 		cancel()
 		<-done

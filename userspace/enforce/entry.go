@@ -9,37 +9,36 @@ import (
 	"weir/policy"
 )
 
-// entryOf returns the table entry for a decision on a prefix. The kernel
-// holds no tarpit yet: until it does, tarpitted sources are dropped, and
-// substituted is true.
-func entryOf(d *policy.Decision) (e loader.Entry, substituted bool, err error) {
-	e = loader.Entry{Prefix: d.Prefix, Expires: d.Until}
+// entryOf returns the table entry for a decision on a prefix.
+func entryOf(d *policy.Decision) (e loader.Entry, err error) {
+	e = loader.Entry{Prefix: d.Prefix, Expires: d.Until, Keep: d.Pinned}
 	switch d.Action {
 	case policy.Allow:
 		e.Action = loader.ActionAllow
 	case policy.Limit:
 		e.Action = loader.ActionLimit
-		e.Every = d.Rate.Every
-		e.Burst = max(d.Rate.Burst, 1)
+		e.Every, e.Burst, e.Bytes = d.Rate.Every, d.Rate.Burst, d.Rate.Bytes
+		if e.Every != 0 {
+			e.Burst = max(e.Burst, 1)
+		}
 	case policy.Drop:
 		e.Action = loader.ActionDrop
 	case policy.Tarpit:
-		e.Action = loader.ActionDrop
-		substituted = true
+		e.Action = loader.ActionTarpit
 	default:
-		return loader.Entry{}, false, fmt.Errorf("enforce %v: the kernel has no action %v", d.Target, d.Action)
+		return loader.Entry{}, fmt.Errorf("enforce %v: the kernel has no action %v", d.Target, d.Action)
 	}
-	return e, substituted, nil
+	return e, nil
 }
 
-// sameEnd is how far apart two ends may lie and still be the same: the
-// kernel's clock and the wall clock drift against each other while an entry
-// stands.
-const sameEnd = time.Second
+// sameEnd is how far apart two ends may lie and still be the same: the kernel
+// rounds them up to a second and a little, and its clock and the wall clock
+// drift against each other while an entry stands.
+const sameEnd = 2 * time.Second
 
 // same reports whether the entry have says what want says.
 func same(have, want loader.Entry) bool {
-	return have.Action == want.Action && have.Every == want.Every && have.Burst == want.Burst &&
+	return have.Action == want.Action && have.Keep == want.Keep && have.Every == want.Every && have.Burst == want.Burst && have.Bytes == want.Bytes &&
 		have.Expires.IsZero() == want.Expires.IsZero() && have.Expires.Sub(want.Expires).Abs() < sameEnd
 }
 

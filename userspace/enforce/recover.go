@@ -22,7 +22,7 @@ const recoveredReason = "recovered from the kernel's table: the store was damage
 //
 // The table does not tell who decided. What never ends was pinned, and so was
 // what allows, since no rule does; all else comes back as a rule's decision.
-// Ends are given to the second, and a tarpit that is enforced as drop is one.
+// Ends are given to the second.
 //
 // The table is read while the caller iterates, who must not call Apply or
 // Reconcile meanwhile. An error ends the iteration.
@@ -57,9 +57,11 @@ func decisionOf(e loader.Entry) (policy.Decision, error) {
 	case loader.ActionAllow:
 		d.Action = policy.Allow
 	case loader.ActionLimit:
-		d.Action, d.Rate = policy.Limit, policy.Rate{Every: e.Every, Burst: e.Burst}
+		d.Action, d.Rate = policy.Limit, policy.Rate{Every: e.Every, Burst: e.Burst, Bytes: e.Bytes}
 	case loader.ActionDrop:
 		d.Action = policy.Drop
+	case loader.ActionTarpit:
+		d.Action = policy.Tarpit
 	default:
 		return d, fmt.Errorf("%v has an unknown %v", e.Prefix, e.Action)
 	}

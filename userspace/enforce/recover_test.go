@@ -15,10 +15,13 @@ func TestRecover(t *testing.T) {
 	table := newTable()
 	e := mustNew(t, table, nil)
 	limit, ended, known, wide := decision("192.0.2.1/32", policy.Limit), decision("192.0.2.2/32", policy.Drop), decision("192.0.2.3/32", policy.Drop), decision("2001:db8::/32", policy.Drop)
+	tarpit, bytes := decision("192.0.2.5/32", policy.Tarpit), decision("192.0.2.6/32", policy.Limit)
+	bytes.Rate = policy.Rate{Bytes: 64 << 10}
 	ended.Until, wide.Until = now, time.Time{}
 	allow := decision("198.51.100.0/24", policy.Allow)
-	for _, d := range []*policy.Decision{limit, ended, known, wide, allow} {
-		entry, _, _ := entryOf(d)
+	allow.Until = time.Time{}
+	for _, d := range []*policy.Decision{limit, ended, known, wide, allow, tarpit, bytes} {
+		entry, _ := entryOf(d)
 		if !entry.Expires.IsZero() {
 			entry.Expires = entry.Expires.Add(-40 * time.Millisecond) // as read back
 		}
@@ -32,7 +35,7 @@ func TestRecover(t *testing.T) {
 			t.Fatal(err)
 		}
 		var was *policy.Decision
-		for _, w := range []*policy.Decision{limit, wide, allow} {
+		for _, w := range []*policy.Decision{limit, wide, allow, tarpit, bytes} {
 			if w.Prefix == d.Prefix {
 				was = w
 			}
@@ -42,7 +45,7 @@ func TestRecover(t *testing.T) {
 			continue
 		}
 		want := policy.Decision{Target: was.Target, Action: was.Action, Rate: was.Rate, Since: now, Until: was.Until, Reason: recoveredReason}
-		if was == limit {
+		if !was.Until.IsZero() {
 			want.Rule = RecoveredRule
 		} else {
 			want.Pinned, want.By = true, RecoveredBy

@@ -7,20 +7,20 @@ import (
 	"weir/loader"
 )
 
-// A source that is newly dropped may have sessions open. Their packets no
+// A source that is newly dropped or tarpitted may have sessions open. Their packets no
 // longer arrive, so each would hold a server process until its timeout.
 // Looking at every socket of the host takes a while, hence it is done beside
 // the core: prefixes wait in a bounded queue, and all that wait are looked
 // for at once.
 
-// closeSessions queues the dropped ones among entries. Within a wider prefix,
+// closeSessions queues those among entries of which nothing passes. Within a wider prefix,
 // what is allowed or limited by an entry of its own is spared.
 func (e *Enforcer) closeSessions(entries []loader.Entry) {
 	var dropped []netip.Prefix
 	for i := range entries {
 		p := entries[i].Prefix
 		switch {
-		case entries[i].Action != loader.ActionDrop:
+		case !entries[i].Action.Blocks():
 		case isSource(p) || len(e.spared) == 0:
 			dropped = append(dropped, p)
 		default:

@@ -74,7 +74,10 @@ func (p *Parser) eximArrival(r *record, id, rest []byte, out []policy.Event) []p
 	}
 	p.found(eximArrival)
 	m := accepted{Source: c.addr, User: p.users.name(name), Service: c.service, Told: max(eximRecipients(rest), 1), Unix: t.Unix()}
-	p.eximLog.Deliveries.Mail.put(idKey(r, id), m)
+	requested := p.wasRequested(t.Unix(), id, m.Source, m.User)
+	if !requested {
+		p.eximLog.Deliveries.Mail.put(idKey(r, id), m)
+	}
 	if r.pid == 0 {
 		r.pid = c.port // tells sessions apart as well
 	}
@@ -82,6 +85,9 @@ func (p *Parser) eximArrival(r *record, id, rest []byte, out []policy.Event) []p
 		out = p.emitSuccess(r, policy.Event{
 			Kind: policy.AuthSuccess, Source: m.Source, User: m.User, Service: m.Service, Server: eximServer,
 		}, out)
+	}
+	if requested {
+		return out
 	}
 	return p.emitAccepted(r, &m, m.Told, eximServer, out)
 }

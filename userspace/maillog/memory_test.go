@@ -1,10 +1,12 @@
 package maillog
 
 import (
+	"net/netip"
 	"reflect"
 	"runtime"
 	"strings"
 	"testing"
+	"time"
 
 	"weir/policy"
 )
@@ -77,6 +79,8 @@ func TestMemoryIsBounded(t *testing.T) {
 				}
 				out = p.Line(line, 1, out[:0])
 			}
+			p.RequestedMessage(time.Now(), number, netip.MustParseAddr("203.0.113.5"), "u")
+			p.RequestedLogin(time.Now(), netip.MustParseAddr("203.0.113.5"), string(number))
 		}
 	}
 	heap := func() uint64 {

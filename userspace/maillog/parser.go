@@ -42,6 +42,9 @@ type Parser struct {
 	sasl     table[saslNote] // refusals of saslauthd, by host
 	courier  courierState
 
+	requested table[request] // that were not logged yet
+	asked     bool           // requests are expected
+
 	// Dovecot writes elements behind rip= that its default format lacks.
 	extraElements bool
 
@@ -64,6 +67,7 @@ const (
 	maxHeads      = 1 << 8  // lines of amavis that go on; a process has one at most
 	maxEnvelopes  = 1 << 13 // of Sendmail
 	maxWeb        = 1 << 12 // clients of Roundcube; processes of SOGo; sessions of Stalwart
+	maxRequested  = 1 << 15 // messages and logins that were asked about
 	maxUsers      = 1 << 15 // a generation; two are kept
 
 	maxBytes = 64 << 20
@@ -99,6 +103,8 @@ func newParser() *Parser {
 		web:      newWebState(),
 		sasl:     newTable[saslNote](maxHosts),
 		courier:  newCourierState(),
+
+		requested: newTable[request](maxRequested),
 	}
 }
 
@@ -197,6 +203,9 @@ func (p *Parser) emitSuccess(r *record, e policy.Event, out []policy.Event) []po
 	t, ok := p.when(r)
 	if ok && p.told.success(callerOf(r, e.Source), e.User, t) {
 		p.several.put(hostKey(r), true)
+	}
+	if ok && (e.Server == postfixServer || e.Server == eximServer) && p.loginWasRequested(t.Unix(), e.Source, e.User) {
+		return out
 	}
 	return p.emit(r, e, out)
 }

@@ -125,7 +125,7 @@ func (p *Parser) smtpdProxyAccept(r *record, rest []byte, out []policy.Event) []
 	if m.Recipients == 0 {
 		return out
 	}
-	return p.emitQueued(r, m, m.Recipients, out)
+	return p.emitQueued(r, id[:n], m, m.Recipients, out)
 }
 
 // qmgr reads
@@ -160,11 +160,14 @@ func (p *Parser) qmgr(r *record, out []policy.Event) []policy.Event {
 		m.Recipients = recipients
 		return out
 	}
-	return p.emitQueued(r, m, recipients, out)
+	return p.emitQueued(r, id, m, recipients, out)
 }
 
-func (p *Parser) emitQueued(r *record, m *queued, recipients int, out []policy.Event) []policy.Event {
+func (p *Parser) emitQueued(r *record, id []byte, m *queued, recipients int, out []policy.Event) []policy.Event {
 	m.Counted = true
+	if t, ok := p.when(r); ok && p.wasRequested(t.Unix(), id, m.Source, m.User) {
+		return out
+	}
 	return p.emit(r, policy.Event{
 		Kind: policy.Message, Source: m.Source, User: m.User, Service: m.Service,
 		Server: postfixServer, Recipients: recipients,

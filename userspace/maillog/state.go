@@ -14,7 +14,7 @@ var ErrState = errors.New("state of the log parser cannot be read")
 
 // stateVersion stands before the state; it changes with the meaning of any
 // part of it.
-const stateVersion = "weir maillog 8\n"
+const stateVersion = "weir maillog 9\n"
 
 // state is what must survive a restart, so that joined lines whose halves lie
 // on either side of it are neither lost nor told twice: parts of a parser.
@@ -34,6 +34,7 @@ type state struct {
 	Web           *webState
 	SASL          *table[saslNote]
 	Courier       *courierState
+	Requested     *table[request]
 	Notes         []noteState
 	NoteCount     uint64
 	Horizon       int64
@@ -54,6 +55,7 @@ func (p *Parser) state() state {
 		Web:           &p.web,
 		SASL:          &p.sasl,
 		Courier:       &p.courier,
+		Requested:     &p.requested,
 		Notes:         p.told.state(), NoteCount: p.told.count, Horizon: p.told.horizon,
 	}
 }
@@ -70,7 +72,7 @@ type saver interface {
 func (p *Parser) savers() []saver {
 	exim, courier, web := &p.eximLog, &p.courier, &p.web
 	return []saver{
-		&p.queue, &p.sessions, &p.several, &p.relayed, &p.judged, &p.heads, &p.pending, &p.sasl,
+		&p.queue, &p.sessions, &p.several, &p.relayed, &p.judged, &p.heads, &p.pending, &p.sasl, &p.requested,
 		&exim.Deliveries.Mail, &exim.Deliveries.Recipients, &exim.Copies,
 		&courier.Torn, &courier.Trouble, &courier.Deliveries.Mail, &courier.Deliveries.Recipients,
 		&web.Roundcube, &web.Sessions, &web.SOGo, &web.Stalwart,
@@ -163,7 +165,7 @@ func (p *Parser) UnmarshalBinary(data []byte) error {
 		return fmt.Errorf("%w: its parts do not fit together", ErrState)
 	}
 	next.clock.location, next.clock.reference = p.clock.location, p.clock.reference
-	next.scanner, next.users, next.counts = p.scanner, p.users, p.counts
+	next.scanner, next.users, next.counts, next.asked = p.scanner, p.users, p.counts, p.asked
 	*p = *next
 	return nil
 }

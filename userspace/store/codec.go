@@ -11,9 +11,13 @@ import (
 	"weir/policy"
 )
 
-// recordVersion is the first byte of every decision as it is stored. A change
-// of the layout below takes a new number; old ones stay readable.
-const recordVersion = 1
+// The first byte of every decision as it is stored. A change of the layout
+// below takes a new number; old ones stay readable. The least that says all
+// is written, so that an older weir can read what it knows.
+const (
+	recordVersion      = 1
+	recordVersionBytes = 2 // with Rate.Bytes after Rate.Burst
+)
 
 // checksumSize is what seal adds to a value.
 const checksumSize = 4
@@ -99,10 +103,17 @@ func parseKey(key []byte) (policy.Target, error) {
 // varints; actions and kinds are written by name, so that the order of Go's
 // constants is not part of the file.
 func appendDecision(b []byte, d *policy.Decision) []byte {
-	b = append(b, recordVersion)
+	version := byte(recordVersion)
+	if d.Rate.Bytes != 0 {
+		version = recordVersionBytes
+	}
+	b = append(b, version)
 	b = appendString(b, d.Action.String())
 	b = binary.AppendVarint(b, int64(d.Rate.Every))
 	b = binary.AppendVarint(b, int64(d.Rate.Burst))
+	if version >= recordVersionBytes {
+		b = binary.AppendVarint(b, d.Rate.Bytes)
+	}
 	b = appendTime(b, d.Since)
 	b = appendTime(b, d.Until)
 	b = appendString(b, d.Rule)
@@ -170,13 +181,17 @@ func (r *decoder) decision(bucket bucketID, key, sealed []byte) (policy.Decision
 		return policy.Decision{}, err
 	}
 	r.b, r.err = value, nil
-	if version := r.byte(); r.err == nil && version != recordVersion {
+	version := r.byte()
+	if r.err == nil && version != recordVersion && version != recordVersionBytes {
 		return policy.Decision{}, fmt.Errorf("record version %d is unknown: written by a newer weir?", version)
 	}
 	r.text(&r.action)
 	d := policy.Decision{Target: target, Pinned: bucket == bucketPins, Action: r.action}
 	d.Rate.Every = time.Duration(r.varint())
 	d.Rate.Burst = int(r.varint())
+	if version >= recordVersionBytes {
+		d.Rate.Bytes = r.varint()
+	}
 	d.Since, d.Until = r.time(), r.time()
 	d.Rule, d.Reason = r.string(), r.string()
 	d.Offence = int(r.varint())

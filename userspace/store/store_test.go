@@ -103,6 +103,8 @@ func TestDecisionsComeBack(t *testing.T) {
 	put = append(put, policy.Decision{
 		Target: policy.Target{User: "anna@example.org"}, Action: policy.Guard, Since: epoch, Until: epoch.Add(time.Minute),
 	}, policy.Decision{
+		Target: policy.Target{Prefix: netip.MustParsePrefix("198.51.100.0/24")}, Action: policy.Limit, Rate: policy.Rate{Bytes: 64 << 10}, Pinned: true,
+	}, policy.Decision{
 		Target: policy.Target{Prefix: netip.MustParsePrefix("2001:db8::/32")}, Action: policy.Allow, Pinned: true,
 	})
 	for _, d := range put {

@@ -13,6 +13,7 @@ const (
 	ethtoolSetGRO      = 0x2c
 	ethtoolStrings     = 0x1b
 	ethtoolStatistics  = 0x1d
+	ethtoolSetChannels = 0x3d
 	ethtoolStringsInfo = 0x37
 
 	statisticNames = 1  // ETH_SS_STATS
@@ -49,6 +50,12 @@ func words(room int, values ...uint32) []byte {
 
 // enableGRO does what "ethtool -K NAME gro on" does.
 func enableGRO(name string) error { return ethtool(name, words(0, ethtoolSetGRO, 1)) }
+
+// setQueues does what "ethtool -L NAME rx N tx N" does (struct
+// ethtool_channels: maxima, which are not set, then what is).
+func setQueues(name string, n uint32) error {
+	return ethtool(name, words(0, ethtoolSetChannels, 0, 0, 0, 0, n, n, 0, 0))
+}
 
 // eachStatistic gives what "ethtool -S NAME" shows.
 func eachStatistic(name string, see func(name string, value uint64)) error {

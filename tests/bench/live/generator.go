@@ -32,7 +32,7 @@ type Generator struct {
 
 // NewGenerator loads a generator. The traffic begins with Run.
 func (l *Link) NewGenerator(t Traffic) (*Generator, error) {
-	p, err := l.program(t)
+	p, err := l.program(t, nil)
 	if err != nil {
 		return nil, err
 	}

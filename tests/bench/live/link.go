@@ -28,12 +28,14 @@ var (
 
 // Link is a veth pair between two namespaces.
 type Link struct {
-	Host  *Namespace // where the contenders stand
-	world *Namespace // where the traffic comes from
+	Host  Place // where the contenders stand
+	world Place // where the traffic comes from
 
 	Index    int // of the host's end
 	worldEnd int
 	hardware net.HardwareAddr // of the host's end
+
+	made []*Namespace // end with the link
 }
 
 // NewLink makes two namespaces and a link between them. It needs root.
@@ -44,35 +46,75 @@ func NewLink() (_ *Link, err error) {
 			err = errors.Join(err, l.Close())
 		}
 	}()
-	for _, side := range []**Namespace{&l.Host, &l.world} {
-		if *side, err = newNamespace(); err != nil {
+	for range 2 {
+		n, err := newNamespace()
+		if err != nil {
+			return nil, err
+		}
+		l.made = append(l.made, n)
+		if err := n.Do(prepare); err != nil {
 			return nil, err
 		}
 	}
-	if err := l.Host.Do(prepare); err != nil {
+	host, world := l.made[0], l.made[1]
+	if err := host.Do(func() error { return makePair(world) }); err != nil {
 		return nil, err
 	}
-	if err := l.world.Do(prepare); err != nil {
-		return nil, err
-	}
-	if err := l.Host.Do(l.make); err != nil {
-		return nil, err
-	}
-	return l, l.world.Do(func() error {
+	err = world.Do(func() error {
 		end, err := netlink.LinkByName(worldInterface)
 		if err != nil {
 			return fmt.Errorf("find %s: %w", worldInterface, err)
 		}
+		if err := up(end); err != nil {
+			return err
+		}
+		return enableGRO(worldInterface) // for what is sent back; before it is up, it does nothing for the other end
+	})
+	if err != nil {
+		return nil, err
+	}
+	return l, l.join(host, world, worldInterface)
+}
+
+// Join takes a veth pair that others have made, between two namespaces in
+// which it is called [Interface] and worldEnd. The host's address must be
+// 192.0.2.25.
+func Join(host, world Place, worldEnd string) (*Link, error) {
+	l := &Link{}
+	return l, l.join(host, world, worldEnd)
+}
+
+// join remembers both ends of a pair.
+func (l *Link) join(host, world Place, worldEnd string) error {
+	l.Host, l.world = host, world
+	err := host.Do(func() error {
+		end, err := netlink.LinkByName(Interface)
+		if err != nil {
+			return fmt.Errorf("find %s: %w", Interface, err)
+		}
+		l.Index, l.hardware = end.Attrs().Index, end.Attrs().HardwareAddr
+		// Without it, veth takes no frames from a program unless there is a
+		// program at this end.
+		return enableGRO(Interface)
+	})
+	if err != nil {
+		return err
+	}
+	return world.Do(func() error {
+		end, err := netlink.LinkByName(worldEnd)
+		if err != nil {
+			return fmt.Errorf("find %s: %w", worldEnd, err)
+		}
 		l.worldEnd = end.Attrs().Index
-		return up(end)
+		return nil
 	})
 }
 
-// make adds the pair and sets up the host's end.
-func (l *Link) make() error {
+// makePair adds the pair and sets up the host's end.
+func makePair(world *Namespace) error {
 	attrs := netlink.NewLinkAttrs()
 	attrs.Name = Interface
-	pair := &netlink.Veth{LinkAttrs: attrs, PeerName: worldInterface, PeerNamespace: netlink.NsFd(l.world.net.Fd())}
+	pair := &netlink.Veth{LinkAttrs: attrs, PeerName: worldInterface, PeerNamespace: netlink.NsFd(world.net.Fd())}
 	if err := netlink.LinkAdd(pair); err != nil {
 		return fmt.Errorf("add veth pair: %w", err)
 	}
@@ -80,7 +122,6 @@ func (l *Link) make() error {
 	if err != nil {
 		return fmt.Errorf("find %s: %w", Interface, err)
 	}
-	l.Index, l.hardware = end.Attrs().Index, end.Attrs().HardwareAddr
 	for _, address := range []netip.Prefix{netip.PrefixFrom(host4, 24), netip.PrefixFrom(host6, 64)} {
 		a, err := netlink.ParseAddr(address.String())
 		if err != nil {
@@ -90,21 +131,34 @@ func (l *Link) make() error {
 			return fmt.Errorf("add %s: %w", address, err)
 		}
 	}
-	// Without it, veth takes no frames from a program unless there is a
-	// program at this end.
-	if err := enableGRO(Interface); err != nil {
-		return err
-	}
 	return up(end)
 }
 
-// Close ends the namespaces, and with them the link.
+// SetQueues gives both ends as many queues each way.
+func (l *Link) SetQueues(n uint32) error {
+	for _, end := range []struct {
+		place Place
+		index int
+	}{{l.world, l.worldEnd}, {l.Host, l.Index}} {
+		err := end.place.Do(func() error {
+			found, err := netlink.LinkByIndex(end.index)
+			if err != nil {
+				return err
+			}
+			return setQueues(found.Attrs().Name, n)
+		})
+		if err != nil {
+			return fmt.Errorf("set queues: %w", err)
+		}
+	}
+	return nil
+}
+
+// Close ends the namespaces that were made for the link, and it with them.
 func (l *Link) Close() error {
 	var errs []error
-	for _, n := range []*Namespace{l.Host, l.world} {
-		if n != nil {
-			errs = append(errs, n.close())
-		}
+	for _, n := range l.made {
+		errs = append(errs, n.close())
 	}
 	return errors.Join(errs...)
 }

@@ -1,6 +1,7 @@
 package live
 
 import (
+	gocontext "context"
 	"errors"
 	"net/netip"
 	"os"
@@ -17,6 +18,14 @@ func mustDo(t *testing.T, err error) {
 	if err != nil {
 		t.Fatal(err)
 	}
+}
+
+// must returns v, or ends the test.
+func must[T any](v T, err error) T {
+	if err != nil {
+		panic(err) // reported by the testing package with its stack
+	}
+	return v
 }
 
 // mustLink skips where it cannot be made, and fails where it must be.
@@ -62,6 +71,7 @@ func TestFrames(t *testing.T) {
 	for name, traffic := range map[string]Traffic{
 		"IPv4":           {Port: 25, Opening: true, First: 100, Count: 8},
 		"IPv4, one":      {Port: 25, Opening: true, First: 5, Count: 1},
+		"IPv4, TCP too":  {Port: 25, Opening: true, First: 100, Count: 8, Checksum: true},
 		"IPv4 elsewhere": {Port: 443, First: 1 << 28, Count: 8, Elsewhere: true},
 		"IPv6":           {IPv6: true, Port: 25, Opening: true, First: 100, Count: 8},
 	} {
@@ -121,7 +131,7 @@ func comparable6(t Traffic, frame []byte) string {
 // each makes frames that go nowhere.
 func each(t *testing.T, l *Link, traffic Traffic, n int, see func(frame []byte)) {
 	t.Helper()
-	p, err := l.program(traffic)
+	p, err := l.program(traffic, nil)
 	mustDo(t, err)
 	defer p.Close()
 	for range n {
@@ -161,5 +171,32 @@ func TestRun(t *testing.T) {
 	arrived, dropped := after.Arrived-before.Arrived, after.Dropped-before.Dropped
 	if dropped != arrived || arrived < frames*9/10 || took <= 0 {
 		t.Errorf("%d frames in %s, %d arrived, %d dropped", frames, took, arrived, dropped)
+	}
+}
+
+// A flood comes at the rate that was asked for, and tells what it made.
+func TestFlood(t *testing.T) {
+	l := mustLink(t)
+	p := must(ebpf.NewProgram(&ebpf.ProgramSpec{
+		Type: ebpf.XDP, License: "GPL",
+		Instructions: asm.Instructions{asm.Mov.Imm(asm.R0, 1), asm.Return()},
+	}))
+	defer p.Close()
+	detach := must(l.Attach(p))
+	defer detach()
+	for _, rate := range []float64{0, 20_000} {
+		before := must(l.Statistics())
+		ctx, stop := gocontext.WithTimeout(t.Context(), 100*time.Millisecond)
+		began := time.Now()
+		made := must(l.Flood(ctx, Traffic{Port: 25, Opening: true, Count: 100, Checksum: true}, rate))
+		took := time.Since(began)
+		stop()
+		time.Sleep(10 * time.Millisecond)
+		if got := must(l.Statistics()).Arrived - before.Arrived; made == 0 || got < made*9/10 || got > made*11/10+64 {
+			t.Errorf("rate %.0f: made %d, %d arrived", rate, made, got)
+		}
+		if most := rate * took.Seconds() * 1.1; rate > 0 && float64(made) > most+10 {
+			t.Errorf("rate %.0f: made %d in %s", rate, made, took)
+		}
 	}
 }

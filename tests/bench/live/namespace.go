@@ -12,6 +12,12 @@ import (
 // BPFFS is where a namespace has a BPF file system of its own.
 const BPFFS = "/sys/fs/bpf"
 
+// Place is a network namespace. Do runs f on a thread that is in it, and so
+// are the processes that f starts.
+type Place interface {
+	Do(f func() error) error
+}
+
 // Namespace is a network namespace with mounts of its own. It has no name, so
 // that nothing stays behind when the process dies.
 type Namespace struct{ net, mounts *os.File }
@@ -50,8 +56,7 @@ func (n *Namespace) close() error {
 	return errors.Join(errs...)
 }
 
-// Do runs f on a thread that is in the namespace, and so are the processes
-// that f starts.
+// Do implements [Place].
 func (n *Namespace) Do(f func() error) error {
 	return onOwnThread(func() error {
 		// A thread that shares its working directory with others may not

@@ -14,21 +14,27 @@ const (
 	random = asm.R6
 	frame  = asm.R7
 	source = asm.R8
+	paced  = asm.R9
 )
 
-const noRoom = "no_room"
+// Ways out that make no frame.
+const (
+	noRoom = "no_room"
+	early  = "early"
+)
 
 // Where fields lie in a frame.
 const (
-	checksumAt = etherLen + 10
-	source4At  = etherLen + 12
-	source6At  = etherLen + 8
+	checksumAt    = etherLen + 10
+	source4At     = etherLen + 12
+	source6At     = etherLen + 8
+	tcpChecksumAt = etherLen + ip4Len + 16
 )
 
 // program assembles the generator: it writes a whole frame, since the last
 // one may have been changed by whoever got it, then a source over it, and
 // redirects the frame into the link.
-func (l *Link) program(t Traffic) (*ebpf.Program, error) {
+func (l *Link) program(t Traffic, p *pace) (*ebpf.Program, error) {
 	zero := netip.IPv4Unspecified()
 	if t.IPv6 {
 		zero = netip.IPv6Unspecified()
@@ -41,6 +47,9 @@ func (l *Link) program(t Traffic) (*ebpf.Program, error) {
 		asm.Mov.Reg(asm.R3, frame),
 		asm.Add.Imm(asm.R3, int32(len(template))),
 		asm.JGT.Reg(asm.R3, asm.R2, noRoom),
+	}
+	if p != nil {
+		steps = append(steps, p.steps()...)
 	}
 	for at := 0; at < len(template); at += 4 {
 		word := int32(binary.NativeEndian.Uint32(template[at:]))
@@ -61,7 +70,15 @@ func (l *Link) program(t Traffic) (*ebpf.Program, error) {
 	if t.IPv6 {
 		steps = append(steps, mix6(t.Spread)...)
 	} else {
-		steps = append(steps, mix4(t.Spread, binary.BigEndian.Uint16(template[checksumAt:]))...)
+		steps = append(steps, mix4(t.Spread)...)
+		steps = append(steps, correct(template, checksumAt)...)
+		if t.Checksum {
+			steps = append(steps, correct(template, tcpChecksumAt)...)
+		}
+		steps = append(steps,
+			asm.HostTo(asm.BE, source, asm.Word),
+			asm.StoreMem(frame, source4At, source, asm.Word),
+		)
 	}
 	steps = append(steps,
 		asm.Mov.Imm(asm.R1, int32(l.worldEnd)),
@@ -71,11 +88,14 @@ func (l *Link) program(t Traffic) (*ebpf.Program, error) {
 		asm.Mov.Imm(asm.R0, 0).WithSymbol(noRoom), // XDP_ABORTED
 		asm.Return(),
 	)
-	p, err := ebpf.NewProgram(&ebpf.ProgramSpec{Name: "generator", Type: ebpf.XDP, License: "GPL", Instructions: steps})
+	if p != nil && p.interval > 0 {
+		steps = append(steps, asm.Mov.Imm(asm.R0, 1).WithSymbol(early), asm.Return()) // XDP_DROP
+	}
+	program, err := ebpf.NewProgram(&ebpf.ProgramSpec{Name: "generator", Type: ebpf.XDP, License: "GPL", Instructions: steps})
 	if err != nil {
 		return nil, fmt.Errorf("load generator: %w", err)
 	}
-	return p, nil
+	return program, nil
 }
 
 // spread replaces the lowest bits of the register by random ones.
@@ -109,24 +129,29 @@ func times(factor uint64) asm.Instructions {
 	}
 }
 
-// mix4 is Source4, then the header's checksum, from that of the header whose
-// source is zero (RFC 1624).
-func mix4(loose int, checksum uint16) (steps asm.Instructions) {
+// mix4 is Source4.
+func mix4(loose int) (steps asm.Instructions) {
 	steps = append(steps, times(odd4a)...)
 	steps = append(steps, asm.And.Imm(source, mask4))
 	steps = append(steps, shifted(shift4)...)
 	steps = append(steps, times(odd4b)...)
 	steps = append(steps, asm.And.Imm(source, mask4))
 	steps = append(steps, spread(loose)...)
-	steps = append(steps,
-		asm.Or.Imm(source, net4),
+	return append(steps, asm.Or.Imm(source, net4))
+}
+
+// correct writes a checksum that covers the source, from that of the template,
+// whose source is zero (RFC 1624).
+func correct(template []byte, at int16) asm.Instructions {
+	checksum := binary.BigEndian.Uint16(template[at:])
+	steps := asm.Instructions{
 		asm.Mov.Reg(asm.R1, source),
 		asm.RSh.Imm(asm.R1, 16),
 		asm.Mov.Reg(asm.R2, source),
 		asm.And.Imm(asm.R2, 0xffff),
 		asm.Add.Reg(asm.R1, asm.R2),
 		asm.Add.Imm(asm.R1, int32(^checksum)),
-	)
+	}
 	for range 2 { // fold
 		steps = append(steps,
 			asm.Mov.Reg(asm.R2, asm.R1),
@@ -138,9 +163,7 @@ func mix4(loose int, checksum uint16) (steps asm.Instructions) {
 	return append(steps,
 		asm.Xor.Imm(asm.R1, 0xffff),
 		asm.HostTo(asm.BE, asm.R1, asm.Half),
-		asm.StoreMem(frame, checksumAt, asm.R1, asm.Half),
-		asm.HostTo(asm.BE, source, asm.Word),
-		asm.StoreMem(frame, source4At, source, asm.Word),
+		asm.StoreMem(frame, at, asm.R1, asm.Half),
 	)
 }
 

@@ -14,11 +14,15 @@ type Traffic struct {
 	IPv6    bool
 	Port    uint16 // destination
 	Opening bool   // SYN; else ACK, as in an open session
+	Payload int    // bytes of data, at most 6 over IPv4: no frame is longer
 
 	First, Count uint32 // numbers of the sources
 	// Spread is how many of an IPv4 source's lowest bits, or of an IPv6
 	// source's network, are replaced by random ones, at most 16.
 	Spread int
+
+	// Checksum has TCP's right as well, so that a stack answers (IPv4 alone).
+	Checksum bool
 
 	// Elsewhere addresses frames to another host's hardware: what lets them
 	// pass hands them to a stack that throws them away at once.
@@ -41,7 +45,7 @@ const (
 )
 
 // frame is a frame of the traffic from a source, with the right checksum of
-// IPv4. That of TCP is wrong: nobody answers.
+// IPv4. Where that of TCP is not asked for, it is wrong, and nobody answers.
 func (t Traffic) frame(from netip.Addr, hardware net.HardwareAddr) []byte {
 	to := append(net.HardwareAddr{}, hardware...)
 	if t.Elsewhere {
@@ -50,11 +54,11 @@ func (t Traffic) frame(from netip.Addr, hardware net.HardwareAddr) []byte {
 	b := append(append(make([]byte, 0, etherLen+ip6Len+tcpLen), to...), 2, 0, 0, 0, 0, 1)
 	if t.IPv6 {
 		b = binary.BigEndian.AppendUint16(b, unix.ETH_P_IPV6)
-		b = append(b, 0x60, 0, 0, 0, 0, tcpLen, unix.IPPROTO_TCP, hopLimit)
+		b = append(b, 0x60, 0, 0, 0, 0, byte(tcpLen+t.Payload), unix.IPPROTO_TCP, hopLimit)
 		b = append(append(b, from.AsSlice()...), host6.AsSlice()...)
 	} else {
 		b = binary.BigEndian.AppendUint16(b, unix.ETH_P_IP)
-		ip := []byte{0x45, 0, 0, ip4Len + tcpLen, 0, 0, 0x40, 0, hopLimit, unix.IPPROTO_TCP, 0, 0}
+		ip := []byte{0x45, 0, 0, byte(ip4Len + tcpLen + t.Payload), 0, 0, 0x40, 0, hopLimit, unix.IPPROTO_TCP, 0, 0}
 		ip = append(append(ip, from.AsSlice()...), host4.AsSlice()...)
 		binary.BigEndian.PutUint16(ip[10:], ^fold(sum(ip)))
 		b = append(b, ip...)
@@ -67,6 +71,11 @@ func (t Traffic) frame(from netip.Addr, hardware net.HardwareAddr) []byte {
 		tcp[13] = flagSYN
 	}
 	binary.BigEndian.PutUint16(tcp[14:], window)
+	if t.Checksum && !t.IPv6 {
+		// RFC 9293, section 3.1: of the addresses, the protocol and the length too.
+		pseudo := append(append(from.AsSlice(), host4.AsSlice()...), 0, unix.IPPROTO_TCP, 0, tcpLen)
+		binary.BigEndian.PutUint16(tcp[16:], ^fold(sum(append(pseudo, tcp...))))
+	}
 	b = append(b, tcp...)
 	for len(b) < minFrame || len(b)%4 != 0 { // the generator writes words
 		b = append(b, 0)

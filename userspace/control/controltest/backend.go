@@ -24,6 +24,7 @@ type Backend struct {
 	Chunks   []int          // sizes of the chunks that Pin was given
 	mu       sync.Mutex
 	standing map[key]policy.Decision
+	mail     map[string]control.User
 }
 
 type key struct {

@@ -3,6 +3,7 @@ package main
 import (
 	"fmt"
 	"strings"
+	"time"
 
 	"weir/tests/scenarios"
 )
@@ -85,7 +86,7 @@ func (r *report) markdown(seeds []uint64) string {
 			items += t.Items
 		}
 	}
-	fmt.Fprintf(&b, "%d scenarios (seeds", len(seeds))
+	fmt.Fprintf(&b, "%s; %d scenarios (seeds", time.Now().UTC().Format(time.DateOnly), len(seeds))
 	for i, seed := range seeds {
 		if i > 0 {
 			b.WriteString(",")

@@ -1,0 +1,69 @@
+package policy
+
+// accounts is a bounded table of what parties have spent. Places are never
+// given back but to another party.
+type accounts[K comparable] struct {
+	most int
+	by   map[K]int32 // place in ring
+	ring []holder[K]
+	hand int // the place that is looked at next when one has to leave
+}
+
+type holder[K comparable] struct {
+	key K
+	quotaAccount
+}
+
+func newAccounts[K comparable](most int) accounts[K] {
+	return accounts[K]{most: most, by: make(map[K]int32)}
+}
+
+// get returns the account of key, nil if it has none.
+func (t *accounts[K]) get(key K) *quotaAccount {
+	if i, found := t.by[key]; found {
+		return &t.ring[i].quotaAccount
+	}
+	return nil
+}
+
+// looks is how many are compared when one has to leave.
+const looks = 32
+
+// open returns the account of key, which is made if need be. Pointers to
+// other accounts may not be valid after that.
+func (t *accounts[K]) open(key K, now int64) *quotaAccount {
+	if a := t.get(key); a != nil {
+		return a
+	}
+	i := len(t.ring)
+	if i < t.most {
+		t.ring = append(t.ring, holder[K]{key: key})
+	} else {
+		i = t.leave(now)
+		delete(t.by, t.ring[i].key)
+		t.ring[i] = holder[K]{key: key}
+	}
+	t.by[key] = int32(i)
+	return &t.ring[i].quotaAccount
+}
+
+// leave returns the place of who goes: the one that has spent the least among
+// some.
+func (t *accounts[K]) leave(now int64) (least int) {
+	fewest := ^uint64(0)
+	for range min(looks, len(t.ring)) {
+		i := t.hand
+		t.hand = (t.hand + 1) % len(t.ring)
+		if spent := t.ring[i].spent(now); spent < fewest {
+			least, fewest = i, spent
+		}
+		if fewest == 0 {
+			break
+		}
+	}
+	return least
+}
+
+func (t *accounts[K]) clear() {
+	*t = newAccounts[K](t.most)
+}

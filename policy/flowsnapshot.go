@@ -1,0 +1,310 @@
+package policy
+
+import (
+	"encoding/binary"
+	"fmt"
+	"hash/crc32"
+	"time"
+)
+
+// flowMagic begins a snapshot of a Flow; its last byte is the version. After
+// it stand the time, users, shares, sources, senders and known sources, each
+// entry behind a 1 and each list ended by a 0, and a CRC-32C of all before.
+// Numbers are varints.
+const flowMagic = "weirflow\x01"
+
+// MarshalBinary writes what was counted and who is known from where. What
+// stands on users is the ledger's, and limited users begin with full buckets.
+func (f *Flow) MarshalBinary() ([]byte, error) {
+	s := f.Save()
+	for !s.Step(1 << 20) {
+	}
+	return s.Bytes(), nil
+}
+
+// FlowSaver writes a Flow in steps, between which it may be used: two hundred
+// thousand users are too many for anybody to wait for. Each user is written as
+// it is at that moment.
+type FlowSaver struct {
+	flow  *Flow
+	w     flowWriter
+	table int // that is being written, of five
+	next  int // place in it
+}
+
+// Save begins to write f.
+func (f *Flow) Save() *FlowSaver {
+	s := &FlowSaver{flow: f, w: flowWriter{out: append(make([]byte, 0, f.written+f.written/8+1024), flowMagic...)}}
+	s.w.number(f.Quotas.now)
+	return s
+}
+
+// Step writes some n entries more, and reports whether that was all.
+func (s *FlowSaver) Step(n int) (done bool) {
+	q, k := s.flow.Quotas, s.flow.Known
+	for ; n > 0; n-- {
+		more := false
+		switch s.table {
+		case 0:
+			more = writeAccount(s, &q.users, s.w.text)
+		case 1:
+			more = writeAccount(s, &q.shared, s.w.share)
+		case 2:
+			more = writeAccount(s, &q.sources, s.w.source)
+		case 3:
+			more = writeAccount(s, &q.senders, s.w.text)
+		case 4:
+			if more = s.next < len(k.ring); more {
+				s.w.known(&k.ring[s.next])
+			}
+		default:
+			return true
+		}
+		if s.next++; !more {
+			s.w.out = append(s.w.out, 0)
+			s.table, s.next = s.table+1, 0
+		}
+	}
+	return s.table > 4
+}
+
+// Bytes returns what was written.
+func (s *FlowSaver) Bytes() []byte {
+	s.flow.written = len(s.w.out)
+	return sealed(s.w.out)
+}
+
+// writeAccount writes the next account of t, if it has spent something, and
+// reports whether there was one.
+func writeAccount[K comparable](s *FlowSaver, t *accounts[K], key func(K)) bool {
+	if s.next >= len(t.ring) {
+		return false
+	}
+	h := &t.ring[s.next]
+	if len(h.windows) > 0 {
+		s.w.out = append(s.w.out, 1)
+		key(h.key)
+		s.w.number(int64(len(h.windows)))
+		for i := range h.windows {
+			s.w.window(&h.windows[i])
+		}
+	}
+	return true
+}
+
+// sealed adds its checksum to b.
+func sealed(b []byte) []byte {
+	return binary.LittleEndian.AppendUint32(b, crc32.Checksum(b, crc32.MakeTable(crc32.Castagnoli)))
+}
+
+type flowWriter struct{ out []byte }
+
+func (w *flowWriter) number(n int64) { w.out = binary.AppendVarint(w.out, n) }
+
+func (w *flowWriter) text(s string) {
+	w.number(int64(len(s)))
+	w.out = append(w.out, s...)
+}
+
+func (w *flowWriter) source(s Source) {
+	w.out = append(w.out, s.family)
+	w.out = binary.LittleEndian.AppendUint64(w.out, s.net)
+}
+
+func (w *flowWriter) share(s quotaShare) {
+	w.out = append(w.out, byte(s.party))
+	w.text(s.name)
+}
+
+func (w *flowWriter) known(u *knownUser) {
+	w.out = append(w.out, 1)
+	w.text(u.name)
+	w.number(u.last)
+	n := 0
+	for i := range u.sources {
+		if u.sources[i].Source.IsValid() {
+			n++
+		}
+	}
+	w.out = append(w.out, byte(n))
+	for _, s := range u.sources {
+		if s.Source.IsValid() {
+			w.source(s.Source)
+			w.number(s.First)
+			w.number(s.Last)
+		}
+	}
+}
+
+func (w *flowWriter) window(win *quotaWindow) {
+	w.out = append(w.out, byte(win.measure))
+	w.number(int64(win.within))
+	w.number(win.newest)
+	w.number(win.tat)
+	used := int64(0)
+	for _, c := range win.counts {
+		if c > 0 {
+			used++
+		}
+	}
+	w.number(used)
+	for i, c := range win.counts {
+		if c > 0 {
+			w.out = append(w.out, byte(i))
+			w.number(int64(c))
+		}
+	}
+}
+
+// UnmarshalBinary replaces what was counted and who is known by what
+// MarshalBinary wrote; rules and what stands stay. On an error, which matches
+// ErrSnapshot, nothing changes.
+func (f *Flow) UnmarshalBinary(data []byte) error {
+	end := len(data) - crc32.Size
+	switch {
+	case end < len(flowMagic) || string(data[:len(flowMagic)]) != flowMagic:
+		return fmt.Errorf("restore quotas: %w: it does not begin as one of this version", ErrSnapshot)
+	case crc32.Checksum(data[:end], crc32.MakeTable(crc32.Castagnoli)) != binary.LittleEndian.Uint32(data[end:]):
+		return fmt.Errorf("restore quotas: %w: its checksum is wrong", ErrSnapshot)
+	}
+	r := flowReader{rest: data[len(flowMagic):end]}
+	q := *f.Quotas
+	q.Clear()
+	q.now = r.number()
+	readAccounts(&r, &q.users, func() string { return r.text() })
+	readAccounts(&r, &q.shared, func() quotaShare { return quotaShare{QuotaParty(r.byte()), r.text()} })
+	readAccounts(&r, &q.sources, r.source)
+	readAccounts(&r, &q.senders, func() string { return r.text() })
+	known := NewKnownSources(f.Known.most)
+	for r.more() {
+		name, last := r.text(), r.number()
+		var sources knownSources
+		n := int(r.byte())
+		if n > len(sources) {
+			r.fail()
+			break
+		}
+		for i := range n {
+			sources[i] = KnownSource{r.source(), r.number(), r.number()}
+		}
+		if r.bad {
+			break
+		}
+		u := known.open(name)
+		u.last, u.sources = last, sources
+	}
+	if r.bad || len(r.rest) > 0 {
+		return fmt.Errorf("restore quotas: %w: its parts do not fit together", ErrSnapshot)
+	}
+	*f.Quotas, f.Known = q, known
+	return nil
+}
+
+// flowReader reads a snapshot. Once it is bad, all it reads is zero.
+type flowReader struct {
+	rest []byte
+	bad  bool
+}
+
+func (r *flowReader) fail() {
+	r.bad, r.rest = true, nil
+}
+
+func (r *flowReader) number() int64 {
+	n, size := binary.Varint(r.rest)
+	if size <= 0 {
+		r.fail()
+		return 0
+	}
+	r.rest = r.rest[size:]
+	return n
+}
+
+// more reports whether a list goes on.
+func (r *flowReader) more() bool {
+	switch r.byte() {
+	case 0:
+		return false
+	case 1:
+		return true
+	}
+	r.fail()
+	return false
+}
+
+// count reads the length of a list, each of whose entries takes a byte at
+// least.
+func (r *flowReader) count() int64 {
+	n := r.number()
+	if n < 0 || n > int64(len(r.rest)) {
+		r.fail()
+		return 0
+	}
+	return n
+}
+
+func (r *flowReader) bytes(n int64) []byte {
+	if n < 0 || n > int64(len(r.rest)) {
+		r.fail()
+		return nil
+	}
+	b := r.rest[:n]
+	r.rest = r.rest[n:]
+	return b
+}
+
+func (r *flowReader) byte() byte {
+	if b := r.bytes(1); b != nil {
+		return b[0]
+	}
+	return 0
+}
+
+func (r *flowReader) text() string { return string(r.bytes(r.number())) }
+
+func (r *flowReader) source() Source {
+	s := Source{family: r.byte()}
+	if b := r.bytes(8); b != nil {
+		s.net = binary.LittleEndian.Uint64(b)
+	}
+	if s.family != 0 && s.family != 4 && s.family != 6 {
+		r.fail()
+		return Source{}
+	}
+	return s
+}
+
+func readAccounts[K comparable](r *flowReader, t *accounts[K], key func() K) {
+	for r.more() {
+		k := key()
+		var windows []quotaWindow
+		for range r.count() {
+			windows = append(windows, r.window())
+		}
+		if r.bad {
+			return
+		}
+		if len(t.ring) < t.most {
+			t.open(k, 0).windows = windows
+		}
+	}
+}
+
+func (r *flowReader) window() quotaWindow {
+	var w quotaWindow
+	w.measure = Measure(r.byte())
+	w.within, w.newest, w.tat = time.Duration(r.number()), r.number(), r.number()
+	for range r.count() {
+		i, n := r.byte(), r.number()
+		if int(i) >= len(w.counts) || n < 0 || n > int64(^uint32(0)) {
+			r.fail()
+			break
+		}
+		w.sum += uint64(n) - uint64(w.counts[i])
+		w.counts[i] = uint32(n)
+	}
+	if w.within <= 0 || w.newest < 0 || w.measure != MeasureRecipients && w.measure != MeasureEvents {
+		r.fail()
+	}
+	return w
+}

@@ -1,0 +1,12 @@
+package main
+
+// skip names a test that cannot run on a kind of kernel.
+type skip struct{ kind, pkg, test string }
+
+// expected lists every skip that there may be, and why. A test that is skipped
+// and not listed fails the run, and so does a listed one that is not skipped.
+var expected = map[skip]string{
+	{"6.1", "./tests/kernels/guest", "TestOldKernelIsRefused"}:  "this kernel is not too old",
+	{"6.12", "./tests/kernels/guest", "TestOldKernelIsRefused"}: "this kernel is not too old",
+	{"5.10", "./tests/kernels/guest", "TestVirtio"}:             "weir refuses this kernel",
+}

@@ -1,0 +1,171 @@
+// Command kernels runs the tests that touch the kernel on kernels that this
+// machine does not run: those of Debian that an operator may have, booted in
+// QEMU under plain emulation.
+//
+// A guest sees this machine's files, read-only and with memory laid over
+// them, so that Postfix, Dovecot and the tests' own files are there as they
+// are here, and nothing that a test does comes back. Only the kernel and its
+// modules are others (init.sh, guest.sh).
+//
+// Every failure fails the command, and so does every skip that expected.go
+// does not explain, or explains and that did not happen.
+package main
+
+import (
+	"cmp"
+	"context"
+	"errors"
+	"flag"
+	"fmt"
+	"os"
+	"os/exec"
+	"os/signal"
+	"path/filepath"
+	"slices"
+	"strings"
+	"syscall"
+	"time"
+)
+
+// options of a run.
+type options struct {
+	kernels string        // folder with unpacked kernels, see tests/setup.sh
+	only    string        // kinds of kernel, separated by commas; empty: all
+	run     string        // for -test.run; empty: all
+	goTool  string        // the go command
+	verbose bool          // show what tests said that passed
+	limit   time.Duration // for one kernel
+}
+
+// kernel is a kind of kernel and what is to be seen on it.
+type kernel struct {
+	kind string // as tests/setup.sh kernels links it
+	jobs []job
+}
+
+// job is a package whose tests meet the kernel.
+type job struct {
+	pkg string
+	run string // those that do, for -test.run; empty: all
+}
+
+var guestTests = job{pkg: "./tests/kernels/guest"}
+
+// touching are the jobs for kernels that weir runs on. Of the end-to-end
+// tests, those in which the kernel decides: Postfix and Dovecot take half a
+// minute to start under emulation.
+var touching = []job{
+	guestTests,
+	{pkg: "./loader"},
+	{pkg: "./userspace/enforce"},
+	{pkg: "./userspace/agent"},
+	{pkg: "./tests/bench/live"},
+	{pkg: "./tests/e2e", run: "^(TestGuessersAreDropped|TestNoGap|TestLimit)$"},
+}
+
+// kernels, the oldest first: one that weir must refuse, then the oldest and
+// the newest that a Debian host with weir is likely to run.
+var kernels = []kernel{
+	{"5.10", []job{guestTests}},
+	{"6.1", touching},
+	{"6.12", touching},
+}
+
+func main() {
+	var o options
+	flag.StringVar(&o.kernels, "kernels", "", "folder of the unpacked kernels (tests/setup.sh kernels prints it)")
+	flag.StringVar(&o.only, "only", "", "kinds of kernel, separated by commas (default all)")
+	flag.StringVar(&o.run, "run", "", "only tests that match this expression")
+	flag.StringVar(&o.goTool, "go", "go", "the go command")
+	flag.BoolVar(&o.verbose, "v", false, "show what tests said that passed")
+	flag.DurationVar(&o.limit, "limit", 10*time.Minute, "for one kernel")
+	flag.Parse()
+	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
+	defer stop()
+	if err := runAll(ctx, o); err != nil {
+		stop()
+		fmt.Fprintln(os.Stderr, "kernels:", err)
+		os.Exit(1)
+	}
+}
+
+func runAll(ctx context.Context, o options) error {
+	if o.kernels == "" {
+		return errors.New("no -kernels; make test-kernels gives it")
+	}
+	// Not in /tmp, which a guest may see otherwise than we do.
+	dir, err := os.MkdirTemp(o.kernels, "run-")
+	if err != nil {
+		return fmt.Errorf("make folder of the run: %w", err)
+	}
+	defer os.RemoveAll(dir)
+	if err := build(ctx, o, dir); err != nil {
+		return err
+	}
+	var total tally
+	var failed error
+	for _, k := range kernels {
+		if o.only != "" && !slices.Contains(strings.Split(o.only, ","), k.kind) {
+			continue
+		}
+		start := time.Now()
+		results, err := k.test(ctx, o, dir)
+		if err != nil {
+			failed = errors.Join(failed, fmt.Errorf("on %s: %w", k.kind, err))
+		}
+		total.add(o.report(os.Stdout, k.kind, results, time.Since(start)))
+	}
+	fmt.Printf("\n%d passed, %d failed, %d skipped\n", total.passed, total.failed, total.skipped)
+	if total.failed > 0 {
+		failed = errors.Join(failed, errors.New("tests failed, see above"))
+	}
+	return failed
+}
+
+// build writes weir, the tests' binaries and the guest's script into dir.
+func build(ctx context.Context, o options, dir string) error {
+	commands := [][]string{{"build", "-buildvcs=false", "-o", filepath.Join(dir, "weir"), "./cmd/weir"}}
+	for _, j := range touching {
+		commands = append(commands, []string{"test", "-c", "-o", j.binary(dir), j.pkg})
+	}
+	for _, args := range commands {
+		if out, err := exec.CommandContext(ctx, o.goTool, args...).CombinedOutput(); err != nil {
+			return fmt.Errorf("go %s: %w\n%s", strings.Join(args, " "), err, out)
+		}
+	}
+	return os.WriteFile(filepath.Join(dir, "guest.sh"), guestScript, 0o755)
+}
+
+func (j job) binary(dir string) string {
+	return filepath.Join(dir, strings.ReplaceAll(strings.TrimPrefix(j.pkg, "./"), "/", "-")+".test")
+}
+
+// plan writes what guest.sh is to run.
+func (k kernel) plan(o options, root, dir string) error {
+	var text strings.Builder
+	for _, j := range k.jobs {
+		fmt.Fprintf(&text, "%s %s %s -test.v=test2json -test.timeout=%s -test.run=%s\n",
+			j.pkg, filepath.Join(root, j.pkg), j.binary(dir), o.limit, cmp.Or(o.run, j.run, "."))
+	}
+	return os.WriteFile(filepath.Join(dir, "plan"), []byte(text.String()), 0o644)
+}
+
+// test boots the kernel and returns what the tests said there.
+func (k kernel) test(ctx context.Context, o options, dir string) ([]result, error) {
+	folder, err := filepath.EvalSymlinks(filepath.Join(o.kernels, k.kind))
+	if err != nil {
+		return nil, fmt.Errorf("no such kernel: %w", err)
+	}
+	root, err := os.Getwd()
+	if err != nil {
+		return nil, err
+	}
+	if err := k.plan(o, root, dir); err != nil {
+		return nil, fmt.Errorf("write plan: %w", err)
+	}
+	ctx, cancel := context.WithTimeout(ctx, o.limit)
+	defer cancel()
+	out, err := boot(ctx, guest{kernel: folder, run: dir, shared: []string{"/", o.kernels, root}})
+	results, bad := read(context.WithoutCancel(ctx), o.goTool, out)
+	return results, errors.Join(err, bad)
+}

@@ -1,0 +1,217 @@
+package control
+
+import (
+	"bytes"
+	"context"
+	"encoding/json"
+	"fmt"
+	"io"
+	"iter"
+	"net/http"
+	"net/url"
+	"time"
+
+	"weir/policy"
+)
+
+// Users is the part of a Backend that knows of users' mail.
+type Users interface {
+	// Users yields the users that have spent something of a quota, or on
+	// whom a decision stands, by name.
+	Users(ctx context.Context) iter.Seq2[User, error]
+
+	// User tells of one user, of whom nothing need be known. The name is
+	// folded (policy.FoldUser).
+	User(ctx context.Context, name string) (*User, error)
+
+	// ResetUser takes back what a user has spent, what the quotas decided
+	// and what the operator has set.
+	ResetUser(ctx context.Context, name string) (*UserReset, error)
+}
+
+// User is what is known of one user's mail.
+type User struct {
+	User     string     `json:"user"`
+	Decision *Row       `json:"decision,omitempty"` // what stands: a pin before what a rule decided
+	Exempt   bool       `json:"exempt,omitempty"`   // no quota holds
+	Quotas   []QuotaUse `json:"quotas,omitempty"`
+	Sources  []Familiar `json:"sources,omitempty"` // where the user succeeded from; not in lists
+}
+
+// QuotaUse is how much of one quota is spent.
+type QuotaUse struct {
+	Of      string     `json:"of"`             // user, group or domain
+	Name    string     `json:"name,omitempty"` // of the group or domain
+	Measure string     `json:"measure"`        // recipients or messages
+	Quota   string     `json:"quota"`          // as it is configured: 300/1h
+	Count   int        `json:"count"`          // how many those are
+	Spent   int        `json:"spent"`
+	Free    *time.Time `json:"free"` // when one more may be sent; null: now
+}
+
+// Familiar is a source that a user succeeded from.
+type Familiar struct {
+	Source string    `json:"source"`
+	First  time.Time `json:"first"`
+	Last   time.Time `json:"last"`
+	Known  bool      `json:"known"` // for so long that it is the user's own
+}
+
+// UserReset tells what a reset took back.
+type UserReset struct {
+	Spent  []QuotaUse `json:"spent,omitempty"`  // of the user's own quotas
+	Lifted []Row      `json:"lifted,omitempty"` // decisions of the quotas, and pins
+	Stands *Row       `json:"stands,omitempty"` // what a rule decided; weir release lifts that
+}
+
+// QuotaUseOf writes u for the wire.
+func QuotaUseOf(u *policy.QuotaUse) QuotaUse {
+	out := QuotaUse{Of: u.Party.String(), Measure: "recipients", Quota: u.Span.String(), Count: u.Span.Count, Spent: u.Spent}
+	if u.Party != policy.OfUser {
+		out.Name = u.Name
+	}
+	if u.Measure == policy.MeasureEvents {
+		out.Measure = "messages"
+	}
+	if !u.Free.IsZero() {
+		out.Free = &u.Free
+	}
+	return out
+}
+
+// UserDecision returns what setting a user to t is. The error wraps
+// ErrInvalid. A limit's rate is in recipients.
+func (t *Terms) UserDecision(user string, now time.Time, by string) (policy.Decision, error) {
+	as := *t
+	switch t.Action {
+	case policy.Defer, policy.Guard:
+		as.Action = policy.Drop // neither has a rate
+	case policy.Allow, policy.Limit:
+	case 0:
+		return policy.Decision{}, invalidf("say what to do with the user's mail: allow, limit, defer or guard")
+	default:
+		return policy.Decision{}, invalidf("a user cannot be set to %v: want allow, limit, defer or guard", t.Action)
+	}
+	d, err := as.Decision(now, by)
+	d.Action, d.User = t.Action, user
+	return d, err
+}
+
+// parseUser reads a user's name.
+func parseUser(name string) (string, error) {
+	if err := checkText(name, MaxUser); err != nil || name == "" {
+		return "", invalidf("bad user %q: want 1 to %d bytes of printable text", name, MaxUser)
+	}
+	return policy.FoldUser(name), nil
+}
+
+func (s *Server) users(w http.ResponseWriter, r *http.Request, _ peer) error {
+	out := s.stream(w)
+	for user, err := range s.backend.Users(r.Context()) {
+		if err != nil {
+			p, _ := problemOf(err)
+			out.line(&lastWords{Error: &p})
+			break
+		}
+		if !out.line(&user) {
+			return nil // the client went away or does not read
+		}
+	}
+	out.flush()
+	return nil
+}
+
+func (s *Server) user(w http.ResponseWriter, r *http.Request, _ peer) error {
+	name, err := parseUser(r.URL.Query().Get("name"))
+	if err != nil {
+		return err
+	}
+	u, err := s.backend.User(r.Context(), name)
+	if err != nil {
+		return err
+	}
+	s.answer(w, http.StatusOK, u)
+	return nil
+}
+
+func (s *Server) userSet(w http.ResponseWriter, r *http.Request, from peer) error {
+	name, err := parseUser(r.URL.Query().Get("name"))
+	if err != nil {
+		return err
+	}
+	var terms Terms
+	if err := json.NewDecoder(http.MaxBytesReader(w, r.Body, 16<<10)).Decode(&terms); err != nil {
+		return invalidf("bad terms: %v", err)
+	}
+	d, err := terms.UserDecision(name, s.Now(), from.name())
+	if err != nil {
+		return err
+	}
+	if err := s.backend.Pin(r.Context(), []policy.Decision{d}); err != nil {
+		return fmt.Errorf("set %s: %w", name, err)
+	}
+	s.Logger.Info("user set", "user", name, "action", d.Action, "rate", d.Rate, "until", d.Until, "reason", d.Reason, "by", from.name(), "uid", from.uid, "pid", from.pid)
+	row := RowOf(&d)
+	s.answer(w, http.StatusOK, &row)
+	return nil
+}
+
+func (s *Server) userReset(w http.ResponseWriter, r *http.Request, from peer) error {
+	name, err := parseUser(r.URL.Query().Get("name"))
+	if err != nil {
+		return err
+	}
+	result, err := s.backend.ResetUser(r.Context(), name)
+	if err != nil {
+		return fmt.Errorf("reset %s: %w", name, err)
+	}
+	s.Logger.Info("user reset", "user", name, "lifted", len(result.Lifted), "by", from.name(), "uid", from.uid, "pid", from.pid)
+	s.answer(w, http.StatusOK, result)
+	return nil
+}
+
+// Users yields the users that have spent something, or on whom a decision
+// stands. An error ends it.
+func (c *Client) Users(ctx context.Context) iter.Seq2[User, error] {
+	return func(yield func(User, error) bool) {
+		for line, err := range c.lines(ctx, "/v1/users", nil) {
+			var u User
+			if err == nil {
+				if err = json.Unmarshal(line, &u); err != nil {
+					err = c.explain(err)
+				}
+			}
+			if !yield(u, err) || err != nil {
+				return
+			}
+		}
+	}
+}
+
+// User tells of one user's mail.
+func (c *Client) User(ctx context.Context, name string) (*User, error) {
+	return ask[User](ctx, c, http.MethodGet, "/v1/user", url.Values{"name": {name}})
+}
+
+// SetUser makes the operator's word on a user's mail stand.
+func (c *Client) SetUser(ctx context.Context, name string, terms Terms) (*Row, error) {
+	body, err := json.Marshal(terms)
+	if err != nil {
+		return nil, fmt.Errorf("write terms: %w", err)
+	}
+	resp, err := c.do(ctx, http.MethodPost, "/v1/user/set", url.Values{"name": {name}}, bytes.NewReader(body))
+	if err != nil {
+		return nil, err
+	}
+	defer closeBody(resp)
+	row := new(Row)
+	if err := json.NewDecoder(io.LimitReader(resp.Body, maxRow)).Decode(row); err != nil {
+		return nil, c.explain(err)
+	}
+	return row, nil
+}
+
+// ResetUser takes back what a user has spent, and what was set.
+func (c *Client) ResetUser(ctx context.Context, name string) (*UserReset, error) {
+	return ask[UserReset](ctx, c, http.MethodPost, "/v1/user/reset", url.Values{"name": {name}})
+}
