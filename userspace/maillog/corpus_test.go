@@ -36,7 +36,6 @@ type row struct {
 	Recipients int         `json:"recipients,omitempty"`
 	Password   uint32      `json:"-"` // no log has it
 	Line       uint64      `json:"line"`
-	Password   uint32      `json:"password,omitempty"`
 }
 
 // sample is a block of a corpus file.
