@@ -124,7 +124,7 @@ func (e *Engine) weighGuess(s *sourceState, p *plan, h *happening, past history,
 	if past.tried {
 		return samePassword, markRepeat
 	}
-	if past.every != 0 && !foreign {
+	if past.every != 0 && (!foreign || past.repeats >= oldDevice) {
 		weight = steadyDevice
 		switch {
 		case past.every <= int64(steadyHigh):
@@ -182,7 +182,13 @@ type history struct {
 	again  bool   // the same user
 	every  int64  // the interval at which the user fails steadily, 0 if it does not
 	others uint32 // how many others have failed, if the user is new there
+
+	repeats int // of a device
 }
+
+// oldDevice is how often a device must have failed before the site was known,
+// to stay one when nobody is known to succeed from its network.
+const oldDevice = 30
 
 func (e *Engine) history(s *sourceState, p *plan, h *happening) (past history) {
 	if h.password != 0 {
@@ -203,6 +209,9 @@ func (e *Engine) history(s *sourceState, p *plan, h *happening) (past history) {
 		case o.user == h.user || e.sameName(o.user, h.user):
 			past.again = true
 			times = [3]int64{o.at, times[0], times[1]}
+			if o.marks&markRepeat != 0 {
+				past.repeats++
+			}
 		case past.others < 4 && o.user != 0 && !slices.Contains(users[:past.others], o.user):
 			users[past.others] = o.user
 			past.others++
