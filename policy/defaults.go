@@ -60,7 +60,7 @@ func sourceRules() []Rule {
 	failures := []Kind{AuthFailure}
 	return []Rule{
 		{
-			Name: "guessing", Events: failures, Per: PerSource, Measure: MeasureWeight,
+			Name: "guessing", Events: []Kind{AuthFailure, Listed}, Per: PerSource, Measure: MeasureWeight,
 			Threshold: 10, Within: 7 * day, SuccessForgives: true, SpareKnown: 30 * time.Minute,
 			Action: Drop, For: 6 * time.Hour, Escalate: 4, Cap: 14 * day, Forget: 30 * day,
 		},

@@ -68,8 +68,8 @@ type Locator interface {
 	Country(netip.Addr) (country uint16, ok bool)
 }
 
-// SetLocator gives the engine a way to tell countries; without one, rules that
-// count them count nothing.
+// SetLocator gives the engine a way to tell countries; without one (nil), and
+// of addresses that it does not know, rules that count them count nothing.
 func (e *Engine) SetLocator(l Locator) { e.locator = l }
 
 // plan is a rule as the engine runs it.

@@ -108,8 +108,8 @@ func (r *Rule) checkMeasure(c *ruleCheck) {
 			c.fail("measure", "weighs what one source does", `set per = "source"`)
 		}
 		for _, k := range r.Events {
-			if k != AuthFailure && k != UnknownRecipient && k != Connection {
-				c.fail("measure", "cannot weigh "+k.String(), `name only "auth_failure", "unknown_recipient" and "connection"`)
+			if k != AuthFailure && k != UnknownRecipient && k != Connection && k != Listed {
+				c.fail("measure", "cannot weigh "+k.String(), `name only "auth_failure", "unknown_recipient", "connection" and "listed"`)
 			}
 		}
 	default:

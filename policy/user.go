@@ -120,7 +120,7 @@ func (e *Engine) observeUser(h *happening, plans []*plan, out []Decision) []Deci
 	}
 	var fired *plan
 	for _, p := range plans {
-		if under != 0 && p.rule.userAction() != Guard || p.rule.Measure == MeasureCountries && e.locator == nil ||
+		if under != 0 && p.rule.userAction() != Guard || p.rule.Measure == MeasureCountries && !e.located(&h.observation) ||
 			!u.counts(h, p.rule) || p.rule.Measure == MeasureNetworks && e.site.popular(h.source) {
 			continue
 		}

@@ -27,6 +27,7 @@ const (
 	steadyPhone    = 1   // the same every few minutes: an office sleeps at night
 	steadyKnock    = 30  // a connection of a monitor
 	pressedHarvest = 400 // an unknown recipient while the site is under pressure
+	listedSource   = 300 // a DNS list names it; homes with dynamic addresses are on such, too
 
 	// Of a first offence, for rules under pressure.
 	offenceKnown          = 60  // at a user who exists
@@ -69,6 +70,8 @@ func (e *Engine) weigh(s *sourceState, p *plan, h *happening) (weight uint32, ma
 		}
 		// Whoever brings good mail may err in proportion to it.
 		weight = max(weight*2/(2+uint32(s.accepted)), 1)
+	case Listed:
+		return listedSource, 0
 	case Connection:
 		weight = point
 		if s.steady >= 3 {

@@ -145,6 +145,12 @@ func (e *Engine) country(m Measure, o *observation) (country uint16, ok bool) {
 	return e.locator.Country(netip.AddrFrom16(o.addr).Unmap())
 }
 
+// located reports whether it is known in which country o happened.
+func (e *Engine) located(o *observation) bool {
+	_, ok := e.country(MeasureCountries, o)
+	return ok
+}
+
 // link puts a copy of o into w in the order of time, after its equals.
 func (e *Engine) link(s *side, w *window, o *observation) {
 	i := e.seen.take()

@@ -63,7 +63,7 @@ func TestInstalledSections(t *testing.T) {
 		switch {
 		case bare == line:
 			in = false
-		case strings.HasPrefix(bare, "[dovecot_policy]"), strings.HasPrefix(bare, "[[list]]"), strings.HasPrefix(bare, "[dnsbl]"), strings.HasPrefix(bare, "[notify]"):
+		case strings.HasPrefix(bare, "[dovecot_policy]"), strings.HasPrefix(bare, "[[list]]"), strings.HasPrefix(bare, "[dnsbl]"), strings.HasPrefix(bare, "[geo]"), strings.HasPrefix(bare, "[notify]"):
 			in = true
 		}
 		if in {
@@ -74,7 +74,7 @@ func TestInstalledSections(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if len(c.Lists) != 1 || len(c.DovecotPolicy.Listen) != 1 || len(c.DNSBL.Zones) != 1 || !c.Notify.Users || len(c.Notify.Command) != 2 {
+	if len(c.Lists) != 1 || len(c.DovecotPolicy.Listen) != 1 || len(c.DNSBL.Zones) != 1 || c.Countries == "" || !c.Notify.Users || len(c.Notify.Command) != 2 {
 		t.Errorf("the examples give %+v %+v %+v %+v", c.Lists, c.DovecotPolicy, c.DNSBL, c.Notify)
 	}
 }

@@ -236,6 +236,7 @@ func (a *Agent) startCore() error {
 	a.judge = postfixpolicy.NewJudge(a.config.Limits, a.o.Now)
 	a.setPolicy(a.config)
 	a.core.expect(a.config)
+	a.core.locate(a.config)
 	if err := a.restore(); err != nil {
 		return err
 	}

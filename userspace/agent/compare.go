@@ -43,6 +43,11 @@ func compare(ctx context.Context, o ReplayOptions, stdout io.Writer) error {
 	if c.second, err = policy.NewEngine(configs[1].Rules, configs[1].Limits); err != nil {
 		return err
 	}
+	for i, e := range []*policy.Engine{p.engine, c.second} {
+		if err := setLocator(configs[i], e); err != nil {
+			return err
+		}
+	}
 	for i := range c.allowed {
 		c.allowed[i] = policy.NewLedger()
 		c.allowed[i].SetAllow(configs[i].Allow)

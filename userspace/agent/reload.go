@@ -80,6 +80,7 @@ func (c *core) reconfigure(to *config.Config) error {
 	}
 	_ = c.enforce(c.ledger.SetAllow(to.Allow)) // said and tried again there
 	c.expect(to)
+	c.locate(to)
 	c.checkpoint()
 	return nil
 }

@@ -67,6 +67,9 @@ func Replay(ctx context.Context, o ReplayOptions, stdout io.Writer) error {
 	if err != nil {
 		return err
 	}
+	if err := setLocator(c, p.engine); err != nil {
+		return err
+	}
 	p.ledger.SetAllow(c.Allow)
 	out := bufio.NewWriterSize(stdout, 64<<10)
 	format, err := newFormat(o, out, p.ledger.Ledger)

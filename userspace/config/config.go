@@ -53,6 +53,7 @@ type Config struct {
 	DovecotPolicy DovecotPolicy
 	Lists         []List
 	DNSBL         DNSBL
+	Countries     string // a database of countries, empty for none
 	Notify        Notify
 }
 
@@ -139,6 +140,7 @@ func Parse(name string, data []byte) (*Config, error) {
 	c.dovecotPolicy(top)
 	c.lists(top)
 	c.dnsbl(top)
+	c.geo(top)
 	c.notify(top)
 	if rules := top.rules(); len(rules) > 0 {
 		c.Rules = rules
