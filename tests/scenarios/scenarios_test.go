@@ -37,8 +37,8 @@ func defaultEngine() (Engine, error) {
 // The bounds that the default rules keep on small scenarios, in which a party
 // has few items. What they do on whole ones is in docs/benchmarks.md.
 const (
-	leastStopped = 0.45
-	mostRefused  = 0.12
+	leastStopped = 0.84
+	mostRefused  = 0.02
 )
 
 // The parser finds in the logs what was done, and the default rules tell who
