@@ -265,6 +265,7 @@ func (r *snapshotReader) users() {
 			excess = max(excess-1, 0)
 		}
 		r.windows(&e.byUser, PerUser, &u.tally, block, keep)
+		u.failed = u.block != 0
 		if !keep {
 			e.names.release(u.name)
 			continue

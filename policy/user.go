@@ -15,6 +15,7 @@ type userState struct {
 	offences  uint16
 	guard     uint8 // number of the rule of that decision, from 0; only while it stands
 	succeeded bool  // ever
+	failed    bool  // failures may be in its windows, which are not looked at else
 }
 
 // doubtFor is how long a user whose password seems to have been guessed is
@@ -118,6 +119,7 @@ func (e *Engine) observeUser(h *happening, plans []*plan, out []Decision) []Deci
 	if under == Guard {
 		return e.observeGuarded(u, h, out)
 	}
+	u.failed = u.failed || h.kind == AuthFailure
 	var fired *plan
 	for _, p := range plans {
 		if under != 0 && p.rule.userAction() != Guard || p.rule.Measure == MeasureCountries && !e.located(&h.observation) ||
@@ -158,22 +160,30 @@ func (e *Engine) welcome(n uint32, u *userState, h *happening) {
 			u.volume.add(h.at, h.amount)
 		}
 	}
-	if u.block == 0 {
+	e.forgiveUser(u, h)
+}
+
+// forgiveUser takes back what a user had failed from the source of its success.
+func (e *Engine) forgiveUser(u *userState, h *happening) {
+	if u.block == 0 || !u.failed {
 		return
 	}
+	u.failed = false
 	windows := e.byUser.windows(u.block)
 	for _, p := range e.byKind[AuthFailure].user {
+		w := &windows[p.window]
 		if p.rule.SuccessForgives {
-			e.takeOut(&e.byUser, &windows[p.window], func(o *observation) bool {
+			e.takeOut(&e.byUser, w, func(o *observation) bool {
 				return o.kind == AuthFailure && o.at <= h.at && o.source() == h.source
 			})
 		}
+		u.failed = u.failed || w.first != 0
 	}
 }
 
 // besieged reports whether several sources have lately failed for a user.
 func (e *Engine) besieged(u *userState) bool {
-	if u.block == 0 {
+	if u.block == 0 || !u.failed {
 		return false
 	}
 	windows := e.byUser.windows(u.block)
