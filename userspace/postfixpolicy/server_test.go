@@ -7,15 +7,12 @@ import (
 	"io"
 	"log/slog"
 	"net"
-	"os"
 	"path/filepath"
 	"strings"
 	"sync"
 	"testing"
 	"testing/synctest"
 	"time"
-
-	"golang.org/x/sys/unix"
 )
 
 // echo answers with the user of each request.
@@ -172,46 +169,6 @@ func TestServeHasPatience(t *testing.T) {
 			done.Wait()
 			theirs.Close()
 		})
-	}
-}
-
-// Ten thousand connections at once are served, and those beyond the bound are
-// closed.
-func TestTenThousandConnections(t *testing.T) {
-	const many = 10_000
-	room := unix.Rlimit{Cur: 3 * many, Max: 3 * many} // both ends are here
-	if err := unix.Setrlimit(unix.RLIMIT_NOFILE, &room); err != nil {
-		if os.Getenv("CI") == "true" {
-			t.Fatal(err)
-		}
-		t.Skipf("SKIPPED: %d open files are needed: %v", room.Cur, err)
-	}
-	o := testOptions("unix:" + filepath.Join(t.TempDir(), "s"))
-	o.Connections = many
-	s := mustListen(t, o)
-	conns := make([]net.Conn, many)
-	for i := range conns {
-		conns[i] = mustDial(t, s)
-		if err := conns[i].SetDeadline(time.Now().Add(time.Minute)); err != nil {
-			t.Fatal(err)
-		}
-		if i%100 == 0 { // so that the queue of those who wait never overflows
-			fmt.Fprint(conns[i], request("sasl_username=x"))
-			mustAnswer(t, bufio.NewReader(conns[i]), "action=OK x\n\n")
-		}
-	}
-	for _, conn := range conns {
-		fmt.Fprint(conn, request("sasl_username=y"))
-	}
-	for _, conn := range conns {
-		mustAnswer(t, bufio.NewReader(conn), "action=OK y\n\n")
-	}
-	one := mustDial(t, s)
-	if got, err := io.ReadAll(one); err != nil && !strings.Contains(err.Error(), "reset") || len(got) > 0 {
-		t.Errorf("one more: %q, %v", got, err)
-	}
-	if st := s.Stats(); st.Open != many || st.Refused != 1 {
-		t.Errorf("%+v", st)
 	}
 }
 
