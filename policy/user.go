@@ -83,7 +83,7 @@ func (u *userState) isOwn(source Source, at int64, r *Rule) bool {
 
 // counts reports whether what h does counts for a rule. To a user of whom too
 // little is known, a source is strange if nobody is known to succeed from its
-// network, or if the user sends more from another.
+// network, or if the user sends more from another that it has had for longer.
 func (u *userState) counts(h *happening, r *Rule) bool {
 	switch {
 	case u.isOwn(h.source, h.at, r):
@@ -91,8 +91,30 @@ func (u *userState) counts(h *happening, r *Rule) bool {
 	case r.Settled == 0:
 		return true
 	}
-	return h.foreign || u.homes.settled(h.source, h.at, r.Settled) || u.main.IsValid() && u.main != h.source.network()
+	return h.foreign || u.homes.settled(h.source, h.at, r.Settled) || u.elsewhere(h)
 }
+
+// elsewhere reports whether the user sends more from another network than that
+// of h, and succeeded there well before: a host with IPv4 and IPv6 has two
+// networks, and uses now the one, now the other.
+func (u *userState) elsewhere(h *happening) bool {
+	network := h.source.network()
+	if !u.main.IsValid() || u.main == network {
+		return false
+	}
+	first := func(n Source, unknown int64) int64 {
+		for i := range u.nets {
+			if u.nets[i].source == n && u.nets[i].fresh(h.at) {
+				return u.nets[i].first
+			}
+		}
+		return unknown
+	}
+	return first(network, h.at)-first(u.main, 0) >= int64(wellBefore)
+}
+
+// wellBefore is how much longer a user must have had a network than another.
+const wellBefore = 10 * time.Minute
 
 // needOf returns the threshold of a rule for one user.
 func (e *Engine) needOf(u *userState, r *Rule, at int64) uint32 {

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"net/netip"
+	"slices"
 	"strings"
 	"sync/atomic"
 	"time"
@@ -31,46 +32,54 @@ type play struct {
 
 // counts is what weir says at a moment.
 type counts struct {
-	flagged map[string]lab.Row
-	dropped uint64 // packets of flagged sources
+	flagged []netip.Prefix // sources, and nets in which many misbehave
+	dropped uint64         // packets of theirs
 }
 
 func (p *play) counts(ctx context.Context) (counts, error) {
 	rows, err := p.weir.List(ctx)
-	c := counts{flagged: map[string]lab.Row{}}
+	var c counts
 	for _, row := range rows {
-		if row.Source != "" {
-			c.flagged[row.Source] = row
-			c.dropped += row.Dropped
+		if row.Source == "" {
+			continue
 		}
+		prefix, bad := prefixOf(row.Source)
+		err = errors.Join(err, bad)
+		c.flagged = append(c.flagged, prefix)
+		c.dropped += row.Dropped
 	}
 	p.last.Store(&c)
 	return c, err
 }
 
-// flagged reports whether weir had flagged the source of addr when it was
-// asked last.
+// prefixOf reads a source as weir writes it.
+func prefixOf(source string) (netip.Prefix, error) {
+	if addr, err := netip.ParseAddr(source); err == nil {
+		return netip.PrefixFrom(addr, addr.BitLen()), nil
+	}
+	return netip.ParsePrefix(source)
+}
+
+// flagged reports whether weir had flagged the source of addr, or a net around
+// it, when it was asked last.
 func (p *play) flagged(addr netip.Addr) bool {
 	c := p.last.Load()
-	if c == nil {
-		return false
-	}
-	_, found := c.flagged[lab.SourceText(addr)]
-	return found
+	return c != nil && c.covers(addr)
+}
+
+func (c *counts) covers(addr netip.Addr) bool {
+	return slices.ContainsFunc(c.flagged, func(p netip.Prefix) bool { return p.Contains(addr) })
 }
 
 // among counts the flagged among n attackers.
-func (c *counts) among(n int, attacker func(int) (source string)) (flagged int) {
+func (c *counts) among(n int, attacker func(int) netip.Addr) (flagged int) {
 	for i := range n {
-		if _, found := c.flagged[attacker(i)]; found {
+		if c.covers(attacker(i)) {
 			flagged++
 		}
 	}
 	return flagged
 }
-
-func guesserSource(i int) string { return lab.SourceText(guesser(i)) }
-func thiefSource(i int) string   { return lab.SourceText(thief(i)) }
 
 // guessing is the first act.
 func (p *play) guessing(ctx context.Context) error {
@@ -78,7 +87,7 @@ func (p *play) guessing(ctx context.Context) error {
 		guessers, guessers-guessers/5, guessers/5))
 	return p.act(ctx, func(c counts) []string {
 		return []string{
-			"flagged  " + p.screen.bar(c.among(guessers, guesserSource), guessers),
+			"flagged  " + p.screen.bar(c.among(guessers, guesser), guessers),
 			fmt.Sprintf("guesses  %d answered, %d right", p.guess.answered.Load(), p.guess.succeeded.Load()),
 			fmt.Sprintf("at XDP   %d packets dropped, %d connections unanswered, %d sessions closed",
 				c.dropped, p.guess.silent.Load(), p.guess.closed.Load()),
@@ -96,7 +105,7 @@ func (p *play) stolen(ctx context.Context) error {
 	p.screen.title(fmt.Sprintf("2. %s's password is stolen: spam from %d addresses, and no login fails", stolenUser, thieves))
 	return p.act(ctx, func(c counts) []string {
 		return []string{
-			"flagged  " + p.screen.bar(c.among(thieves, thiefSource), thieves),
+			"flagged  " + p.screen.bar(c.among(thieves, thief), thieves),
 			fmt.Sprintf("spam     %d messages taken by Postfix, %d sessions closed, %d connections unanswered",
 				p.spam.succeeded.Load(), p.spam.closed.Load(), p.spam.silent.Load()),
 			p.good.line(),
@@ -146,7 +155,7 @@ func (p *play) closing(ctx context.Context) error {
 	for _, c := range []struct {
 		head int
 		args []string
-	}{{9, []string{"list"}}, {40, []string{"explain", guesserSource(0)}}} {
+	}{{9, []string{"list"}}, {40, []string{"explain", lab.SourceText(guesser(0))}}} {
 		out, err := p.weir.Run(ctx, c.args...)
 		if err != nil {
 			return err
@@ -184,13 +193,13 @@ func (p *play) summary(c counts) {
 	median, longest := p.guess.reactions()
 	say := p.screen.say
 	p.screen.title("In figures")
-	say("  guessers flagged         %d of %d, after %.1f guesses each on average; %d guessed right",
-		c.among(guessers, guesserSource), guessers, float64(p.guess.answered.Load())/guessers, p.guess.succeeded.Load())
+	say("  guessers flagged         %d of %d, by themselves or with their net; %d guesses were answered, %d right",
+		c.among(guessers, guesser), guessers, p.guess.answered.Load(), p.guess.succeeded.Load())
 	say("  reaction                 %.0f ms (median; longest %.0f ms) from the deciding guess to the end of its session",
 		median.Seconds()*1000, longest.Seconds()*1000)
 	say("  first bad line to drop   %.1f s, in which the first source made its guesses", p.guess.firstDrop().Seconds())
 	say("  thief's sources flagged  %d of %d, after %d messages; every login had the right password",
-		c.among(thieves, thiefSource), thieves, p.spam.succeeded.Load())
+		c.among(thieves, thief), thieves, p.spam.succeeded.Load())
 	say("  dropped in the kernel    %d packets; %d connections got no answer", c.dropped, p.guess.silent.Load()+p.spam.silent.Load())
 	say("  open sessions closed     %d", p.guess.closed.Load()+p.spam.closed.Load())
 	say("  %s's mail             %d sent, %d delivered, %d read by IMAP; slowest submission %.1f s",
@@ -209,14 +218,14 @@ func (p *play) promise(c counts) error {
 		}
 	}
 	for i := range guessers {
-		_, found := c.flagged[guesserSource(i)]
-		want(found, "guesser %s is not flagged", guesserSource(i))
+		want(c.covers(guesser(i)), "guesser %s is not flagged", guesser(i))
 	}
 	for i := range thieves {
-		_, found := c.flagged[thiefSource(i)]
-		want(found, "thief's source %s is not flagged", thiefSource(i))
+		want(c.covers(thief(i)), "thief's source %s is not flagged", thief(i))
 	}
-	want(len(c.flagged) == guessers+thieves, "%d sources are flagged, %d attacked", len(c.flagged), guessers+thieves)
+	for _, good := range goodAddresses {
+		want(!c.covers(good), "%s is flagged, where %s is", good, goodUser)
+	}
 	want(p.guess.succeeded.Load() == 0, "%d guesses were right", p.guess.succeeded.Load())
 	want(p.guess.odd.Load()+p.spam.odd.Load() == 0, "%d connections of flagged sources were served or failed in another way",
 		p.guess.odd.Load()+p.spam.odd.Load())

@@ -81,7 +81,7 @@ func (f *figures) reactions() (median, longest time.Duration) {
 func (f *figures) firstDrop() time.Duration {
 	f.mu.Lock()
 	defer f.mu.Unlock()
-	return f.firstEnd.Sub(f.first)
+	return max(f.firstEnd.Sub(f.first), 0) // a net may go before its guessers
 }
 
 // guesser returns the address of attacker i: every fifth uses IPv6, each
@@ -127,10 +127,14 @@ const insistence = 90 * time.Second
 // insist is how every attacker goes about it: it attempts until weir has
 // flagged its source, and then knocks at the door.
 func insist(ctx context.Context, l *lab.Lab, f *figures, from netip.Addr, flagged func(netip.Addr) bool, attempt func(ctx context.Context)) {
-	trying, cancel := context.WithTimeout(ctx, insistence)
+	// No deadline, which each single connection would wait for.
+	trying, cancel := context.WithCancel(ctx)
 	defer cancel()
+	defer time.AfterFunc(insistence, cancel).Stop()
 	for {
-		attempt(trying)
+		if !flagged(from) { // with its net, it may be before it begins
+			attempt(trying)
+		}
 		select {
 		case <-trying.Done():
 			return
