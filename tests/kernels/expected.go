@@ -9,5 +9,7 @@ var expected = map[skip]string{
 	{"6.1", "./tests/kernels/guest", "TestOldKernelIsRefused"}:  "this kernel is not too old",
 	{"6.12", "./tests/kernels/guest", "TestOldKernelIsRefused"}: "this kernel is not too old",
 	{"5.10", "./tests/kernels/guest", "TestVirtio"}:             "weir refuses this kernel",
+	{"6.1", "./loader", "TestUploadsSettleAtTheirRate"}:         "an emulated machine's time stands still now and then",
+	{"6.12", "./loader", "TestUploadsSettleAtTheirRate"}:        "an emulated machine's time stands still now and then",
 	{"6.1", "./loader", "TestTarpitAnswersOutliveTheAgent"}:     "tcx, which answers where native XDP cannot, is Linux 6.6's",
 }
