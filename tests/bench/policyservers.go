@@ -59,6 +59,7 @@ func policyFloor(folder string, o policyOptions) *policyServer {
 
 // runPolicyFloor is that server.
 func runPolicyFloor(socket string) error {
+	_ = os.Remove(socket) // of the run before
 	l, err := net.Listen("unix", socket)
 	if err != nil {
 		return err
