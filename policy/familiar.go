@@ -115,14 +115,19 @@ const maxNets = 4
 // has 18 sources a day and one network.
 type nets [maxNets]home
 
-func (n *nets) familiar(source Source, at int64, span time.Duration) bool {
-	network := source.network()
+// find returns the entry of a network, or nil.
+func (n *nets) find(network Source) *home {
 	for i := range n {
 		if n[i].source == network {
-			return n[i].since(at, span)
+			return &n[i]
 		}
 	}
-	return false
+	return nil
+}
+
+func (n *nets) familiar(source Source, at int64, span time.Duration) bool {
+	known := n.find(source.network())
+	return known != nil && known.since(at, span)
 }
 
 // learn notes a success from source.
@@ -130,10 +135,7 @@ func (n *nets) learn(source Source, at int64) { learn(n[:], source.network(), at
 
 // forget makes the network of source strange, unless it was familiar for span.
 func (n *nets) forget(source Source, at int64, span time.Duration) {
-	network := source.network()
-	for i := range n {
-		if n[i].source == network && !n[i].since(at, span) {
-			n[i] = home{}
-		}
+	if known := n.find(source.network()); known != nil && !known.since(at, span) {
+		*known = home{}
 	}
 }

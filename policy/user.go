@@ -103,10 +103,8 @@ func (u *userState) elsewhere(h *happening) bool {
 		return false
 	}
 	first := func(n Source, unknown int64) int64 {
-		for i := range u.nets {
-			if u.nets[i].source == n && u.nets[i].fresh(h.at) {
-				return u.nets[i].first
-			}
+		if known := u.nets.find(n); known != nil && known.fresh(h.at) {
+			return known.first
 		}
 		return unknown
 	}
