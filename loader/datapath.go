@@ -29,6 +29,8 @@ type Datapath struct {
 	canaries sync.Mutex // held while canaries fly, and guards what follows
 	ports    []uint16
 
+	letThrough func() bool // as in Options
+
 	following sync.Mutex // held by Follow
 	mu        sync.Mutex // guards what follows
 	attached  map[int]*attachment
@@ -75,7 +77,7 @@ func open(o Options, clocks clocks, adjust func(*ebpf.CollectionSpec) error) (_ 
 		}
 	}
 
-	d := &Datapath{log: o.Logger, attached: make(map[int]*attachment), layout: layoutID(spec), rungs: ladder(o.Modes)}
+	d := &Datapath{log: o.Logger, attached: make(map[int]*attachment), layout: layoutID(spec), rungs: ladder(o.Modes), letThrough: o.LetThrough}
 	if d.exits, err = exitNames(spec); err != nil {
 		return nil, err
 	}

@@ -35,6 +35,11 @@ type Options struct {
 	// The best one of them that an interface takes is used.
 	Modes []string
 
+	// LetThrough reports whether somebody wants everything to pass, by
+	// LetThrough or otherwise: ports that are missing are then not put right.
+	// nil: nobody ever does.
+	LetThrough func() bool
+
 	// Logger is told what a caller does not get as an error.
 	Logger *slog.Logger
 }

@@ -104,7 +104,7 @@ func (d *Datapath) checkCanaries() {
 	}
 	wrong, failed := d.flyCanaries(programs)
 	err = errors.Join(err, failed)
-	if wrong != "" {
+	if wrong != "" && (d.letThrough == nil || !d.letThrough()) {
 		d.canaries.Lock()
 		ports := d.ports
 		d.canaries.Unlock()

@@ -1,6 +1,10 @@
 package main
 
 import (
+	"fmt"
+	"os"
+	"path/filepath"
+	"strings"
 	"testing"
 	"time"
 
@@ -155,4 +159,43 @@ func TestGoldenErrors(t *testing.T) {
 		[]string{"--config", "/nonexistent.toml", "list"},
 		[]string{"--config", off, "status"},
 	)
+}
+
+func TestGoldenHold(t *testing.T) {
+	b := &controltest.Backend{Health: control.Status{Version: "1.0-test", Mode: "enforce", PID: 812}}
+	s := mustStage(t, b)
+	b.Health.Confirm = &control.Confirmation{Until: noon.Add(10 * time.Minute)}
+	s.golden(t, "confirm", []string{"status"}, []string{"confirm"}, []string{"confirm"})
+	b.Health.Mode, b.Health.Confirm = "observe", &control.Confirmation{Until: noon.Add(-time.Minute), Reverted: true}
+	s.golden(t, "confirm-late", []string{"status"}, []string{"confirm"}, []string{"confirm", "--again"})
+	b.Health.Confirm = nil
+	s.golden(t, "panic", []string{"panic", "--lift"})
+	b.Health.Panic = &control.Panic{Since: noon.Add(-time.Hour), By: "alice", Reason: "customers are shut out"}
+	s.golden(t, "panic-on", []string{"status"}, []string{"list"}, []string{"panic", "--lift"})
+}
+
+// TestPanicWithoutAgent has the command do it alone, also with a configuration
+// that is broken but for its socket.
+func TestPanicWithoutAgent(t *testing.T) {
+	dir := t.TempDir()
+	config := filepath.Join(dir, "weir.toml")
+	text := fmt.Sprintf("control_socket = %q\nstate_dir = %q\nbpffs = %q\n", filepath.Join(dir, "none.sock"), dir, filepath.Join(dir, "none"))
+	if err := os.WriteFile(config, []byte(text), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	s := mustStage(t, &controltest.Backend{})
+	run := func(want int, args ...string) {
+		t.Helper()
+		if code := s.env.main(t.Context(), append(args, "--config", config)); code != want {
+			t.Fatalf("%v: exit code %d, want %d; %s%s", args, code, want, s.out.String(), s.err.String())
+		}
+	}
+	run(exitNothing, "panic", "--lift")
+	run(exitOK, "panic", "--reason", "no agent")
+	data, err := os.ReadFile(filepath.Join(dir, "panic"))
+	if err != nil || !strings.Contains(string(data), "no agent") {
+		t.Errorf("%s, %v", data, err)
+	}
+	run(exitOK, "panic", "--lift")
+	run(exitNothing, "panic", "--lift")
 }

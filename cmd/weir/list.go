@@ -2,7 +2,9 @@ package main
 
 import (
 	"bufio"
+	"context"
 	"encoding/csv"
+	"errors"
 	"fmt"
 	"io"
 	"iter"
@@ -75,12 +77,23 @@ attempts, rate (a minute), burst, in_force and overridden_by. CSV has the same.`
 		default:
 			err = usagef(cmd, "unknown output %q: want table, json or csv", output)
 		}
-		if err != nil {
+		if err := errors.Join(err, out.Flush()); err != nil || output != "table" {
 			return err
 		}
-		return out.Flush()
+		return a.sayHold(cmd.Context(), client)
 	}
 	return cmd
+}
+
+// sayHold tells why nothing of the list is in force, if an operator wants that.
+func (a *app) sayHold(ctx context.Context, client *control.Client) error {
+	st, err := client.Status(ctx)
+	if err != nil {
+		return err
+	}
+	b := &blocks{out: a.stderr}
+	tellHold(b, a.now(), st)
+	return b.err
 }
 
 // tableBlock is how many rows are aligned with one another. A table that is

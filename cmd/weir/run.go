@@ -6,6 +6,7 @@ import (
 	"os"
 	"os/signal"
 	"syscall"
+	"time"
 
 	"github.com/spf13/cobra"
 
@@ -13,29 +14,40 @@ import (
 )
 
 func (a *app) runCommand() *cobra.Command {
-	return &cobra.Command{
+	var confirm time.Duration
+	cmd := &cobra.Command{
 		Use:   "run",
 		Short: "Run the agent",
 		Long: `Run the agent in the foreground until it is told to stop: read the logs, decide,
 and (mode enforce) have the kernel carry it out. What it decided stays in force
 while it is down. SIGHUP has it read the configuration again; a file with errors
-is refused and the old one holds.`,
+is refused and the old one holds.
+
+With --confirm, mode "enforce" ends by itself unless weir confirm comes in time:
+for the first time on a host that you reach over the network.`,
 		Example: `  weir run
-  weir run --config ./weir.toml`,
+  weir run --config ./weir.toml
+  weir run --confirm 10m`,
 		Args:              noArgs,
 		ValidArgsFunction: cobra.NoFileCompletions,
 		RunE: func(cmd *cobra.Command, _ []string) error {
+			if confirm < 0 {
+				return usagef(cmd, "bad --confirm %v: want a time such as 10m", confirm)
+			}
 			reload := make(chan os.Signal, 1)
 			signal.Notify(reload, syscall.SIGHUP)
 			defer signal.Stop(reload)
 			o := agent.DefaultOptions()
-			o.ConfigPath, o.Version, o.Now, o.Reload = a.configPath, a.version, a.now, reload
+			o.ConfigPath, o.Version, o.Now, o.Reload, o.Confirm = a.configPath, a.version, a.now, reload, confirm
 			log := agent.NewBacklog(a.stderr)
 			defer log.Close()
 			o.Logger = newLogger(log, os.Getenv("JOURNAL_STREAM") != "")
 			return a.run(cmd.Context(), o)
 		},
 	}
+	cmd.Flags().DurationVar(&confirm, "confirm", 0, `with mode "enforce": observe again after this time, such as 10m, unless weir confirm comes`)
+	mustComplete(cmd, "confirm", cobra.NoFileCompletions)
+	return cmd
 }
 
 // newLogger writes to out. The journal knows the time already

@@ -47,6 +47,7 @@ which patterns the others fit.`,
 func (a *app) tellStatus(st *control.Status) error {
 	b, now := &blocks{out: a.stdout}, a.now()
 	b.linef("weir %s, mode %s, up %s, pid %d", printable(st.Version), st.Mode, span(time.Duration(st.Uptime*float64(time.Second))), st.PID)
+	tellHold(b, now, st)
 	b.linef("")
 	b.table(0, func(b *blocks) {
 		b.linef("ports\t%s", strings.Trim(fmt.Sprint(st.Ports), "[]"))
@@ -113,6 +114,28 @@ func (a *app) tellStatus(st *control.Status) error {
 		}
 	})
 	return b.err
+}
+
+// tellHold says loudly what keeps what is configured from taking effect.
+func tellHold(b *blocks, now time.Time, st *control.Status) {
+	if p := st.Panic; p != nil {
+		words := "PANIC since " + stamp(now, p.Since)
+		if p.By != "" {
+			words += ", by " + printable(p.By)
+		}
+		if p.Reason != "" {
+			words += ": " + printable(p.Reason)
+		}
+		b.linef("%s", words)
+		b.linef("EVERYTHING PASSES until weir panic --lift")
+	}
+	switch c := st.Confirm; {
+	case c == nil:
+	case c.Reverted:
+		b.linef("NOT CONFIRMED by %s: nothing is enforced since (weir confirm --again)", stamp(now, c.Until))
+	case st.Mode == "enforce":
+		b.linef("NOT CONFIRMED yet: what is enforced ends %s, unless you say weir confirm", stamp(now, c.Until))
+	}
 }
 
 func attachWords(i *control.Interface) string {

@@ -33,6 +33,7 @@ type Options struct {
 	Logger     *slog.Logger     //
 	Now        func() time.Time // the wall clock, by which decisions end
 	Reload     <-chan os.Signal // each one has the configuration read again; nil: never
+	Confirm    time.Duration    // within which mode enforce must be confirmed, or it ends; 0: it need not be
 
 	fromStart bool                   // read logs that were never read from their start
 	host      func() detect.Host     // that is looked over for logs
@@ -49,6 +50,8 @@ func (o *Options) Validate() error {
 	switch {
 	case o.ConfigPath == "":
 		return errors.New("agent: no configuration file is named")
+	case o.Confirm < 0:
+		return fmt.Errorf("agent: Confirm is %v, want 0 or more", o.Confirm)
 	case o.Logger == nil || o.Now == nil:
 		return errors.New("agent: Logger and Now must be set")
 	}
@@ -71,9 +74,12 @@ type Agent struct {
 	started  time.Time
 	cleanups []cleanup
 
+	holdChanged chan chan struct{} // Run's goroutine is to reconsider
+
 	mu     sync.Mutex
-	config *config.Config
-	kernel *kernel // nil in mode observe
+	hold   hold
+	config *config.Config // what of the configuration is in force
+	kernel *kernel        // nil in mode observe
 	inputs []*follower
 	found  *detect.Found // nil: the configuration names all that is read
 
@@ -115,8 +121,9 @@ func Run(ctx context.Context, o Options) error {
 
 // serve waits for the end, reloads when asked to, and looks for new servers.
 func (a *Agent) serve(ctx context.Context) {
-	look := time.NewTicker(lookEvery)
+	look, hold := time.NewTicker(lookEvery), time.NewTicker(holdEvery)
 	defer look.Stop()
+	defer hold.Stop()
 	for {
 		select {
 		case <-ctx.Done():
@@ -124,6 +131,11 @@ func (a *Agent) serve(ctx context.Context) {
 		case <-look.C:
 			a.lookAgain()
 			a.bring(a.current())
+		case <-hold.C:
+			a.lookAtHold()
+		case done := <-a.holdChanged:
+			a.reconsider()
+			close(done)
 		case <-a.o.Reload:
 			a.notifier.reloading()
 			a.reload()
@@ -137,12 +149,14 @@ func start(o Options) (_ *Agent, err error) {
 	if err := o.Validate(); err != nil {
 		return nil, err
 	}
-	a := &Agent{o: o, faults: &faults{}, rates: &rates{}, started: o.Now(), ears: newEars(), suspects: newSuspects()}
+	a := &Agent{o: o, faults: &faults{}, rates: &rates{}, started: o.Now(), ears: newEars(), suspects: newSuspects(), holdChanged: make(chan chan struct{})}
 	a.log = slog.New(faultHandler{Handler: o.Logger.Handler(), faults: a.faults})
 	a.notifier = newNotifier(a.log)
-	if a.config, err = config.Load(o.ConfigPath); err != nil {
+	c, err := config.Load(o.ConfigPath)
+	if err != nil {
 		return nil, err
 	}
+	a.config = c
 	defer func() {
 		if err != nil {
 			err = errors.Join(err, a.stop())
@@ -184,6 +198,7 @@ func (a *Agent) startStore() error {
 	if err != nil {
 		return err
 	}
+	a.config = a.held(a.config)                                           // nobody else is in this folder any more
 	redo := func(ctx context.Context) { _ = a.core.do(ctx, a.core.redo) } // fails only when the agent stops
 	a.writer = newWriter(s, open, redo, a.o.Now, a.log)
 	ctx, stop := context.WithCancel(context.Background())
@@ -309,7 +324,8 @@ func (a *Agent) startKernel() error {
 // Where the agent starts on a store that had lost something, what the kernel
 // holds is taken over first.
 func (a *Agent) engage(c *config.Config, starts bool) error {
-	k, err := openKernel(c, a.log)
+	h := a.holds()
+	k, err := openKernel(c, h.deadline(), a.log)
 	if err != nil {
 		return err
 	}

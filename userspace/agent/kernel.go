@@ -10,6 +10,7 @@ import (
 	"slices"
 	"strings"
 	"sync"
+	"time"
 
 	"weir/loader"
 	"weir/userspace/config"
@@ -34,6 +35,7 @@ func loaderOptions(c *config.Config, log *slog.Logger) loader.Options {
 	o.Ports = c.Ports
 	o.Capacity = c.Entries
 	o.Ceiling = ceilingOf(c)
+	o.LetThrough = func() bool { return isPanic(c.StateDir) }
 	o.Logger = log
 	return o
 }
@@ -43,14 +45,15 @@ func ceilingOf(c *config.Config) loader.Ceiling {
 }
 
 // openKernel loads the program. Nothing is attached yet, and what an earlier
-// run attached goes on with the tables as they are.
-func openKernel(c *config.Config, log *slog.Logger) (*kernel, error) {
+// run attached goes on with the tables as they are. Nothing will be enforced
+// beyond end, unless that is zero.
+func openKernel(c *config.Config, end time.Time, log *slog.Logger) (*kernel, error) {
 	datapath, err := loader.Open(loaderOptions(c, log))
 	if err != nil {
 		return nil, fmt.Errorf(`mode "enforce": %w (mode = "observe" decides without touching the kernel)`, err)
 	}
 	o := enforce.DefaultOptions()
-	o.Table, o.Ports, o.Logger = datapath, c.Ports, log
+	o.Table, o.Ports, o.End, o.Logger = datapath, c.Ports, end, log
 	enforcer, err := enforce.New(o)
 	if err != nil {
 		return nil, errors.Join(err, datapath.Close())

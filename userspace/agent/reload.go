@@ -41,6 +41,7 @@ func (a *Agent) reload() {
 		a.log.Error("the new rules cannot be used; the configuration in force stays", "error", err)
 		return
 	}
+	c = a.held(c)
 	a.reloadKernel(old, c)
 	a.setPolicy(c)
 	a.listen(c)
@@ -109,6 +110,7 @@ func (a *Agent) reloadKernel(old, c *config.Config) {
 		if ceiling := ceilingOf(c); !reflect.DeepEqual(ceilingOf(old), ceiling) {
 			a.say(k.datapath.SetCeiling(ceiling))
 		}
+		a.say(a.endAt(k))
 		if !slices.Equal(old.Interfaces, c.Interfaces) {
 			a.say(k.attach(c.Interfaces))
 		}

@@ -102,6 +102,8 @@ func (a *Agent) Status(ctx context.Context) (*control.Status, error) {
 		Errors:  a.faults.list(),
 		Notes:   append(a.notes(), a.serviceNotes()...),
 	}
+	h := a.holds()
+	s.Panic, s.Confirm = h.panic, h.confirm
 	counters := a.counters()
 	err := a.core.do(ctx, func() {
 		s.Decisions = a.core.tally()

@@ -47,6 +47,7 @@ type Backend interface {
 	Release(ctx context.Context, target policy.Target) (*ReleaseResult, error)
 
 	Users
+	Holds
 }
 
 // MaxChunk is how many pins at most a Backend is given at once.

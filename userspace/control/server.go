@@ -169,6 +169,9 @@ func (s *Server) routes() http.Handler {
 		"GET /v1/user":        s.user,
 		"POST /v1/user/set":   s.userSet,
 		"POST /v1/user/reset": s.userReset,
+		"POST /v1/panic":      s.panic,
+		"POST /v1/panic/lift": s.lift,
+		"POST /v1/confirm":    s.confirm,
 	} {
 		mux.Handle(pattern, s.guard(handle))
 	}

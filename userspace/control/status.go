@@ -5,21 +5,23 @@ import "time"
 // Status tells how the agent is. Rates are a second, over the last interval
 // that the agent measured; durations are seconds.
 type Status struct {
-	Version    string      `json:"version"`
-	Mode       string      `json:"mode"` // observe or enforce
-	PID        int         `json:"pid"`
-	Started    time.Time   `json:"started"`
-	Uptime     float64     `json:"uptime_seconds"`
-	Ports      []uint16    `json:"ports"`
-	Interfaces []Interface `json:"interfaces"`
-	Counters   []Counter   `json:"counters"`
-	Intakes    []Intake    `json:"intakes"`
-	Notes      []string    `json:"notes,omitempty"`    // what auto-detection has to say besides
-	Patterns   []Pattern   `json:"patterns,omitempty"` // those that were found, the most frequent first
-	Ceiling    *Ceiling    `json:"ceiling,omitempty"`  // in mode enforce, if there is one
-	Table      Table       `json:"table"`
-	ReadBack   *ReadBack   `json:"read_back,omitempty"` // null in mode observe
-	Store      Store       `json:"store"`
+	Version    string        `json:"version"`
+	Mode       string        `json:"mode"`              // observe or enforce
+	Panic      *Panic        `json:"panic,omitempty"`   // everything passes: then mode is observe, whatever is configured
+	Confirm    *Confirmation `json:"confirm,omitempty"` // what mode enforce waits for
+	PID        int           `json:"pid"`
+	Started    time.Time     `json:"started"`
+	Uptime     float64       `json:"uptime_seconds"`
+	Ports      []uint16      `json:"ports"`
+	Interfaces []Interface   `json:"interfaces"`
+	Counters   []Counter     `json:"counters"`
+	Intakes    []Intake      `json:"intakes"`
+	Notes      []string      `json:"notes,omitempty"`    // what auto-detection has to say besides
+	Patterns   []Pattern     `json:"patterns,omitempty"` // those that were found, the most frequent first
+	Ceiling    *Ceiling      `json:"ceiling,omitempty"`  // in mode enforce, if there is one
+	Table      Table         `json:"table"`
+	ReadBack   *ReadBack     `json:"read_back,omitempty"` // null in mode observe
+	Store      Store         `json:"store"`
 
 	PostfixPolicy *PolicyServer `json:"postfix_policy,omitempty"` // nil: it does not run
 	Decisions     Decisions     `json:"decisions"`

@@ -8,6 +8,7 @@ import (
 	"net/netip"
 	"slices"
 	"sync"
+	"time"
 
 	"weir/loader"
 	"weir/policy"
@@ -26,6 +27,7 @@ type Options struct {
 	Destroy func(prefixes []netip.Prefix, ports []uint16) (int, error) // as loader.DestroySockets
 	Ports   []uint16                                                   // protected
 	Queue   int                                                        // prefixes that may wait for their sessions to be closed
+	End     time.Time                                                  // that no entry but an allow outlasts; zero: none
 	Logger  *slog.Logger
 }
 
@@ -93,6 +95,10 @@ func (e *Enforcer) SetPorts(ports []uint16) {
 	defer e.mu.Unlock()
 	e.ports = slices.Clone(ports)
 }
+
+// SetEnd changes Options.End; Reconcile makes it take effect. It must not be
+// called at the same time as Apply, Reconcile and ReadBack.
+func (e *Enforcer) SetEnd(end time.Time) { e.o.End = end }
 
 // Stats may be called at any time.
 func (e *Enforcer) Stats() Stats {
@@ -190,7 +196,7 @@ func (e *Enforcer) Reconcile(inForce iter.Seq[*policy.Decision]) (Report, error)
 			stale = append(stale, have.Prefix)
 			continue
 		}
-		if entry, _ := entryOf(d); same(have, entry) {
+		if entry, _ := entryOf(d, e.o.End); same(have, entry) {
 			delete(want, have.Prefix)
 			report.Kept++
 		}
@@ -198,7 +204,7 @@ func (e *Enforcer) Reconcile(inForce iter.Seq[*policy.Decision]) (Report, error)
 	report.Put, report.Deleted = len(want), len(stale)
 	missing := make([]loader.Entry, 0, len(want))
 	for _, d := range want {
-		entry, _ := entryOf(d)
+		entry, _ := entryOf(d, e.o.End)
 		missing = append(missing, entry)
 	}
 	err := e.put(missing)
@@ -213,7 +219,7 @@ func (e *Enforcer) Reconcile(inForce iter.Seq[*policy.Decision]) (Report, error)
 
 // entry is entryOf with its side effect: what is spared is known.
 func (e *Enforcer) entry(d *policy.Decision) (loader.Entry, error) {
-	entry, err := entryOf(d)
+	entry, err := entryOf(d, e.o.End)
 	if err != nil {
 		return entry, err
 	}

@@ -161,7 +161,7 @@ func TestReconcile(t *testing.T) {
 	for _, have := range []*policy.Decision{
 		decision("192.0.2.1/32", policy.Drop), decision("192.0.2.2/32", policy.Limit), &ended, decision("192.0.2.4/32", policy.Drop),
 	} {
-		entry, _ := entryOf(have)
+		entry, _ := entryOf(have, time.Time{})
 		entry.Expires = entry.Expires.Add(40 * time.Millisecond) // as read back
 		table.entries[entry.Prefix] = entry
 	}
@@ -232,7 +232,7 @@ func TestModel(t *testing.T) {
 		}
 		want := map[netip.Prefix]loader.Action{}
 		for p, d := range model {
-			entry, _ := entryOf(d)
+			entry, _ := entryOf(d, time.Time{})
 			want[p] = entry.Action
 		}
 		if got := table.actions(); !maps.Equal(got, want) {

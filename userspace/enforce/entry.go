@@ -9,9 +9,13 @@ import (
 	"weir/policy"
 )
 
-// entryOf returns the table entry for a decision on a prefix.
-func entryOf(d *policy.Decision) (e loader.Entry, err error) {
+// entryOf returns the table entry for a decision on a prefix. Nothing but an
+// allow outlasts end, unless that is zero.
+func entryOf(d *policy.Decision, end time.Time) (e loader.Entry, err error) {
 	e = loader.Entry{Prefix: d.Prefix, Expires: d.Until, Keep: d.Pinned}
+	if !end.IsZero() && d.Action != policy.Allow && (e.Expires.IsZero() || e.Expires.After(end)) {
+		e.Expires = end
+	}
 	switch d.Action {
 	case policy.Allow:
 		e.Action = loader.ActionAllow

@@ -47,7 +47,7 @@ func (e *Enforcer) differs(table Sampler, d *policy.Decision) (string, error) {
 	if loader.Reserved(d.Prefix) {
 		return "", nil
 	}
-	want, err := entryOf(d)
+	want, err := entryOf(d, e.o.End)
 	if err != nil {
 		return "", nil // said when it was to be enforced
 	}

@@ -21,7 +21,7 @@ func TestRecover(t *testing.T) {
 	allow := decision("198.51.100.0/24", policy.Allow)
 	allow.Until = time.Time{}
 	for _, d := range []*policy.Decision{limit, ended, known, wide, allow, tarpit, bytes} {
-		entry, _ := entryOf(d)
+		entry, _ := entryOf(d, time.Time{})
 		if !entry.Expires.IsZero() {
 			entry.Expires = entry.Expires.Add(-40 * time.Millisecond) // as read back
 		}

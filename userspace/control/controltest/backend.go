@@ -208,3 +208,36 @@ func (b *Backend) Release(ctx context.Context, target policy.Target) (*control.R
 	}
 	return result, nil
 }
+
+// Panic lets everything through.
+func (b *Backend) Panic(_ context.Context, p control.Panic) error {
+	if b.Fail != nil {
+		return b.Fail
+	}
+	b.Health.Panic = &p
+	return nil
+}
+
+// Lift ends a panic.
+func (b *Backend) Lift(context.Context) (*control.Panic, error) {
+	p := b.Health.Panic
+	if p == nil {
+		return nil, control.ErrNotFound
+	}
+	b.Health.Panic = nil
+	return p, nil
+}
+
+// Confirm ends a wait for a confirmation.
+func (b *Backend) Confirm(_ context.Context, again bool) (*control.Confirmation, error) {
+	c := b.Health.Confirm
+	if c == nil {
+		return nil, control.ErrNotFound
+	}
+	if again {
+		c.Reverted = false
+	} else if !c.Reverted {
+		b.Health.Confirm = nil
+	}
+	return c, nil
+}
