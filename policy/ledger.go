@@ -79,29 +79,44 @@ func NewLedger() *Ledger { return &Ledger{users: make(map[string]*entry)} }
 // ConfiguredReason is the reason of an allow that the configuration made.
 const ConfiguredReason = "allowed by the configuration"
 
-// SetAllow replaces the configured allow list. Like every method that
+// Allowed is a prefix that is allowed without being in the configuration's
+// list, and why.
+type Allowed struct {
+	Prefix netip.Prefix
+	Reason string
+}
+
+// SetAllow replaces the configured allow list, and what is allowed besides. Like every method that
 // returns changes it names each prefix at most once, and only if what
 // enforcement sees of it (action, rate, end) is different.
-func (l *Ledger) SetAllow(prefixes []netip.Prefix) []Change {
+func (l *Ledger) SetAllow(prefixes []netip.Prefix, besides ...Allowed) []Change {
 	before := l.allowed
 	for _, p := range before {
 		l.find(Target{Prefix: p}).configured = nil
 	}
 	l.allowed = nil
 	for _, p := range prefixes {
-		if p = JudgedPrefix(p); !p.IsValid() {
-			continue
-		}
-		t := Target{Prefix: p}
-		if e := l.entry(t); e.configured == nil {
-			e.configured = &Decision{Target: t, Action: Allow, Reason: ConfiguredReason}
-			l.allowed = append(l.allowed, p)
-		}
+		l.allow(p, ConfiguredReason)
+	}
+	for _, a := range besides {
+		l.allow(a.Prefix, a.Reason)
 	}
 	for _, p := range slices.Concat(before, l.allowed) {
 		l.settleWithin(p)
 	}
 	return l.changes()
+}
+
+// allow adds to the allow list what is not on it.
+func (l *Ledger) allow(p netip.Prefix, reason string) {
+	if p = JudgedPrefix(p); !p.IsValid() {
+		return
+	}
+	t := Target{Prefix: p}
+	if e := l.entry(t); e.configured == nil {
+		e.configured = &Decision{Target: t, Action: Allow, Reason: reason}
+		l.allowed = append(l.allowed, p)
+	}
 }
 
 // Put enters decisions and pins. One on the same target and of the same kind

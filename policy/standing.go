@@ -178,6 +178,9 @@ func describe(d *Decision, on netip.Prefix) string {
 		kind = "the pin to " + d.Action.String() + " "
 	case d.Action == Allow:
 		kind = "the configuration's allow of "
+		if d.Reason != ConfiguredReason {
+			return PrefixString(on) + ", which is " + d.Reason + ","
+		}
 	case d.Listed:
 		kind = "what list " + d.Rule + " says, to " + d.Action.String() + " "
 	}

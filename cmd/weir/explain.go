@@ -66,7 +66,7 @@ func (a *app) tell(e *control.Explanation) error {
 	b.linef("%s %s", printable(e.Target), a.verdictWords(e))
 	b.field("why", "%s", printable(e.Why))
 	for _, allow := range e.Allow {
-		b.field("allow", "%s, an entry of the configuration, covers it", allow)
+		b.field("allow", "%s covers it: %s", allow.Prefix, printable(allow.Reason))
 	}
 	if e.Problem != "" {
 		b.field("PROBLEM", "%s", printable(e.Problem))

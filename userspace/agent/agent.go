@@ -23,6 +23,7 @@ import (
 	"weir/userspace/maillog"
 	"weir/userspace/notify"
 	"weir/userspace/postfixpolicy"
+	"weir/userspace/protect"
 	"weir/userspace/store"
 )
 
@@ -82,6 +83,10 @@ type Agent struct {
 	kernel *kernel        // nil in mode observe
 	inputs []*follower
 	found  *detect.Found // nil: the configuration names all that is read
+
+	finding sync.Mutex // guards what finds who is protected
+	finder  protect.Finder
+	unfound string // why not everybody was found
 
 	ears     *ears
 	suspects *suspects
@@ -149,7 +154,7 @@ func start(o Options) (_ *Agent, err error) {
 	if err := o.Validate(); err != nil {
 		return nil, err
 	}
-	a := &Agent{o: o, faults: &faults{}, rates: &rates{}, started: o.Now(), ears: newEars(), suspects: newSuspects(), holdChanged: make(chan chan struct{})}
+	a := &Agent{o: o, faults: &faults{}, rates: &rates{}, started: o.Now(), ears: newEars(), suspects: newSuspects(), holdChanged: make(chan chan struct{}), finder: protect.Finder{Sessions: protect.DefaultSessions}}
 	a.log = slog.New(faultHandler{Handler: o.Logger.Handler(), faults: a.faults})
 	a.notifier = newNotifier(a.log)
 	c, err := config.Load(o.ConfigPath)
@@ -274,7 +279,8 @@ const restoreChunk = 1024
 // touched by nobody else yet.
 func (a *Agent) restore() error {
 	c, now := a.core, a.o.Now()
-	c.ledger.SetAllow(a.config.Allow)
+	c.protected = a.findProtected(a.config)
+	c.ledger.SetAllow(a.config.Allow, c.protected...)
 	chunk := make([]policy.Decision, 0, restoreChunk)
 	var total, ended int
 	for d, err := range a.writer.store.Decisions() {

@@ -86,6 +86,7 @@ state_dir = %q
 control_socket = %q
 bpffs = %q
 allow = [%q]
+protect = []
 %s
 [[intake]]
 type = "file"

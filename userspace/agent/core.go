@@ -23,6 +23,8 @@ type core struct {
 	requests  chan func()
 	stopped   chan struct{} // the loop has returned
 
+	protected []policy.Allowed // who is, besides the configuration's allow list
+
 	changes   []policy.Change   // of the batch at hand
 	decided   []policy.Decision // of the batch at hand, to be logged
 	dirty     bool              // something was read since the last checkpoint

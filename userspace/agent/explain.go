@@ -23,7 +23,7 @@ func (a *Agent) Explain(ctx context.Context, target policy.Target) (*control.Exp
 		concerns = a.core.ledger.LookupPrefix(prefix)
 		for _, c := range concerns {
 			if configured(c.Decision) {
-				e.Allow = append(e.Allow, policy.PrefixString(c.Decision.Prefix))
+				e.Allow = append(e.Allow, control.Allow{Prefix: policy.PrefixString(c.Decision.Prefix), Reason: c.Decision.Reason})
 				continue
 			}
 			j := control.JudgementOf(c.Decision)

@@ -277,7 +277,7 @@ func TestExplain(t *testing.T) {
 		t.Errorf("inside a pinned prefix: %+v, %v", inside, err)
 	}
 	allowed, err := a.Explain(t.Context(), policy.Target{Prefix: netip.MustParsePrefix("198.51.100.7/32")})
-	if err != nil || allowed.Verdict != "allow" || !slices.Equal(allowed.Allow, []string{"198.51.100.0/28"}) {
+	if err != nil || allowed.Verdict != "allow" || !slices.Equal(allowed.Allow, []control.Allow{{Prefix: "198.51.100.0/28", Reason: policy.ConfiguredReason}}) {
 		t.Errorf("allowed: %+v, %v", allowed, err)
 	}
 	if len(allowed.Decisions) != 0 && allowed.Decisions[0].OverriddenBy == "" {

@@ -122,6 +122,8 @@ func name(d *policy.Decision) string {
 		return fmt.Sprintf("pin %v %v", d.Action, d.Target)
 	case d.Listed:
 		return fmt.Sprintf("list %s: %v %v", d.Rule, d.Action, d.Target)
+	case configured(d) && d.Reason != policy.ConfiguredReason:
+		return fmt.Sprintf("%v is allowed: %s", d.Target, d.Reason)
 	case configured(d):
 		return fmt.Sprintf("configuration: %v %v", d.Action, d.Target)
 	}

@@ -79,7 +79,8 @@ func (c *core) reconfigure(to *config.Config) error {
 	if err := c.engine.SetRules(to.Rules); err != nil {
 		return err
 	}
-	_ = c.enforce(c.ledger.SetAllow(to.Allow)) // said and tried again there
+	c.protected = c.a.findProtected(to)
+	_ = c.enforce(c.ledger.SetAllow(to.Allow, c.protected...)) // said and tried again there
 	c.expect(to)
 	c.locate(to)
 	c.checkpoint()

@@ -54,7 +54,7 @@ func (a *Agent) end(s *service) {
 
 // startServices starts what the configuration asks for.
 func (a *Agent) startServices() error {
-	a.services = []*service{a.listService(), a.dovecotService(), a.dnsblService(), a.noticeService()}
+	a.services = []*service{a.protectService(), a.listService(), a.dovecotService(), a.dnsblService(), a.noticeService()}
 	a.cleanups = append(a.cleanups, cleanup{"services", func() error {
 		for _, s := range a.services {
 			a.end(s)

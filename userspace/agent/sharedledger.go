@@ -19,10 +19,10 @@ type sharedLedger struct {
 func newSharedLedger() *sharedLedger { return &sharedLedger{Ledger: policy.NewLedger()} }
 
 // SetAllow is policy.Ledger.SetAllow.
-func (l *sharedLedger) SetAllow(prefixes []netip.Prefix) []policy.Change {
+func (l *sharedLedger) SetAllow(prefixes []netip.Prefix, besides ...policy.Allowed) []policy.Change {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	return l.Ledger.SetAllow(prefixes)
+	return l.Ledger.SetAllow(prefixes, besides...)
 }
 
 // Put is policy.Ledger.Put.

@@ -42,6 +42,7 @@ type Config struct {
 	ControlSocket string
 	BPFFS         string         // folder on a bpffs for the pins
 	Allow         []netip.Prefix // judged form, sorted, without duplicates
+	Protect       []string       // of whom nobody is ever shut out: words of protectKinds
 	Auto          bool           // read besides what the installed servers write
 	Intakes       []Intake
 	Rules         []policy.Rule // policy.DefaultRules if the file has none
@@ -67,6 +68,7 @@ func Default() *Config {
 		StateDir:      "/var/lib/weir",
 		ControlSocket: "/run/weir/control.sock",
 		BPFFS:         "/sys/fs/bpf/weir",
+		Protect:       protectKinds(),
 		Rules:         policy.DefaultRules(),
 		Limits:        policy.DefaultLimits(),
 		Entries:       1 << 18,
@@ -136,6 +138,7 @@ func Parse(name string, data []byte) (*Config, error) {
 	top.absolute("control_socket", &c.ControlSocket)
 	top.absolute("bpffs", &c.BPFFS)
 	c.allow(top)
+	c.protect(top)
 	c.intakes(top)
 	c.dovecotPolicy(top)
 	c.lists(top)

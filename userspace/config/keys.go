@@ -77,3 +77,24 @@ func (c *Config) allow(top *section) {
 	slices.SortFunc(c.Allow, netip.Prefix.Compare)
 	c.Allow = slices.Compact(c.Allow)
 }
+
+// protectKinds are those who can be protected without being named, as the
+// protect package finds them.
+func protectKinds() []string { return []string{"own", "gateways", "administrators"} }
+
+func (c *Config) protect(top *section) {
+	if _, found := top.get("protect"); !found {
+		return
+	}
+	kinds := protectKinds()
+	c.Protect = nil
+	for i, word := range top.texts("protect", "gateways") {
+		switch {
+		case word == "":
+		case !slices.Contains(kinds, word):
+			top.failElement("protect", i, fmt.Sprintf("holds %q", word), "write some of "+enumerate(kinds)+", or [] for nobody")
+		default:
+			c.Protect = append(c.Protect, word)
+		}
+	}
+}

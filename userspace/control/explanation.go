@@ -16,7 +16,7 @@ type Explanation struct {
 	InForce   bool          `json:"in_force"`            // the kernel really does it (users: the agent does)
 	Problem   string        `json:"problem,omitempty"`   // why it is not in force although it should be
 	Decisions []Judgement   `json:"decisions,omitempty"` // the one that wins first
-	Allow     []string      `json:"allow,omitempty"`     // allow entries of the configuration that cover it
+	Allow     []Allow       `json:"allow,omitempty"`     // allow entries of the configuration that cover it, and of who is protected
 	Kernel    []KernelEntry `json:"kernel,omitempty"`    // entries that the kernel holds for it, longest first
 }
 
@@ -76,4 +76,10 @@ type KernelEntry struct {
 
 	Attempts uint64 `json:"attempts"` // connection openings seen
 	Dropped  uint64 `json:"dropped"`  // packets
+}
+
+// Allow is a prefix that is always let through, and why.
+type Allow struct {
+	Prefix string `json:"prefix"`
+	Reason string `json:"reason"`
 }

@@ -17,11 +17,11 @@ import (
 
 // Backend is a control.Backend without an agent. The zero Backend is empty.
 type Backend struct {
-	Health   control.Status // what Status answers
-	Allowed  []string       // allow entries, told by Explain
-	Dropped  uint64         // packets dropped, told of every drop
-	Fail     error          // returned by changes, if set
-	Chunks   []int          // sizes of the chunks that Pin was given
+	Health   control.Status  // what Status answers
+	Allowed  []control.Allow // allow entries, told by Explain
+	Dropped  uint64          // packets dropped, told of every drop
+	Fail     error           // returned by changes, if set
+	Chunks   []int           // sizes of the chunks that Pin was given
 	mu       sync.Mutex
 	standing map[key]policy.Decision
 	mail     map[string]control.User

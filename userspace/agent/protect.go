@@ -1,0 +1,87 @@
+package agent
+
+import (
+	"context"
+	"net/netip"
+	"slices"
+	"time"
+
+	"weir/policy"
+	"weir/userspace/config"
+)
+
+// protectEvery is how often it is asked who must not be shut out.
+const protectEvery = 5 * time.Second
+
+// findProtected returns who must not be shut out now. What cannot be found is
+// said, once.
+func (a *Agent) findProtected(c *config.Config) []policy.Allowed {
+	a.finding.Lock()
+	defer a.finding.Unlock()
+	a.finder.Kinds = c.Protect
+	found, err := a.finder.Find(a.o.Now())
+	unfound := ""
+	if err != nil {
+		unfound = err.Error()
+	}
+	if unfound != a.unfound && unfound != "" {
+		a.log.Warn("not everybody who must not be shut out could be found", "error", err)
+	}
+	a.unfound = unfound
+	allowed := make([]policy.Allowed, len(found))
+	for i, one := range found {
+		allowed[i] = policy.Allowed{Prefix: policy.JudgedPrefix(netip.PrefixFrom(one.Addr, one.Addr.BitLen())), Reason: one.Reason}
+	}
+	return allowed
+}
+
+// protectService follows who must not be shut out.
+func (a *Agent) protectService() *service {
+	return &service{
+		name: "protecting the host, its gateways and administrators",
+		wants: func(c *config.Config) (any, error) {
+			if len(c.Protect) == 0 {
+				return nil, nil
+			}
+			return c.Protect, nil
+		},
+		start: func(c *config.Config) (stop func(), err error) {
+			ctx, cancel := context.WithCancel(context.Background())
+			done := make(chan struct{})
+			go func() {
+				defer close(done)
+				a.followProtected(ctx)
+			}()
+			return func() { cancel(); <-done }, nil
+		},
+	}
+}
+
+func (a *Agent) followProtected(ctx context.Context) {
+	ticker := time.NewTicker(protectEvery)
+	defer ticker.Stop()
+	for {
+		select {
+		case <-ctx.Done():
+			return
+		case <-ticker.C:
+		}
+		now := a.findProtected(a.current())
+		err := a.core.do(ctx, func() {
+			c := a.core
+			if slices.Equal(now, c.protected) {
+				return
+			}
+			for _, one := range now {
+				if !slices.Contains(c.protected, one) {
+					a.log.Info("protected", "source", one.Prefix, "reason", one.Reason)
+				}
+			}
+			c.protected = now
+			_ = c.enforce(c.ledger.SetAllow(a.current().Allow, now...)) // said and tried again there
+		})
+		if err != nil {
+			return // the agent is stopping
+		}
+	}
+}

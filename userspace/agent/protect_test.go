@@ -1,0 +1,47 @@
+package agent
+
+import (
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+
+	"weir/policy"
+	"weir/userspace/control"
+	"weir/userspace/protect"
+)
+
+// TestAdministratorsAreProtected: what is decided about them is listed and not
+// in force, as long as they are logged in, and a wider pin spares them.
+func TestAdministratorsAreProtected(t *testing.T) {
+	b := newBench(t)
+	b.enforcing()
+	text := strings.Replace(mustRead(t, b.config), "protect = []\n", `protect = ["administrators"]`+"\n", 1)
+	b.write(b.config, text)
+	a := b.mustStart()
+	a.finding.Lock()
+	a.finder = protect.Finder{Sessions: filepath.Join(b.dir, "sessions")}
+	a.finding.Unlock()
+	if err := os.Mkdir(filepath.Join(b.dir, "sessions"), 0o700); err != nil {
+		t.Fatal(err)
+	}
+	b.write(filepath.Join(b.dir, "sessions", "1"), "UID=0\nSTATE=active\nREMOTE=1\nREMOTE_HOST=192.0.2.7\n")
+	wide := pinOf("192.0.2.0/24")
+	if err := a.Pin(t.Context(), []policy.Decision{pinOf("192.0.2.7/32"), wide}); err != nil {
+		t.Fatal(err)
+	}
+	mustWait(t, "the administrator to be protected", func() bool {
+		e, held := a.entry(pinOf("192.0.2.7/32").Prefix)
+		return held && e.Action.String() == "allow"
+	})
+	mustHold(t, a, "192.0.2.0/24")
+	e, err := a.Explain(t.Context(), pinOf("192.0.2.7/32").Target)
+	if err != nil || e.Verdict != "allow" || len(e.Allow) != 1 || !strings.Contains(e.Allow[0].Reason, "administrator root") {
+		t.Fatalf("%+v, %v", e, err)
+	}
+	for _, row := range mustRows(t, a, control.Filter{}) {
+		if row.Source == "192.0.2.7" && !strings.Contains(row.OverriddenBy, "administrator root") {
+			t.Errorf("the list says %+v", row)
+		}
+	}
+}

@@ -1,0 +1,144 @@
+package protect
+
+import (
+	"errors"
+	"fmt"
+	"net/netip"
+	"slices"
+	"time"
+
+	"github.com/vishvananda/netlink"
+	"golang.org/x/sys/unix"
+)
+
+// Kinds of those who are protected, as the configuration names them.
+const (
+	Own            = "own"
+	Gateways       = "gateways"
+	Administrators = "administrators"
+)
+
+// Kinds returns all of them.
+func Kinds() []string { return []string{Own, Gateways, Administrators} }
+
+// One is somebody who must not be shut out.
+type One struct {
+	Addr   netip.Addr
+	Reason string // who that is, for operators
+}
+
+// linger is how long an administrator is remembered after logging out.
+const linger = time.Hour
+
+// Finder finds them, and remembers who was logged in lately.
+type Finder struct {
+	Kinds    []string
+	Sessions string // folder of systemd-logind; see DefaultSessions
+
+	seen map[netip.Addr]lastSeen
+}
+
+type lastSeen struct {
+	at     time.Time
+	reason string
+}
+
+// Find returns who is to be protected at now in the network namespace of the
+// process, by address, each address once. With an error it returns those it
+// has found.
+func (f *Finder) Find(now time.Time) ([]One, error) {
+	var found []One
+	var errs []error
+	for _, kind := range f.Kinds {
+		var more []One
+		var err error
+		switch kind {
+		case Own:
+			more, err = own()
+		case Gateways:
+			more, err = gateways()
+		case Administrators:
+			more, err = f.administrators(now)
+		}
+		found, errs = append(found, more...), append(errs, err)
+	}
+	slices.SortStableFunc(found, func(a, b One) int { return a.Addr.Compare(b.Addr) })
+	return slices.CompactFunc(found, func(a, b One) bool { return a.Addr == b.Addr }), errors.Join(errs...)
+}
+
+// own returns the host's addresses, without the loopback's: nothing comes from
+// those through an interface that is protected.
+func own() (found []One, err error) {
+	names, err := linkNames()
+	if err != nil {
+		return nil, err
+	}
+	list, err := netlink.AddrList(nil, netlink.FAMILY_ALL)
+	if err != nil && !errors.Is(err, netlink.ErrDumpInterrupted) {
+		return nil, fmt.Errorf("list addresses: %w", err)
+	}
+	for _, a := range list {
+		if addr, ok := netip.AddrFromSlice(a.IP); ok && usable(addr) {
+			found = append(found, One{addr.Unmap(), "the host's own address, on " + names[a.LinkIndex]})
+		}
+	}
+	return found, nil
+}
+
+// gateways returns the next hops of default routes in every table.
+func gateways() (found []One, err error) {
+	names, err := linkNames()
+	if err != nil {
+		return nil, err
+	}
+	for _, family := range []int{netlink.FAMILY_V4, netlink.FAMILY_V6} {
+		filter := &netlink.Route{Table: unix.RT_TABLE_UNSPEC}
+		routes, err := netlink.RouteListFiltered(family, filter, netlink.RT_FILTER_TABLE)
+		if err != nil && !errors.Is(err, netlink.ErrDumpInterrupted) {
+			return found, fmt.Errorf("list routes: %w", err)
+		}
+		for _, r := range routes {
+			if r.Type != unix.RTN_UNICAST || !isDefault(&r) {
+				continue
+			}
+			hops := append(r.MultiPath, &netlink.NexthopInfo{LinkIndex: r.LinkIndex, Gw: r.Gw, Via: r.Via})
+			for _, hop := range hops {
+				if addr, ok := hopAddr(hop); ok && usable(addr) {
+					found = append(found, One{addr.Unmap(), "the default gateway, on " + names[hop.LinkIndex]})
+				}
+			}
+		}
+	}
+	return found, nil
+}
+
+// hopAddr returns the address of a next hop; an IPv4 route may have an IPv6 one
+// (RTA_VIA, RFC 5549).
+func hopAddr(hop *netlink.NexthopInfo) (netip.Addr, bool) {
+	if via, ok := hop.Via.(*netlink.Via); ok && via != nil {
+		return netip.AddrFromSlice(via.Addr)
+	}
+	return netip.AddrFromSlice(hop.Gw)
+}
+
+func isDefault(r *netlink.Route) bool {
+	if r.Dst == nil {
+		return true
+	}
+	ones, _ := r.Dst.Mask.Size()
+	return ones == 0 && r.Dst.IP.IsUnspecified()
+}
+
+func usable(a netip.Addr) bool { return !a.IsLoopback() && !a.IsUnspecified() && !a.IsMulticast() }
+
+func linkNames() (map[int]string, error) {
+	links, err := netlink.LinkList()
+	if err != nil && !errors.Is(err, netlink.ErrDumpInterrupted) {
+		return nil, fmt.Errorf("list interfaces: %w", err)
+	}
+	names := make(map[int]string, len(links))
+	for _, l := range links {
+		names[l.Attrs().Index] = l.Attrs().Name
+	}
+	return names, nil
+}
