@@ -97,7 +97,7 @@ func TestParseFull(t *testing.T) {
 	limits.Sources = 1000
 	want := &Config{
 		Path: "weir.toml", Mode: Enforce, Interfaces: []string{"eth0", "veth*"}, Ports: []uint16{25, 465, 587, 993},
-		StateDir: "/srv/weir", ControlSocket: "/run/w.sock", BPFFS: "/run/weir/bpf", Limits: limits, Entries: 4096, Notify: defaultNotify(),
+		StateDir: "/srv/weir", ControlSocket: "/run/w.sock", BPFFS: "/run/weir/bpf", Limits: limits, Protect: protectKinds(), Entries: 4096, Notify: defaultNotify(),
 		PostfixPolicy: defaultPostfixPolicy(),
 		Ceiling:       Ceiling{Rate: policy.Rate{Every: 100 * time.Millisecond, Burst: 30}, Ports: []uint16{993, 587}},
 		Intakes: []Intake{
@@ -289,4 +289,19 @@ func mustParse(tb testing.TB, text string) *Config {
 		tb.Fatal(err)
 	}
 	return c
+}
+
+func TestProtect(t *testing.T) {
+	for text, want := range map[string][]string{
+		"":                             protectKinds(),
+		"protect = []":                 nil,
+		`protect = ["gateways","own"]`: {"gateways", "own"},
+	} {
+		if got := mustParse(t, text).Protect; !slices.Equal(got, want) {
+			t.Errorf("%q: %v, want %v", text, got, want)
+		}
+	}
+	if _, err := Parse("weir.toml", []byte(`protect = ["gateway"]`)); err == nil || !strings.Contains(err.Error(), `holds "gateway": write some of`) {
+		t.Errorf("an unknown kind: %v", err)
+	}
 }
