@@ -7,6 +7,7 @@ import (
 	"log/slog"
 	"os"
 	"path/filepath"
+	"runtime/debug"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -132,6 +133,9 @@ func (a *Agent) serve(ctx context.Context) {
 	}
 }
 
+// startGCPercent is the GOGC under which the agent starts.
+const startGCPercent = 400
+
 // start brings up everything and returns when it works.
 func start(o Options) (_ *Agent, err error) {
 	if err := o.Validate(); err != nil {
@@ -148,6 +152,9 @@ func start(o Options) (_ *Agent, err error) {
 			err = errors.Join(err, a.stop())
 		}
 	}()
+	// Nearly all that is made while starting stays: little of it is worth
+	// being looked for.
+	defer debug.SetGCPercent(debug.SetGCPercent(startGCPercent))
 	for _, step := range []func() error{a.startStore, a.startControl, a.startCore, a.startHearing, a.startServices, a.startKernel, a.startPolicy} {
 		if err := step(); err != nil {
 			return nil, err
@@ -260,24 +267,24 @@ const restoreChunk = 1024
 func (a *Agent) restore() error {
 	c, now := a.core, a.o.Now()
 	c.ledger.SetAllow(a.config.Allow)
-	chunk := make([]policy.Decision, 0, restoreChunk)
-	var total, ended int
-	for d, err := range a.writer.store.Decisions() {
-		if err != nil {
-			return err
-		}
-		total++
-		if d.Ended(now) {
-			ended++
-			a.writer.remove(store.KeyOf(&d))
-			continue
-		}
-		if chunk = append(chunk, d); len(chunk) == restoreChunk {
-			c.ledger.Put(now, chunk...)
-			chunk = chunk[:0]
-		}
+	const ahead = 8 // chunks
+	chunks, used, entered := make(chan []policy.Decision, ahead), make(chan []policy.Decision, ahead+2), make(chan struct{})
+	for range cap(used) {
+		used <- make([]policy.Decision, 0, restoreChunk)
 	}
-	c.ledger.Put(now, chunk...)
+	go func() { // beside what reads
+		defer close(entered)
+		for chunk := range chunks {
+			c.ledger.Put(now, chunk...)
+			used <- chunk[:0]
+		}
+	}()
+	total, ended, err := a.readStore(now, chunks, used)
+	close(chunks)
+	<-entered
+	if err != nil {
+		return err
+	}
 	b, err := a.writer.store.Checkpoint()
 	if err != nil {
 		return err
@@ -289,6 +296,29 @@ func (a *Agent) restore() error {
 	}
 	a.log.Info("restored", "decisions", total-ended, "ended_meanwhile", ended, "inputs", len(c.positions))
 	return nil
+}
+
+// readStore gives what stands to chunks, in slices that have been used, and
+// forgets what has ended meanwhile.
+func (a *Agent) readStore(now time.Time, chunks chan<- []policy.Decision, used <-chan []policy.Decision) (total, ended int, err error) {
+	chunk := <-used
+	for d, err := range a.writer.store.Decisions() {
+		if err != nil {
+			return total, ended, err
+		}
+		total++
+		if d.Ended(now) {
+			ended++
+			a.writer.remove(store.KeyOf(&d))
+			continue
+		}
+		if chunk = append(chunk, d); len(chunk) == restoreChunk {
+			chunks <- chunk
+			chunk = <-used
+		}
+	}
+	chunks <- chunk
+	return total, ended, nil
 }
 
 // startKernel enforces, or, in mode observe, makes sure that nothing does.
