@@ -259,32 +259,31 @@ func (a *Agent) startCore() error {
 	return nil
 }
 
-// restoreChunk is how many decisions enter the ledger at once.
-const restoreChunk = 1024
-
 // restore brings back decisions, pins and the checkpoint. The store is
 // touched by nobody else yet.
 func (a *Agent) restore() error {
 	c, now := a.core, a.o.Now()
 	c.ledger.SetAllow(a.config.Allow)
-	const ahead = 8 // chunks
-	chunks, used, entered := make(chan []policy.Decision, ahead), make(chan []policy.Decision, ahead+2), make(chan struct{})
-	for range cap(used) {
-		used <- make([]policy.Decision, 0, restoreChunk)
-	}
-	go func() { // beside what reads
-		defer close(entered)
-		for chunk := range chunks {
-			c.ledger.Put(now, chunk...)
-			used <- chunk[:0]
+	chunk := make([]policy.Decision, 0, restoreChunk)
+	var total, ended int
+	put, done := c.entering(now)
+	defer done()
+	for d, err := range a.writer.store.Decisions() {
+		if err != nil {
+			return err
 		}
-	}()
-	total, ended, err := a.readStore(now, chunks, used)
-	close(chunks)
-	<-entered
-	if err != nil {
-		return err
+		total++
+		if d.Ended(now) {
+			ended++
+			a.writer.remove(store.KeyOf(&d))
+			continue
+		}
+		if chunk = append(chunk, d); len(chunk) == restoreChunk {
+			chunk = put(chunk)
+		}
 	}
+	put(chunk)
+	done()
 	b, err := a.writer.store.Checkpoint()
 	if err != nil {
 		return err
@@ -296,29 +295,6 @@ func (a *Agent) restore() error {
 	}
 	a.log.Info("restored", "decisions", total-ended, "ended_meanwhile", ended, "inputs", len(c.positions))
 	return nil
-}
-
-// readStore gives what stands to chunks, in slices that have been used, and
-// forgets what has ended meanwhile.
-func (a *Agent) readStore(now time.Time, chunks chan<- []policy.Decision, used <-chan []policy.Decision) (total, ended int, err error) {
-	chunk := <-used
-	for d, err := range a.writer.store.Decisions() {
-		if err != nil {
-			return total, ended, err
-		}
-		total++
-		if d.Ended(now) {
-			ended++
-			a.writer.remove(store.KeyOf(&d))
-			continue
-		}
-		if chunk = append(chunk, d); len(chunk) == restoreChunk {
-			chunks <- chunk
-			chunk = <-used
-		}
-	}
-	chunks <- chunk
-	return total, ended, nil
 }
 
 // startKernel enforces, or, in mode observe, makes sure that nothing does.
