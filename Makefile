@@ -12,7 +12,7 @@ FUZZTIME ?= 5s
 GO = $(eval GO := $(or $(shell tests/setup.sh go),$(error there is no Go to build with, see above)))$(GO)
 export CGO_ENABLED = 0
 
-.PHONY: help build generate verify test test-kernels bench bench-intake bench-latency bench-datapath bench-policy bench-stolen bench-sessions bench-flood bench-correlation bench-authpolicy fuzz lint fmt install demo
+.PHONY: help build generate verify test test-kernels bench bench-intake bench-latency bench-datapath bench-policy bench-stolen bench-sessions bench-flood bench-start bench-correlation bench-authpolicy fuzz lint fmt install demo
 .DEFAULT_GOAL := help
 
 help: ## show this list
@@ -67,6 +67,9 @@ bench-sessions: ## measure how soon newly blocked sources lose their open sessio
 bench-flood: ## measure what good clients of a real Postfix notice of a flood (as root; BENCHFLAGS)
 	tests/setup.sh demo && tests/setup.sh bench datapath >/dev/null && \
 		$(GO) build -buildvcs=false -o bin/bench ./tests/bench && bin/bench flood $(BENCHFLAGS)
+
+bench-start: ## measure how soon a starting agent has put a million stored decisions in force (as root; BENCHFLAGS)
+	$(MAKE) build && $(GO) build -buildvcs=false -o bin/bench ./tests/bench && bin/bench start $(BENCHFLAGS)
 
 bench-correlation: ## score the default rules, and other programs', on labelled traffic (BENCHFLAGS, see docs/benchmarks.md)
 	peers=$$(tests/setup.sh bench) && $(GO) build -buildvcs=false -o bin/scenarios ./tests/scenarios/cmd/scenarios && \

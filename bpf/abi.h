@@ -190,21 +190,24 @@ enum way_out {
 	WAY_MARKED,    /* marked and passed to weir_send, which sends the packet: native XDP */
 };
 
-/* What is in force for a source or a prefix. Times are CLOCK_MONOTONIC, ns. */
+/*
+ * What is in force for a source or a prefix. Times are CLOCK_MONOTONIC, ns.
+ * An opening needs what comes first: in a hash's element, two cache lines.
+ */
 struct entry {
 	__u64 expires_ns;   /* in force before this time; 0: without end */
+	enum action action;
+	__u16 bits;	    /* length of the prefix this entry stands for */
+	__u16 keep;	    /* not 0: userspace wants it kept when there is no more room */
 	__u64 every_ns;	    /* limit: time between openings (emission interval); 0: any number */
 	__u64 tolerance_ns; /* limit: (burst - 1) * every_ns */
 	__u64 tat_ns;	    /* limit: theoretical arrival time, the bucket's state */
+	__u64 attempts;	    /* connection openings seen */
+	__u64 dropped;	    /* packets dropped */
 	__u64 bytes;	    /* limit: bytes of data a second on connections; 0: any number */
 	__u64 byte_cost;    /* limit: time between bytes, in 2^-BYTE_SHIFT ns */
 	__u64 byte_slack_ns; /* limit: tolerance of bytes */
 	__u64 byte_tat_ns;  /* limit: as tat_ns, of bytes */
-	__u64 attempts;	    /* connection openings seen */
-	__u64 dropped;	    /* packets dropped */
-	enum action action;
-	__u16 bits;	    /* length of the prefix this entry stands for */
-	__u16 keep;	    /* not 0: userspace wants it kept when there is no more room */
 };
 _Static_assert(sizeof(struct entry) == 88, "entry");
 

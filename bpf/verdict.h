@@ -245,7 +245,7 @@ static __always_inline enum exit_reason verdict(const struct packet *p, __u64 no
 	if (!r)
 		return EXIT_UNFLAGGED; /* never: the map has it */
 	why = judge_source(p, r, now);
-	dropped = why == EXIT_DROPPED || why == EXIT_TARPITTED;
+	dropped = why >= EXIT_OVER_LIMIT;
 	if (dropped != r->dropped)
 		r->dropped = dropped;
 	return why;

@@ -25,38 +25,39 @@ type canary struct {
 // 7600, 192.0.0.0 the number of a network (RFC 6890), the others are for
 // documentation (RFC 3849). 86dd in the second word is no accident: see frame.
 func canarySources() [4]canary {
-	net6 := func(last byte) netip.Prefix {
-		return netip.PrefixFrom(netip.AddrFrom16([16]byte{0x20, 0x01, 0x0d, 0xb8, 0x86, 0xdd, 0, last}), sourceBits6)
-	}
 	return [4]canary{
-		{netip.PrefixFrom(netip.AddrFrom4([4]byte{192, 0, 0, 8}), 32), true},
-		{netip.PrefixFrom(netip.AddrFrom4([4]byte{192, 0, 0, 0}), 32), false},
-		{net6(0), true},
-		{net6(1), false},
+		{prefixOfSource4(canary4(8)), true},
+		{prefixOfSource4(canary4(0)), false},
+		{prefixOfSource6(canary6(0)), true},
+		{prefixOfSource6(canary6(1)), false},
 	}
+}
+
+func canary4(last byte) datapathSource4 {
+	return datapathSource4{Addr: [4]byte{192, 0, 0, last}}
+}
+
+func canary6(last byte) datapathSource6 {
+	return datapathSource6{Net: [8]byte{0x20, 0x01, 0x0d, 0xb8, 0x86, 0xdd, 0, last}}
 }
 
 // Reserved reports whether a prefix is a source that the loader keeps for
 // itself. What is put there is not taken, and nothing is said of it.
 func Reserved(p netip.Prefix) bool {
-	if p.Bits() != 32 && p.Bits() != sourceBits6 {
-		return false
-	}
-	for _, c := range canarySources() {
-		if c.source.Bits() == p.Bits() && c.source.Addr() == p.Masked().Addr() {
-			return true
-		}
+	switch tableOf(p) {
+	case sources4:
+		k := keyOfSource4(p)
+		return k == canary4(8) || k == canary4(0)
+	case sources6:
+		k := keyOfSource6(p)
+		return k == canary6(0) || k == canary6(1)
 	}
 	return false
 }
 
 // Put writes entries, as tables do. Those of reserved sources are left out.
 func (d *Datapath) Put(entries ...Entry) error {
-	reserved := func(e Entry) bool { return Reserved(e.Prefix) }
-	if slices.ContainsFunc(entries, reserved) {
-		entries = slices.DeleteFunc(slices.Clone(entries), reserved)
-	}
-	return d.tables.Put(entries...)
+	return d.tables.put(entries, Reserved)
 }
 
 // Delete removes what stands for exactly these prefixes, as tables do.

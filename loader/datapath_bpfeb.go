@@ -48,18 +48,18 @@ type datapathCounter struct {
 type datapathEntry struct {
 	_           structs.HostLayout
 	ExpiresNs   uint64
+	Action      datapathAction
+	Bits        uint16
+	Keep        uint16
 	EveryNs     uint64
 	ToleranceNs uint64
 	TatNs       uint64
+	Attempts    uint64
+	Dropped     uint64
 	Bytes       uint64
 	ByteCost    uint64
 	ByteSlackNs uint64
 	ByteTatNs   uint64
-	Attempts    uint64
-	Dropped     uint64
-	Action      datapathAction
-	Bits        uint16
-	Keep        uint16
 }
 
 type datapathExitReason uint32

@@ -41,6 +41,9 @@ func endOf(e *datapathEntry) uint64 {
 	return (e.ExpiresNs + 1<<endShift - 1) >> endShift
 }
 
+// known reports whether what is put has to be noted.
+func (l *endings[K]) known() bool { return l.horizon != 0 }
+
 // note tells of an entry that is being put.
 func (l *endings[K]) note(k K, e *datapathEntry) {
 	if end := endOf(e); end < l.horizon {

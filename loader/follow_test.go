@@ -2,6 +2,7 @@ package loader
 
 import (
 	"context"
+	"fmt"
 	"net"
 	"os"
 	"slices"
@@ -66,10 +67,17 @@ func (f *follower) of(name string) Attachment {
 
 func (f *follower) wantMode(t testing.TB, name, mode, reason string) {
 	t.Helper()
-	eventually(t, name+" "+mode, func() bool { return f.of(name).Mode == mode })
-	if got := f.of(name).Reason; !strings.Contains(got, reason) {
-		t.Errorf("%s: reason %q, want %q in it", name, got, reason)
-	}
+	var got Attachment
+	defer func() {
+		if t.Failed() {
+			t.Logf("%s: %+v", name, got)
+		}
+	}()
+	// An interface on its way out may be refused otherwise before it is gone.
+	eventually(t, fmt.Sprintf("%s %s, %q", name, mode, reason), func() bool {
+		got = f.of(name)
+		return got.Mode == mode && strings.Contains(got.Reason, reason)
+	})
 }
 
 func TestFollowNativeAndGeneric(t *testing.T) {

@@ -23,6 +23,8 @@ type sources[K source] struct {
 	verdicts *verdicts
 	hash     *table[K]
 	outside  map[int][]K // keys that have no slot, by bucket
+	queue    queue[K]
+	touched  uint64 // means nothing
 
 	used      int
 	refused   uint64
@@ -113,13 +115,18 @@ func (s *sources[K]) add(k K) {
 	s.verdicts.outside(b, true)
 }
 
-// put writes a row over what stands under its key, whose counters go on, or
-// counts that there is no room for it.
+// put writes an entry over what stands under its key, whose counters go on, or
+// counts that there is no room for it. Whoever has put flushes.
 func (s *sources[K]) put(k K, value *datapathEntry) error {
 	v, key := s.verdicts, keyOf(k)
 	at, free := v.find(key)
 	limited := value.Action == datapathAction(ActionLimit)
 	known := at >= 0 || free < 0 && s.isOutside(k) // nobody is outside of a bucket with room
+	if known || s.used >= s.capacity {             // the hash may be read
+		if err := s.flush(); err != nil {
+			return err
+		}
+	}
 	switch {
 	case !known && s.used >= s.capacity:
 		room, err := s.displace(value)
@@ -138,10 +145,10 @@ func (s *sources[K]) put(k K, value *datapathEntry) error {
 	s.endings.note(k, value)
 	switch {
 	case at >= 0 && v.word(at) != elsewhere && !limited:
-		v.set(at, key, wordOf(value))
+		v.set(at, key, value.word())
 		return nil
 	case at < 0 && free >= 0 && !limited:
-		v.occupy(free, key, 0, wordOf(value))
+		v.occupy(free, key, 0, value.word())
 		return nil
 	case at >= 0 && !limited: // from the hash into its slot
 		old, found, err := s.hash.get(k, s.bits)
@@ -151,30 +158,31 @@ func (s *sources[K]) put(k K, value *datapathEntry) error {
 		if found {
 			value.succeed(&old)
 		}
-		v.occupy(at, key, countsOf(value), wordOf(value))
+		v.occupy(at, key, countsOf(value), value.word())
 		return s.hash.delete([]K{k})
 	case at >= 0: // from its slot into the hash
 		if _, old, ok := v.read(at, s.bits); ok {
 			value.succeed(&old)
 		}
 	}
-	put, err := s.hash.putOne(&k, value, known)
-	switch {
-	case err != nil:
-		return err
-	case !put: // to a map that somebody else has filled
-		s.refused++
-		if !known {
-			s.used--
+	if known {
+		put, err := s.hash.putOne(&k, value, true)
+		switch {
+		case err != nil:
+			return err
+		case !put: // to a map that somebody else has filled
+			s.refused++
+		case at >= 0:
+			v.set(at, key, elsewhere)
 		}
-	case at >= 0:
-		v.set(at, key, elsewhere)
-	case free >= 0:
+		return nil
+	}
+	if free >= 0 {
 		v.occupy(free, key, 0, elsewhere)
-	default:
+	} else {
 		s.add(k)
 	}
-	return nil
+	return s.enqueue(k, value)
 }
 
 // displace makes room for value by deleting what ends before it and before
@@ -257,7 +265,7 @@ func (s *sources[K]) vacate(at int) error {
 	if value.Action == datapathAction(ActionLimit) {
 		return nil
 	}
-	v.occupy(at, keyOf(k), countsOf(&value), wordOf(&value))
+	v.occupy(at, keyOf(k), countsOf(&value), value.word())
 	return s.hash.delete([]K{k})
 }
 

@@ -17,7 +17,6 @@ type tables struct {
 	mu      sync.Mutex
 	closed  bool
 	clocks  clocks
-	touched uint64 // means nothing
 	wide    wide
 
 	verdicts4, verdicts6 *verdicts
@@ -65,96 +64,74 @@ func (t *tables) close() error {
 // Put writes entries, each over what stands for its prefix. The counters of
 // an entry that exists go on, except for what is counted while it is replaced.
 // An entry that says nothing new is left alone. A source that is dropped or
-// allowed costs no system call; others cost two each.
+// allowed and has room in its bucket costs no system call; of the others that are
+// new, thousands share one, and those that are known cost two each.
 //
 // If any entry is invalid nothing is put and the error is [ErrInvalidEntry].
 // If a table is full, what ends first makes room for what ends later, unless
 // it is to be kept; whatever then has no room is not put. In both cases the
 // error is [ErrFull].
 func (t *tables) Put(entries ...Entry) error {
-	var errs []error
-	for i := range entries {
-		if err := entries[i].validate(); err != nil {
-			errs = append(errs, err)
-		}
-	}
-	if len(errs) > 0 {
-		return errors.Join(errs...)
-	}
+	return t.put(entries, func(netip.Prefix) bool { return false })
+}
 
+// put is Put for all but some entries.
+func (t *tables) put(entries []Entry, leaveOut func(netip.Prefix) bool) error {
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	at, err := t.now()
 	if err != nil {
 		return err
 	}
-	if err := t.wide.expect(entries); err != nil {
+	var errs []error
+	var rows toPut
+	for i := range entries {
+		if err := entries[i].validate(); err != nil {
+			errs = append(errs, err)
+		} else if !leaveOut(entries[i].Prefix) {
+			rows.add(i, len(entries), &entries[i], at)
+		}
+	}
+	if len(errs) > 0 {
+		return errors.Join(errs...)
+	}
+	if err := t.wide.add(rows.wide); err != nil {
 		return err
 	}
 	before := t.leftOut()
-	prefixes := prefixRows{carry4: !t.prefixes4.empty(), carry6: !t.prefixes6.empty()}
-	for block := range slices.Chunk(entries, ahead) {
-		t.touch(block)
-		for i := range block {
-			p, value := block[i].Prefix, block[i].toKernel(at)
-			var err error
-			switch tableOf(p) {
-			case sources4:
-				err = t.sources4.put(keyOfSource4(p), &value)
-			case sources6:
-				err = t.sources6.put(keyOfSource6(p), &value)
-			default:
-				prefixes.add(p, &value)
-			}
-			if err != nil {
-				return err
-			}
-		}
-		if prefixes.rows >= putSize {
-			if err := t.putPrefixes(&prefixes); err != nil {
-				return err
-			}
-		}
-	}
-	if err := t.putPrefixes(&prefixes); err != nil {
+	limit := func(i uint32) datapathEntry { return entries[i].toKernel(at) }
+	if err := t.sources4.putRows(rows.sources[sources4], limit); err != nil {
 		return err
+	}
+	if err := t.sources6.putRows(rows.sources[sources6], limit); err != nil {
+		return err
+	}
+	prefixes := prefixRows{carry4: !t.prefixes4.empty(), carry6: !t.prefixes6.empty()}
+	for block := range slices.Chunk(rows.prefixes, putSize) {
+		for _, i := range block {
+			value := entries[i].toKernel(at)
+			prefixes.add(entries[i].Prefix, &value)
+		}
+		if err := t.putPrefixes(&prefixes); err != nil {
+			return err
+		}
 	}
 	return t.full(before)
 }
 
-// ahead is how many sources' buckets are fetched before the first of them is
-// written, putSize how many prefixes are written at once.
-const (
-	ahead   = 64
-	putSize = 1 << 15
-)
-
-// touch has the processor fetch the buckets of a block's sources.
-func (t *tables) touch(block []Entry) {
-	var sum uint64
-	for i := range block {
-		switch p := block[i].Prefix; tableOf(p) {
-		case sources4:
-			sum |= t.verdicts4.touch(keyOf(keyOfSource4(p)))
-		case sources6:
-			sum |= t.verdicts6.touch(keyOf(keyOfSource6(p)))
-		}
-	}
-	t.touched = sum // or the compiler might leave all of it out
-}
+// putSize is how many prefixes are written at once.
+const putSize = 1 << 15
 
 // prefixRows are rows of the tables of prefixes that wait to be put.
 type prefixRows struct {
 	keys           sorted
 	values         [4][]datapathEntry
-	rows           int
 	carry4, carry6 bool // the tables were not empty
 }
 
 func (r *prefixRows) add(p netip.Prefix, value *datapathEntry) {
 	which := r.keys.add(p)
 	r.values[which] = append(r.values[which], *value)
-	r.rows++
 }
 
 func (t *tables) putPrefixes(r *prefixRows) error {

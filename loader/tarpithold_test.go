@@ -24,7 +24,12 @@ func TestTarpitHolds(t *testing.T) {
 		{"native", ModeNative, true},
 		{"generic", ModeGeneric, false},
 		{"native, by tcx", ModeNative, false},
+		{"tcx", ModeTCX, false},
+		{"clsact", ModeClsact, false},
 	} {
+		if c.mode == ModeTCX && !haveTCX() {
+			continue
+		}
 		t.Run(c.name, func(t *testing.T) {
 			t.Parallel()
 			host, far := newNamespace(t), newNamespace(t)
@@ -166,10 +171,15 @@ func unacknowledged(c net.Conn) (n int, err error) {
 	return n, errors.Join(err, failure)
 }
 
-// attachAs attaches in a mode, generic even where native would do.
+// attachAs attaches in a mode, though a better one would do.
 func attachAs(t testing.TB, d *Datapath, ns *namespace, name, mode string) *follower {
 	t.Helper()
-	if mode == ModeGeneric {
+	switch mode {
+	case ModeTCX:
+		only(d, placeTCX)
+	case ModeClsact:
+		only(d, placeClsact)
+	case ModeGeneric:
 		ns.do(t, func() {
 			mustDo(t, must(d.hang(rung{ModeGeneric, placeXDP, link.XDPGenericMode}, must(netlink.LinkByName(name)))).release())
 		})

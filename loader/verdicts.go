@@ -104,10 +104,10 @@ func (v *verdicts) bucket(key uint64) int {
 	return int(key * v.factor >> 32 * v.buckets >> 32)
 }
 
-// touch reads from each line that a put of key will need. To do so for many
+// touchKey reads from each line that a put of key will need. To do so for many
 // keys before going on to the first has the processor fetch them all at once.
 // What it returns means nothing.
-func (v *verdicts) touch(key uint64) uint64 {
+func (v *verdicts) touchKey(key uint64) uint64 {
 	b := v.bucket(key)
 	return atomic.LoadUint64(&v.words[b*bucketWords]) | atomic.LoadUint64(&v.prints[b]) | atomic.LoadUint64(&v.counts[b*v.shape.slots])
 }
@@ -233,16 +233,29 @@ const endUnit = time.Duration(1 << endShift)
 const elsewhere = uint32(ActionLimit)
 
 // wordOf gives the verdict for an entry that is no limit.
-func wordOf(e *datapathEntry) uint32 {
-	end := (e.ExpiresNs + 1<<endShift - 1) >> endShift
+func wordOf(expiresNs uint64, action Action, keep bool) uint32 {
+	end := (expiresNs + 1<<endShift - 1) >> endShift
 	if end > maxEnd {
 		end = 0
 	}
-	word := uint32(end)<<endFrom | uint32(e.Action)
-	if e.Keep != 0 {
+	word := uint32(end)<<endFrom | uint32(action)
+	if keep {
 		word |= keepBit
 	}
 	return word
+}
+
+// word is the verdict of an entry that is no limit.
+func (k *datapathEntry) word() uint32 { return wordOf(k.ExpiresNs, Action(k.Action), k.Keep != 0) }
+
+// entryOf is the reverse of word, for a source of so many bits.
+func entryOf(word uint32, bits uint16) datapathEntry {
+	return datapathEntry{
+		ExpiresNs: uint64(word>>endFrom) << endShift,
+		Action:    datapathAction(word & (1<<actionBits - 1)),
+		Bits:      bits,
+		Keep:      uint16(word & keepBit),
+	}
 }
 
 // countsOf gives the counts from which a slot goes on, for an entry that has
@@ -260,14 +273,8 @@ func (v *verdicts) read(at int, bits uint16) (key uint64, e datapathEntry, ok bo
 		return 0, e, false
 	}
 	counts := atomic.LoadUint64(&v.counts[at])
-	e = datapathEntry{
-		ExpiresNs: uint64(word>>endFrom) << endShift,
-		Action:    datapathAction(word & (1<<actionBits - 1)),
-		Bits:      bits,
-		Keep:      uint16(word & keepBit),
-		Attempts:  counts >> 32,
-		Dropped:   counts & (1<<32 - 1),
-	}
+	e = entryOf(word, bits)
+	e.Attempts, e.Dropped = counts>>32, counts&(1<<32-1)
 	keyNow, wordNow := v.slot(at)
 	return key, e, key == keyNow && word == wordNow
 }

@@ -48,17 +48,7 @@ func (t *tables) watchWide(variable *ebpf.Variable) error {
 	return t.wide.add(flags)
 }
 
-// expect tells the program of entries that are about to be put.
-func (w *wide) expect(entries []Entry) error {
-	var flags uint32
-	for i := range entries {
-		if which := tableOf(entries[i].Prefix); which == prefixes4 || which == prefixes6 {
-			flags |= wideFlags(datapathAction(entries[i].Action), uint64(entries[i].Bytes))
-		}
-	}
-	return w.add(flags)
-}
-
+// add tells the program of what there is besides, or is about to be put.
 func (w *wide) add(flags uint32) error {
 	if w.flags|flags == w.flags {
 		return nil

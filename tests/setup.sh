@@ -30,7 +30,7 @@ demo_packages="iproute2 postfix dovecot-core dovecot-imapd dovecot-pop3d dovecot
 filter_packages="nftables ipset iptables"
 policy_packages="python3-yaml libnet-server-perl libnet-dns-perl" # what the servers themselves need
 guest_packages="qemu-system-x86 busybox-static cpio xz-utils kmod"
-test_packages="$demo_packages clang llvm libbpf-dev swaks systemd systemd-journal-remote rbldnsd"
+test_packages="$demo_packages clang llvm libbpf-dev swaks libio-socket-inet6-perl systemd systemd-journal-remote rbldnsd"
 
 # installed PACKAGE: dpkg says that it is there and configured.
 installed() {

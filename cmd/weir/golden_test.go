@@ -84,7 +84,7 @@ func TestGoldenStatus(t *testing.T) {
 		},
 		Notes:    []string{"nginx: tells of refused logins only at level info"},
 		Patterns: []control.Pattern{{Name: "postfix-sasl-failed", Lines: 1234}, {Name: "dovecot-login", Lines: 7}},
-		Table:    control.Table{Used: 1234, Capacity: 1000000},
+		Table:    control.Table{Used: 1234, Fullest: 1234, Capacity: 1000000},
 		ReadBack: &control.ReadBack{Checks: 5400, Last: noon.Add(-2 * time.Second), Differences: 2, Repaired: 2,
 			Difference: "the program was taken off eth0", Found: &taken},
 		Store:     control.Store{Path: "/var/lib/weir/weir.db", Bytes: 1300000, Checkpoint: &written},
@@ -98,6 +98,12 @@ func TestGoldenStatus(t *testing.T) {
 	b.Health = control.Status{Version: "1.0-test", Mode: "enforce", ReadBack: &control.ReadBack{Last: noon, Differences: 1,
 		Difference: "the pin folder /sys/fs/bpf/weir was removed", Standing: "the pin folder /sys/fs/bpf/weir was removed", Found: &taken}}
 	s.golden(t, "status-broken", []string{"status"})
+	b.Health = control.Status{Version: "1.0-test", Mode: "enforce",
+		Table: control.Table{Used: 1_234_567, Fullest: 1_000_000, Capacity: 1_000_000, Refused: 1, Displaced: 23_456},
+		Errors: []control.Fault{{Time: noon.Add(-time.Minute), Count: 3,
+			Text: "write to the verdict table: put entries: verdict table is full: IPv4 sources: all 1000000 entries are taken, and there was no room for 1 more; 23456 that end first made room; " +
+				"raise entries (now 1000000) below [limits] in /etc/weir/weir.toml and restart weir, or unpin or release what is not needed; what has no room passes"}}}
+	s.golden(t, "status-full", []string{"status"}, []string{"status", "-o", "json"})
 }
 
 func TestGoldenHelp(t *testing.T) {

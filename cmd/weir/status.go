@@ -175,7 +175,10 @@ func tableWords(t *control.Table) string {
 	if t.Capacity == 0 {
 		return "not loaded"
 	}
-	words := fmt.Sprintf("%s of %s entries (%s)", count(t.Used), count(t.Capacity), percent(t.Used, t.Capacity))
+	words := fmt.Sprintf("%s of %s entries (%s)", count(t.Fullest), count(t.Capacity), percent(t.Fullest, t.Capacity))
+	if t.Used > t.Fullest {
+		words += fmt.Sprintf(" in the fullest of its four parts, %s in all", count(t.Used))
+	}
 	if t.Displaced+t.Refused > 0 {
 		words += fmt.Sprintf("; it was FULL: %s found no room, %s that ended first made room", count(t.Refused), count(t.Displaced))
 	}

@@ -53,8 +53,9 @@ func boot(ctx context.Context, g guest) (out []byte, err error) {
 	}()
 	console := filepath.Join(dir, "console")
 	output := filepath.Join(dir, "output")
+	// One CPU of the guest after the other: see docs/decisions/kernels.md.
 	qemu := exec.CommandContext(ctx, "qemu-system-x86_64",
-		"-machine", "q35,memory-backend=memory", "-accel", "tcg,thread=multi", "-cpu", "max",
+		"-machine", "q35,memory-backend=memory", "-accel", "tcg,thread=single", "-cpu", "max",
 		"-smp", "2", "-m", "2G", "-object", "memory-backend-memfd,id=memory,size=2G,share=on",
 		"-nodefaults", "-display", "none", "-no-reboot",
 		"-kernel", filepath.Join(g.kernel, "boot", "vmlinuz-"+release), "-initrd", initrd,

@@ -98,11 +98,11 @@ func (w *Weir) Start(ctx context.Context) error {
 	return nil
 }
 
-// Launch runs the agent and does not wait.
+// Launch runs the agent, with more environment, and does not wait.
 //
 // The agent holds the capabilities that its systemd unit gives it and no
 // others, so that every run in the lab shows that these are enough.
-func (w *Weir) Launch() error {
+func (w *Weir) Launch(env ...string) error {
 	root, err := Root()
 	if err != nil {
 		return err
@@ -111,8 +111,9 @@ func (w *Weir) Launch() error {
 	if err != nil {
 		return err
 	}
-	p, err := w.lab.Start(w.lab.Mail, "weir", exec.Command("setpriv", "--bounding-set", set, "--inh-caps", "-all",
-		w.Binary, "run", "--config", w.Config))
+	cmd := exec.Command("setpriv", "--bounding-set", set, "--inh-caps", "-all", w.Binary, "run", "--config", w.Config)
+	cmd.Env = append(os.Environ(), env...)
+	p, err := w.lab.Start(w.lab.Mail, "weir", cmd)
 	if err != nil {
 		return err
 	}

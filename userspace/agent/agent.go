@@ -7,6 +7,7 @@ import (
 	"log/slog"
 	"os"
 	"path/filepath"
+	"runtime/debug"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -149,6 +150,9 @@ func (a *Agent) serve(ctx context.Context) {
 	}
 }
 
+// startGCPercent is the GOGC under which the agent starts.
+const startGCPercent = 400
+
 // start brings up everything and returns when it works.
 func start(o Options) (_ *Agent, err error) {
 	if err := o.Validate(); err != nil {
@@ -167,6 +171,9 @@ func start(o Options) (_ *Agent, err error) {
 			err = errors.Join(err, a.stop())
 		}
 	}()
+	// Nearly all that is made while starting stays: little of it is worth
+	// being looked for.
+	defer debug.SetGCPercent(debug.SetGCPercent(startGCPercent))
 	for _, step := range []func() error{a.startStore, a.startControl, a.startCore, a.startHearing, a.startServices, a.startKernel, a.startPolicy} {
 		if err := step(); err != nil {
 			return nil, err
@@ -272,9 +279,6 @@ func (a *Agent) startCore() error {
 	return nil
 }
 
-// restoreChunk is how many decisions enter the ledger at once.
-const restoreChunk = 1024
-
 // restore brings back decisions, pins and the checkpoint. The store is
 // touched by nobody else yet.
 func (a *Agent) restore() error {
@@ -283,6 +287,8 @@ func (a *Agent) restore() error {
 	c.ledger.SetAllow(a.config.Allow, c.protected...)
 	chunk := make([]policy.Decision, 0, restoreChunk)
 	var total, ended int
+	put, done := c.entering(now)
+	defer done()
 	for d, err := range a.writer.store.Decisions() {
 		if err != nil {
 			return err
@@ -294,11 +300,11 @@ func (a *Agent) restore() error {
 			continue
 		}
 		if chunk = append(chunk, d); len(chunk) == restoreChunk {
-			c.ledger.Put(now, chunk...)
-			chunk = chunk[:0]
+			chunk = put(chunk)
 		}
 	}
-	c.ledger.Put(now, chunk...)
+	put(chunk)
+	done()
 	b, err := a.writer.store.Checkpoint()
 	if err != nil {
 		return err

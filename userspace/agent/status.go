@@ -131,6 +131,7 @@ func (a *Agent) Status(ctx context.Context) (*control.Status, error) {
 		}
 		for _, f := range fill {
 			s.Table.Used += f.Used
+			s.Table.Fullest = max(s.Table.Fullest, f.Used)
 			s.Table.Capacity = max(s.Table.Capacity, f.Capacity)
 			s.Table.Refused += f.Refused
 			s.Table.Displaced += f.Displaced

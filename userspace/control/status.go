@@ -84,9 +84,11 @@ type Pattern struct {
 	Lines uint64 `json:"lines"`
 }
 
-// Table is the fill of the kernel's verdict table.
+// Table is the fill of the kernel's verdict table, which has four parts of the
+// same capacity: sources and prefixes of IPv4 and of IPv6.
 type Table struct {
-	Used     int `json:"used"`
+	Used     int `json:"used"`    // in all parts
+	Fullest  int `json:"fullest"` // in the part that has most
 	Capacity int `json:"capacity"`
 
 	// Since the agent took the table over: entries that found no room, and

@@ -18,6 +18,7 @@ import (
 type Table interface {
 	Put(...loader.Entry) error
 	Delete(...netip.Prefix) error
+	Get(netip.Prefix) (loader.Entry, bool, error)
 	Entries() iter.Seq2[loader.Entry, error]
 }
 
@@ -166,55 +167,104 @@ type Report struct {
 	Deleted int // entries that nothing stands behind
 }
 
+// putChunk is how many entries are put at once, so that a million need no
+// memory for all.
+const putChunk = 1 << 18
+
 // Reconcile makes the table hold exactly what is in force. Entries that are
 // right are left alone, and the counters of those that change go on.
 func (e *Enforcer) Reconcile(inForce iter.Seq[*policy.Decision]) (Report, error) {
 	if e == nil {
 		return Report{}, nil
 	}
-	var errs []error
-	want := make(map[netip.Prefix]*policy.Decision)
+	var report Report
+	held, err := e.held()
+	if err != nil {
+		return report, err
+	}
 	clear(e.spared)
+	var errs []error
+	var missing, refused []loader.Entry // refused by a full table
+	put := func() {
+		err := e.put(missing)
+		if errors.Is(err, loader.ErrFull) {
+			refused = append(refused, missing...)
+		}
+		errs = append(errs, err)
+		missing = missing[:0]
+	}
+	known := 0
 	for d := range inForce {
 		if loader.Reserved(d.Prefix) {
 			continue // the table will not take it
 		}
-		if _, err := e.entry(d); err != nil {
+		entry, err := e.entry(d)
+		if err != nil {
 			errs = append(errs, err)
 			continue
 		}
-		want[d.Prefix] = d
+		if held > 0 { // else it is not looked for in vain
+			have, found, err := e.o.Table.Get(d.Prefix)
+			switch {
+			case err != nil:
+				return report, fmt.Errorf("read the verdict table: %w", err)
+			case found:
+				known++
+			}
+			if found && same(have, entry) {
+				report.Kept++
+				continue
+			}
+		}
+		report.Put++
+		if missing = append(missing, entry); len(missing) == putChunk {
+			put()
+		}
 	}
-	var report Report
-	var stale []netip.Prefix
+	put()
+	if known < held {
+		stale, err := e.stale(inForce)
+		if err != nil {
+			return report, errors.Join(append(errs, err)...)
+		}
+		report.Deleted = len(stale)
+		errs = append(errs, wrap("delete from the verdict table", e.o.Table.Delete(stale...)))
+		if len(refused) > 0 {
+			errs = slices.DeleteFunc(errs, func(err error) bool { return errors.Is(err, loader.ErrFull) })
+			errs = append(errs, e.put(refused)) // there may be room now
+		}
+	}
+	return report, errors.Join(errs...)
+}
+
+// held counts the entries of the table.
+func (e *Enforcer) held() (n int, err error) {
+	for _, err := range e.o.Table.Entries() {
+		if err != nil {
+			return 0, fmt.Errorf("read the verdict table: %w", err)
+		}
+		n++
+	}
+	return n, nil
+}
+
+// stale returns the entries of the table that nothing stands behind.
+func (e *Enforcer) stale(inForce iter.Seq[*policy.Decision]) (stale []netip.Prefix, err error) {
+	stands := make(map[netip.Prefix]bool)
+	for d := range inForce {
+		if _, err := entryOf(d, e.o.End); err == nil {
+			stands[d.Prefix] = true
+		}
+	}
 	for have, err := range e.o.Table.Entries() {
 		if err != nil {
-			return report, fmt.Errorf("read the verdict table: %w", err)
+			return nil, fmt.Errorf("read the verdict table: %w", err)
 		}
-		d := want[have.Prefix]
-		if d == nil {
+		if !stands[have.Prefix] {
 			stale = append(stale, have.Prefix)
-			continue
-		}
-		if entry, _ := entryOf(d, e.o.End); same(have, entry) {
-			delete(want, have.Prefix)
-			report.Kept++
 		}
 	}
-	report.Put, report.Deleted = len(want), len(stale)
-	missing := make([]loader.Entry, 0, len(want))
-	for _, d := range want {
-		entry, _ := entryOf(d, e.o.End)
-		missing = append(missing, entry)
-	}
-	err := e.put(missing)
-	if len(stale) > 0 {
-		errs = append(errs, wrap("delete from the verdict table", e.o.Table.Delete(stale...)))
-		if errors.Is(err, loader.ErrFull) {
-			err = e.put(missing) // there may be room now
-		}
-	}
-	return report, errors.Join(append(errs, err)...)
+	return stale, nil
 }
 
 // entry is entryOf with its side effect: what is spared is known.

@@ -16,7 +16,7 @@ import (
 // closeSessions queues those among entries of which nothing passes. Within a wider prefix,
 // what is allowed or limited by an entry of its own is spared.
 func (e *Enforcer) closeSessions(entries []loader.Entry) {
-	var dropped []netip.Prefix
+	dropped := make([]netip.Prefix, 0, len(entries))
 	for i := range entries {
 		p := entries[i].Prefix
 		switch {

@@ -198,14 +198,21 @@ func (r *decoder) decision(bucket bucketID, key, sealed []byte) (policy.Decision
 	d.By = r.string()
 	d.Evidence.Count = int(r.varint())
 	d.Evidence.FirstLine, d.Evidence.LastLine = r.uvarint(), r.uvarint()
-	for n := r.uvarint(); n > 0 && r.err == nil; n-- {
-		d.Evidence.Sample = append(d.Evidence.Sample, r.observation())
+	if n := r.uvarint(); n > 0 {
+		d.Evidence.Sample = make([]policy.Observation, 0, min(n, uint64(len(r.b))/leastObservation))
+		for ; n > 0 && r.err == nil; n-- {
+			d.Evidence.Sample = append(d.Evidence.Sample, r.observation())
+		}
 	}
 	if r.err == nil && len(r.b) > 0 {
 		r.err = fmt.Errorf("%d bytes too many", len(r.b))
 	}
 	return d, r.err
 }
+
+// leastObservation is how many bytes an observation takes at least: one for
+// each of its fields, two for the time.
+const leastObservation = 9
 
 func (r *decoder) observation() policy.Observation {
 	o := policy.Observation{Time: r.time()}
@@ -249,6 +256,11 @@ func (r *decoder) varint() int64 {
 }
 
 func (r *decoder) uvarint() uint64 {
+	if len(r.b) > 0 && r.b[0] < 0x80 { // nearly all of them
+		v := uint64(r.b[0])
+		r.b = r.b[1:]
+		return v
+	}
 	v, n := binary.Uvarint(r.b)
 	if n <= 0 {
 		r.fail(errShort)
