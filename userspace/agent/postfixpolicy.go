@@ -106,7 +106,7 @@ func (a *Agent) setPolicy(c *config.Config) {
 // in the core loop, or before there is one.
 func (c *core) expect(to *config.Config) {
 	if len(to.PostfixPolicy.Listen) > 0 {
-		c.parser.ExpectRequests()
+		c.parser.ExpectRequests(to.PostfixPolicy.UnknownRecipients)
 	}
 }
 
@@ -186,6 +186,10 @@ func (c *core) judgeAsked(t *postfixpolicy.Told) {
 		return
 	case e.Kind == policy.AuthSuccess:
 		if !c.parser.RequestedLogin(e.Time, e.Source, e.User) {
+			return
+		}
+	case e.Kind == policy.UnknownRecipient:
+		if !c.parser.RequestedUnknown(e.Time, e.Source) {
 			return
 		}
 	case e.Kind == policy.Message:
