@@ -10,23 +10,25 @@ import (
 type Action uint8
 
 const (
-	Allow   Action = iota + 1 // source or prefix: always let through
-	Limit                     // source or prefix: connection openings, bytes, or both at a rate
-	Tarpit                    // source or prefix: held without service
-	Drop                      // source or prefix: discarded
-	Defer                     // user: told to come back later
-	Guard                     // user: only sources it succeeded from before
-	Release                   // what stood is lifted
+	Allow    Action = iota + 1 // source or prefix: always let through
+	Limit                      // source or prefix: connection openings, bytes, or both at a rate
+	Tarpit                     // source or prefix: held without service
+	Drop                       // source or prefix: discarded
+	Defer                      // user: told to come back later
+	Guard                      // user: only sources it succeeded from before
+	OwnQuota                   // user: quotas of its own, in place of the configured ones; pins only
+	Release                    // what stood is lifted
 )
 
 var actionNames = [...]string{
-	Allow:   "allow",
-	Limit:   "limit",
-	Tarpit:  "tarpit",
-	Drop:    "drop",
-	Defer:   "defer",
-	Guard:   "guard",
-	Release: "release",
+	Allow:    "allow",
+	Limit:    "limit",
+	Tarpit:   "tarpit",
+	Drop:     "drop",
+	Defer:    "defer",
+	Guard:    "guard",
+	OwnQuota: "quota",
+	Release:  "release",
 }
 
 // String returns the name used in configuration, CLI, metrics and JSON.
@@ -48,7 +50,7 @@ func (a *Action) UnmarshalText(text []byte) error {
 			return nil
 		}
 	}
-	return fmt.Errorf("unknown action %q (known: allow, limit, tarpit, drop, defer, guard, release)", text)
+	return fmt.Errorf("unknown action %q (known: allow, limit, tarpit, drop, defer, guard, quota, release)", text)
 }
 
 // Target is what a decision is about: a prefix (a source is a /32 or a /64)
@@ -97,6 +99,7 @@ type Decision struct {
 	Pinned   bool
 	Listed   bool      // an operator's list made it, which Rule names; never ends while it is there
 	Rate     Rate      // for Limit
+	Quota    *Quota    // for OwnQuota; what it leaves open, the configuration says
 	Since    time.Time // the record's time for a rule, the operator's for a pin
 	Until    time.Time // zero: never ends (pins only)
 	Rule     string    // name of the rule; empty for a pin
@@ -109,4 +112,14 @@ type Decision struct {
 // Ended reports whether d no longer stands at now.
 func (d *Decision) Ended(now time.Time) bool {
 	return !d.Until.IsZero() && !now.Before(d.Until)
+}
+
+// Prevailing returns what stands on a user: the pin, else the automatic
+// decision, or nil. A pin that sets quotas alone comes after a decision: it
+// shelters no stolen account.
+func Prevailing(pin, automatic *Decision) *Decision {
+	if pin == nil || pin.Action == OwnQuota && automatic != nil {
+		return automatic
+	}
+	return pin
 }

@@ -4,17 +4,23 @@ import (
 	"encoding/binary"
 	"fmt"
 	"hash/crc32"
+	"maps"
+	"math"
+	"slices"
 	"time"
 )
 
 // flowMagic begins a snapshot of a Flow; its last byte is the version. After
-// it stand the time, users, shares, sources, senders and known sources, each
-// entry behind a 1 and each list ended by a 0, and a CRC-32C of all before.
-// Numbers are varints.
-const flowMagic = "weirflow\x01"
+// it stand the time, users, shares, sources, senders, known sources and limited
+// users, each entry behind a 1 and each list ended by a 0, and a CRC-32C of all
+// before. Numbers are varints. Version 1 had no limited users.
+const (
+	flowMagic    = "weirflow\x02"
+	flowVersion1 = "weirflow\x01"
+)
 
-// MarshalBinary writes what was counted and who is known from where. What
-// stands on users is the ledger's, and limited users begin with full buckets.
+// MarshalBinary writes what was counted, who is known from where, and what is
+// left in the buckets of limited users. What stands on users is the ledger's.
 func (f *Flow) MarshalBinary() ([]byte, error) {
 	s := f.Save()
 	for !s.Step(1 << 20) {
@@ -26,15 +32,19 @@ func (f *Flow) MarshalBinary() ([]byte, error) {
 // thousand users are too many for anybody to wait for. Each user is written as
 // it is at that moment.
 type FlowSaver struct {
-	flow  *Flow
-	w     flowWriter
-	table int // that is being written, of five
-	next  int // place in it
+	flow    *Flow
+	w       flowWriter
+	limited []string // users, as they were when it began
+	table   int      // that is being written, of six
+	next    int      // place in it
 }
 
 // Save begins to write f.
 func (f *Flow) Save() *FlowSaver {
-	s := &FlowSaver{flow: f, w: flowWriter{out: append(make([]byte, 0, f.written+f.written/8+1024), flowMagic...)}}
+	s := &FlowSaver{
+		flow: f, w: flowWriter{out: append(make([]byte, 0, f.written+f.written/8+1024), flowMagic...)},
+		limited: slices.Sorted(maps.Keys(f.throttle.users)),
+	}
 	s.w.number(f.Quotas.now)
 	return s
 }
@@ -57,6 +67,10 @@ func (s *FlowSaver) Step(n int) (done bool) {
 			if more = s.next < len(k.ring); more {
 				s.w.known(&k.ring[s.next])
 			}
+		case 5:
+			if more = s.next < len(s.limited); more {
+				s.w.limited(s.limited[s.next], s.flow.throttle.users[s.limited[s.next]])
+			}
 		default:
 			return true
 		}
@@ -65,7 +79,7 @@ func (s *FlowSaver) Step(n int) (done bool) {
 			s.table, s.next = s.table+1, 0
 		}
 	}
-	return s.table > 4
+	return s.table > 5
 }
 
 // Bytes returns what was written.
@@ -136,6 +150,43 @@ func (w *flowWriter) known(u *knownUser) {
 	}
 }
 
+// limited writes a limited user, nothing if it is one no more.
+func (w *flowWriter) limited(name string, u *throttled) {
+	if u == nil {
+		return
+	}
+	w.out = append(w.out, 1)
+	w.text(name)
+	for _, n := range []int64{int64(u.rate.Every), int64(u.rate.Burst), u.rate.Bytes, u.at} {
+		w.number(n)
+	}
+	w.real(u.level)
+	n := 0
+	for i := range u.sharers {
+		if u.sharers[i].source.IsValid() {
+			n++
+		}
+	}
+	w.out = append(w.out, byte(n))
+	for _, s := range u.sharers {
+		if !s.source.IsValid() {
+			continue
+		}
+		known := byte(0)
+		if s.known {
+			known = 1
+		}
+		w.source(s.source)
+		w.out = append(w.out, known)
+		w.real(s.used)
+		w.number(s.at)
+	}
+}
+
+func (w *flowWriter) real(f float64) {
+	w.out = binary.LittleEndian.AppendUint64(w.out, math.Float64bits(f))
+}
+
 func (w *flowWriter) window(win *quotaWindow) {
 	w.out = append(w.out, byte(win.measure))
 	w.number(int64(win.within))
@@ -156,13 +207,13 @@ func (w *flowWriter) window(win *quotaWindow) {
 	}
 }
 
-// UnmarshalBinary replaces what was counted and who is known by what
+// UnmarshalBinary replaces what was counted, left and known by what
 // MarshalBinary wrote; rules and what stands stay. On an error, which matches
 // ErrSnapshot, nothing changes.
 func (f *Flow) UnmarshalBinary(data []byte) error {
 	end := len(data) - crc32.Size
 	switch {
-	case end < len(flowMagic) || string(data[:len(flowMagic)]) != flowMagic:
+	case end < len(flowMagic) || string(data[:len(flowMagic)]) != flowMagic && string(data[:len(flowMagic)]) != flowVersion1:
 		return fmt.Errorf("restore quotas: %w: it does not begin as one of this version", ErrSnapshot)
 	case crc32.Checksum(data[:end], crc32.MakeTable(crc32.Castagnoli)) != binary.LittleEndian.Uint32(data[end:]):
 		return fmt.Errorf("restore quotas: %w: its checksum is wrong", ErrSnapshot)
@@ -193,10 +244,19 @@ func (f *Flow) UnmarshalBinary(data []byte) error {
 		u := known.open(name)
 		u.last, u.sources = last, sources
 	}
+	throttle := NewThrottle(f.throttle.most)
+	if string(data[:len(flowMagic)]) != flowVersion1 {
+		for r.more() {
+			name, u := r.limited()
+			if !r.bad && len(throttle.users) < throttle.most {
+				throttle.users[name] = u
+			}
+		}
+	}
 	if r.bad || len(r.rest) > 0 {
 		return fmt.Errorf("restore quotas: %w: its parts do not fit together", ErrSnapshot)
 	}
-	*f.Quotas, f.Known = q, known
+	*f.Quotas, f.Known, f.throttle = q, known, throttle
 	return nil
 }
 
@@ -307,4 +367,33 @@ func (r *flowReader) window() quotaWindow {
 		r.fail()
 	}
 	return w
+}
+
+func (r *flowReader) limited() (name string, u *throttled) {
+	name = r.text()
+	u = &throttled{rate: Rate{Every: time.Duration(r.number()), Burst: int(r.number()), Bytes: r.number()}, at: r.number()}
+	u.level = r.real(math.Inf(-1), bucketOf(u.rate)) // below 0: what a large message took in advance
+	n := int(r.byte())
+	if u.rate.Every <= 0 || n > len(u.sharers) {
+		r.fail()
+		return "", nil
+	}
+	for i := range n {
+		u.sharers[i] = sharer{source: r.source(), known: r.byte() != 0, used: r.real(0, math.MaxFloat64), at: r.number()}
+	}
+	return name, u
+}
+
+// real reads a number between two.
+func (r *flowReader) real(least, most float64) float64 {
+	b := r.bytes(8)
+	if b == nil {
+		return 0
+	}
+	f := math.Float64frombits(binary.LittleEndian.Uint64(b))
+	if !(f >= least && f <= most) || math.IsInf(f, 0) {
+		r.fail()
+		return 0
+	}
+	return f
 }

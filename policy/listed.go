@@ -52,11 +52,10 @@ func (l *Ledger) Deciding(p netip.Prefix) *Decision {
 	return nil
 }
 
-// OnUser returns what stands on a user: the pin, else the automatic decision,
-// else nil.
+// OnUser returns what stands on a user (Prevailing).
 func (l *Ledger) OnUser(name string) *Decision {
 	if e := l.users[FoldUser(name)]; e != nil {
-		return e.own()
+		return Prevailing(e.pin, e.automatic)
 	}
 	return nil
 }

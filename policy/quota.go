@@ -73,6 +73,24 @@ type Quota struct {
 	Messages   []QuotaSpan
 }
 
+// String writes q as "300/1h recipients, 100/1h messages"; no bound on what is
+// "any recipients".
+func (q *Quota) String() string {
+	var words []string
+	for _, of := range []struct {
+		spans []QuotaSpan
+		what  string
+	}{{q.Recipients, " recipients"}, {q.Messages, " messages"}} {
+		if of.spans != nil && len(of.spans) == 0 {
+			words = append(words, "any"+of.what)
+		}
+		for _, s := range of.spans {
+			words = append(words, s.String()+of.what)
+		}
+	}
+	return strings.Join(words, ", ")
+}
+
 // Validate reports what is wrong with q.
 func (q *Quota) Validate() error {
 	for _, spans := range [][]QuotaSpan{q.Recipients, q.Messages} {
@@ -151,6 +169,7 @@ type quotaBook struct {
 	everybody quotaPlan
 	users     map[string]*quotaPlan
 	domains   map[string]*quotaPlan
+	own       map[string]*quotaPlan // of users for whom the operator has set quotas
 	source    Quota
 	sender    Quota
 }
@@ -158,7 +177,7 @@ type quotaBook struct {
 func newQuotaBook(r QuotaRules) *quotaBook {
 	b := &quotaBook{
 		everybody: quotaPlan{each: r.Each},
-		users:     make(map[string]*quotaPlan), domains: make(map[string]*quotaPlan),
+		users:     make(map[string]*quotaPlan), domains: make(map[string]*quotaPlan), own: make(map[string]*quotaPlan),
 		source: r.Source, sender: r.Sender,
 	}
 	for name, o := range r.Domains {
@@ -194,8 +213,22 @@ func (b *quotaBook) override(user string, o QuotaOverride, with []quotaShared) {
 	}
 }
 
+// set has quotas of its own hold for a user, or no more if own is nil. An
+// exempt user is exempt no more while they do.
+func (b *quotaBook) set(user string, own *Quota) {
+	delete(b.own, user)
+	if own == nil {
+		return
+	}
+	under := b.planOf(user)
+	b.own[user] = &quotaPlan{each: own.over(under.each), shared: under.shared}
+}
+
 // planOf returns what holds for a user.
 func (b *quotaBook) planOf(user string) *quotaPlan {
+	if p := b.own[user]; p != nil {
+		return p
+	}
 	if p := b.users[user]; p != nil {
 		return p
 	}

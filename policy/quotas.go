@@ -72,6 +72,7 @@ type QuotaAnswer struct {
 // users counted, and sources without a login never displace users.
 type Quotas struct {
 	book    *quotaBook
+	own     map[string]Quota // of users, set by the operator
 	users   accounts[string]
 	shared  accounts[quotaShare]
 	sources accounts[Source]
@@ -98,6 +99,7 @@ type quotaTarget struct {
 func NewQuotas(limits Limits) *Quotas {
 	return &Quotas{
 		book:    newQuotaBook(QuotaRules{}),
+		own:     make(map[string]Quota),
 		users:   newAccounts[string](limits.Users),
 		shared:  newAccounts[quotaShare](limits.Users),
 		sources: newAccounts[Source](limits.Users),
@@ -109,6 +111,9 @@ func NewQuotas(limits Limits) *Quotas {
 // same time.
 func (q *Quotas) SetRules(r QuotaRules) {
 	q.book = newQuotaBook(r)
+	for user, own := range q.own {
+		q.book.set(user, &own)
+	}
 	for i := range q.users.ring {
 		h := &q.users.ring[i]
 		h.keep(q.book.planOf(h.key).each)
@@ -119,6 +124,32 @@ func (q *Quotas) SetRules(r QuotaRules) {
 	for i := range q.senders.ring {
 		q.senders.ring[i].keep(q.book.sender)
 	}
+}
+
+// SetOwn has quotas of its own hold for a user, whose name FoldUser has
+// written, in place of what the rules say; nil: no more. What it has spent
+// stays counted in spans of the same time.
+func (q *Quotas) SetOwn(user string, own *Quota) {
+	if own == nil {
+		if _, found := q.own[user]; !found {
+			return
+		}
+		delete(q.own, user)
+	} else {
+		q.own[user] = *own
+	}
+	q.book.set(user, own)
+	if a := q.users.get(user); a != nil {
+		a.keep(q.book.planOf(user).each)
+	}
+}
+
+// Own returns the quotas that SetOwn has set for a user, nil if it has none.
+func (q *Quotas) Own(user string) *Quota {
+	if own, found := q.own[user]; found {
+		return &own
+	}
+	return nil
 }
 
 // clockStep is how far the clock may be behind before counts begin anew: time

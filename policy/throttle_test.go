@@ -1,6 +1,7 @@
 package policy
 
 import (
+	"errors"
 	"math/rand/v2"
 	"net/netip"
 	"testing"
@@ -162,4 +163,61 @@ func TestFlowFollowsWhatStands(t *testing.T) {
 	f.StandAgain("alice", d)
 	want("the same after a restart", ask(home, 2*time.Minute), FlowDeferred)
 	want("and when it has ended", ask(home, time.Hour), FlowPass)
+}
+
+// A limited user goes on after a restart as if there had been none, and a
+// snapshot of before, which knew of no buckets, is read.
+func TestThrottleSurvivesRestart(t *testing.T) {
+	limit := &Decision{Action: Limit, Rate: Rate{Every: time.Minute, Burst: 20}, Since: quotaEpoch}
+	whole, stopped := NewFlow(Limits{Users: 100}), NewFlow(Limits{Users: 100})
+	whole.Stand("u", limit)
+	stopped.Stand("u", limit)
+	random := rand.New(rand.NewPCG(5, 6))
+	now, refused := quotaEpoch, 0
+	for i := range 2000 {
+		now = now.Add(time.Duration(random.IntN(90)) * time.Second)
+		m := Mail{User: "u", Source: sourceN(random.IntN(40)), Recipients: 1 + random.IntN(6)}
+		a, b := whole.Ask(now, &m), stopped.Ask(now, &m)
+		if a != b {
+			t.Fatalf("%d: %+v, after restarts %+v", i, a, b)
+		}
+		if a.Action == FlowLimited {
+			refused++
+		}
+		if i%20 != 0 {
+			continue
+		}
+		saved, err := stopped.MarshalBinary()
+		if err != nil {
+			t.Fatal(err)
+		}
+		stopped = NewFlow(Limits{Users: 100})
+		if err := stopped.UnmarshalBinary(saved); err != nil {
+			t.Fatal(err)
+		}
+		stopped.StandAgain("u", limit)
+	}
+	if refused == 0 {
+		t.Error("nobody was refused")
+	}
+	saved, err := whole.MarshalBinary()
+	if err != nil {
+		t.Fatal(err)
+	}
+	whole.Stand("u", nil)
+	old, err := whole.MarshalBinary()
+	if err != nil {
+		t.Fatal(err)
+	}
+	old = sealed(append([]byte(flowVersion1), old[len(flowMagic):len(old)-5]...)) // less the list of limited users and the sum
+	if err := stopped.UnmarshalBinary(old); err != nil || len(stopped.throttle.users) != 0 {
+		t.Errorf("version 1: %v, %d are limited", err, len(stopped.throttle.users))
+	}
+	for i := range saved {
+		damaged := append([]byte(nil), saved...)
+		damaged[i] ^= 0x41
+		if err := stopped.UnmarshalBinary(damaged); !errors.Is(err, ErrSnapshot) {
+			t.Fatalf("byte %d flipped: %v", i, err)
+		}
+	}
 }

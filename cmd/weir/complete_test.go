@@ -18,7 +18,7 @@ func TestCompletion(t *testing.T) {
 		{"release bob@example.org ", ""},
 		{"explain b", "bob@example.org"},
 		{"list --rule ", "user-recipients source-failures source-users"},
-		{"list --action ", "allow limit tarpit drop defer guard"},
+		{"list --action ", "allow limit tarpit drop defer guard quota"},
 		{"pin 192.0.2.1 --action ", "allow drop limit tarpit"},
 		{"status -o ", "text json"},
 		{"--config " + off + " explain ", ""},

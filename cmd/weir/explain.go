@@ -94,6 +94,7 @@ func (a *app) verdictWords(e *control.Explanation) string {
 		"drop":   "dropped",
 		"defer":  "told to come back later",
 		"guard":  "guarded: only sources it succeeded from before may log in",
+		"quota":  "held to quotas of its own",
 	}[e.Verdict]
 	if done == "" {
 		done = e.Verdict

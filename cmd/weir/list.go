@@ -36,19 +36,19 @@ attempts, rate (a minute), burst, in_force and overridden_by. CSV has the same.`
 		ValidArgsFunction: cobra.NoFileCompletions,
 	}
 	f := cmd.Flags()
-	f.StringVar(&action, "action", "", "only this `action`: allow, limit, tarpit, drop, defer or guard")
+	f.StringVar(&action, "action", "", "only this `action`: allow, limit, tarpit, drop, defer, guard or quota")
 	f.BoolVar(&pinned, "pinned", false, "only pins; --pinned=false: only automatic decisions")
 	f.StringVar(&prefix, "prefix", "", "only this `prefix` and what is inside it")
 	f.StringVar(&rule, "rule", "", "only what this `rule` decided")
 	outputFlag(cmd, &output, "table", "json", "csv")
-	mustComplete(cmd, "action", cobra.FixedCompletions([]string{"allow", "limit", "tarpit", "drop", "defer", "guard"}, cobra.ShellCompDirectiveNoFileComp))
+	mustComplete(cmd, "action", cobra.FixedCompletions([]string{"allow", "limit", "tarpit", "drop", "defer", "guard", "quota"}, cobra.ShellCompDirectiveNoFileComp))
 	mustComplete(cmd, "rule", a.completeRules)
 	mustComplete(cmd, "prefix", cobra.NoFileCompletions)
 	cmd.RunE = func(cmd *cobra.Command, _ []string) error {
 		filter := control.Filter{Rule: rule}
 		if action != "" {
 			if filter.Action.UnmarshalText([]byte(action)) != nil {
-				return usagef(cmd, "unknown action %q: want allow, limit, tarpit, drop, defer or guard", action)
+				return usagef(cmd, "unknown action %q: want allow, limit, tarpit, drop, defer, guard or quota", action)
 			}
 		}
 		if cmd.Flags().Changed("pinned") {
@@ -179,7 +179,7 @@ func writeJSONRows(out io.Writer, rows iter.Seq2[[]byte, error]) error {
 
 func writeCSVRows(out io.Writer, rows iter.Seq2[control.Row, error]) error {
 	w := csv.NewWriter(out)
-	header := []string{"source", "user", "action", "since", "until", "rule", "pinned", "reason", "dropped", "attempts", "rate", "burst", "in_force", "overridden_by", "bytes_per_second"}
+	header := []string{"source", "user", "action", "since", "until", "rule", "pinned", "reason", "dropped", "attempts", "rate", "burst", "in_force", "overridden_by", "bytes_per_second", "quota"}
 	if err := w.Write(header); err != nil {
 		return err
 	}
@@ -193,7 +193,7 @@ func writeCSVRows(out io.Writer, rows iter.Seq2[control.Row, error]) error {
 		}
 		if err := w.Write([]string{r.Source, r.User, r.Action.String(), r.Since.Format(time.RFC3339Nano), until, r.Rule, strconv.FormatBool(r.Pinned), r.Reason,
 			strconv.FormatUint(r.Dropped, 10), strconv.FormatUint(r.Attempts, 10), strconv.FormatFloat(r.Rate, 'g', -1, 64), strconv.Itoa(r.Burst),
-			strconv.FormatBool(r.InForce), r.OverriddenBy, strconv.FormatInt(r.Bytes, 10)}); err != nil {
+			strconv.FormatBool(r.InForce), r.OverriddenBy, strconv.FormatInt(r.Bytes, 10), r.Quota}); err != nil {
 			return err
 		}
 	}

@@ -1,6 +1,7 @@
 package main
 
 import (
+	"cmp"
 	"encoding/json"
 	"fmt"
 	"strings"
@@ -21,6 +22,7 @@ weir ([postfix_policy]).`,
 		Example: `  weir user list
   weir user show alice@example.org
   weir user set alice@example.org --action limit --rate 100/h --for 1d
+  weir user set news@example.org --recipients 5000/1d
   weir user reset alice@example.org`,
 		Args: noArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error { return cmd.Help() },
@@ -137,14 +139,19 @@ as its own may go on while it is guarded.`,
 	return cmd
 }
 
+const unsaid = "no reason was given"
+
 // tellUser writes what is known of a user's mail.
 func (a *app) tellUser(u *control.User) error {
 	b, now := &blocks{out: a.stdout}, a.now()
 	b.linef("%s", printable(u.User))
 	if d := u.Decision; d != nil {
-		b.field("stands", "%s, ends %s: %s (weir explain %s tells more)", d.ActionText()+" "+ruleWords(d), ahead(now, d.Until), printable(d.Reason), printable(u.User))
+		b.field("stands", "%s, ends %s: %s (weir explain %s tells more)", d.ActionText()+" "+ruleWords(d), ahead(now, d.Until), printable(cmp.Or(d.Reason, unsaid)), printable(u.User))
 	} else {
 		b.field("stands", "nothing")
+	}
+	if o := u.Own; o != nil {
+		b.field("set", "%s, ends %s: %s", o.ActionText(), ahead(now, o.Until), printable(cmp.Or(o.Reason, unsaid)))
 	}
 	switch {
 	case u.Exempt:
@@ -181,7 +188,7 @@ func (a *app) userSetCommand() *cobra.Command {
 	var terms control.Terms
 	var action string
 	cmd := &cobra.Command{
-		Use:   "set USER --action allow|limit|defer|guard",
+		Use:   "set USER --action allow|limit|defer|guard | --recipients QUOTA | --messages QUOTA",
 		Short: "Decide about a user's mail yourself",
 		Long: `Lay down what holds for a user's mail, in place of what rules and quotas say:
 
@@ -190,25 +197,35 @@ func (a *app) userSetCommand() *cobra.Command {
   defer   it is told to come back later
   guard   it passes from the user's own sources and no others
 
-It stands until weir user reset, or for as long as --for says.`,
+Or give it quotas of its own in place of the configured ones, "any" for none;
+what you leave open, the configuration says. A rule may still flag the user.
+
+It stands until weir user reset, or for as long as --for says; the next set
+takes its place.`,
 		Example: `  weir user set alice@example.org --action limit --rate 100/h --burst 20 --for 1d
-  weir user set news@example.org --action allow --reason "the newsletter"`,
+  weir user set news@example.org --action allow --reason "the newsletter"
+  weir user set news@example.org --recipients 300/1h --recipients "5000/1d burst 500" --messages any`,
 		Args:              oneUser,
 		ValidArgsFunction: a.completeUsers,
 	}
 	f := cmd.Flags()
-	f.StringVar(&action, "action", "", "`action`: allow, limit, defer or guard (required)")
+	f.StringVar(&action, "action", "", "`action`: allow, limit, defer or guard")
 	f.StringVar(&terms.Rate, "rate", "", "with limit: recipients let through, such as `100/h` (s, m, h, d)")
 	f.IntVar(&terms.Burst, "burst", 0, "with limit: recipients let through at once (at least 4)")
+	f.StringArrayVar(&terms.Recipients, "recipients", nil, "`quota` of recipients, such as 300/1h; more than once for more spans")
+	f.StringArrayVar(&terms.Messages, "messages", nil, "`quota` of messages, such as 100/1h")
 	f.StringVar(&terms.For, "for", "", "how long, such as `1d` or 12h (default: until reset)")
 	f.StringVar(&terms.Reason, "reason", "", "why, for those who ask later")
 	mustComplete(cmd, "action", cobra.FixedCompletions([]string{"allow", "limit", "defer", "guard"}, cobra.ShellCompDirectiveNoFileComp))
-	for _, flag := range []string{"rate", "burst", "for", "reason"} {
+	for _, flag := range []string{"rate", "burst", "recipients", "messages", "for", "reason"} {
 		mustComplete(cmd, flag, cobra.NoFileCompletions)
 	}
 	cmd.RunE = func(cmd *cobra.Command, args []string) error {
-		if action == "" || terms.Action.UnmarshalText([]byte(action)) != nil {
-			return usagef(cmd, "say what to do with the user's mail: --action allow, limit, defer or guard")
+		if action == "" && len(terms.Recipients)+len(terms.Messages) > 0 {
+			action = "quota"
+		}
+		if terms.Action.UnmarshalText([]byte(action)) != nil {
+			return usagef(cmd, "say what to do with the user's mail: --action allow, limit, defer or guard, or --recipients and --messages")
 		}
 		if _, err := terms.UserDecision(args[0], a.now(), ""); err != nil {
 			return usage(cmd, err)

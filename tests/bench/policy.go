@@ -176,15 +176,15 @@ func policyTable(servers []*policyServer, o policyOptions, load string) string {
 			ms(s.middle(func(r *policyRun) float64 { return float64(r.P50) })), ms(s.middle(func(r *policyRun) float64 { return float64(r.P99) })),
 			s.middle(func(r *policyRun) float64 { return float64(r.memory) })/1e6)
 	}
-	fmt.Fprintf(&b, "\nAt %s requests a second, laid down beforehand, from when each was due to its answer:\n\n| | answered a second | median | p99 | longest |\n| --- | --- | --- | --- | --- |\n", thousands(int64(o.rate)))
+	fmt.Fprintf(&b, "\nAt %s requests a second, laid down beforehand, from when each was due to its answer:\n\n| | answered a second | median | p99 | longest | asked late, p99 |\n| --- | --- | --- | --- | --- | --- |\n", thousands(int64(o.rate)))
 	for _, s := range servers {
 		if s.rated == 0 || len(s.runs) == 0 {
 			continue
 		}
-		fmt.Fprintf(&b, "| %s | %s | %s | %s | %s |\n", s.name,
+		fmt.Fprintf(&b, "| %s | %s | %s | %s | %s | %s |\n", s.name,
 			thousands(int64(s.middle(func(r *policyRun) float64 { return float64(r.rated.Answered) / r.rated.Took.Seconds() }))),
 			ms(s.middle(func(r *policyRun) float64 { return float64(r.rated.P50) })), ms(s.middle(func(r *policyRun) float64 { return float64(r.rated.P99) })),
-			ms(s.middle(func(r *policyRun) float64 { return float64(r.rated.Max) })))
+			ms(s.middle(func(r *policyRun) float64 { return float64(r.rated.Max) })), ms(s.middle(func(r *policyRun) float64 { return float64(r.rated.Late) })))
 	}
 	return b.String()
 }

@@ -1,23 +1,21 @@
 package main
 
 import (
-	"bufio"
+	"bytes"
 	"context"
 	"encoding/json"
 	"flag"
 	"fmt"
 	"net"
 	"os"
-	"slices"
 	"strings"
-	"sync"
 	"time"
+
+	"weir/tests/bench/paced"
 )
 
 // policyLoad asks a policy server as smtpd processes do, each on a connection
-// of its own: without a rate, the next request when the last was answered;
-// with one, at times that are laid down beforehand, so that a server that
-// falls behind is found out.
+// of its own.
 type policyLoad struct {
 	address     string // network:address
 	state       string // protocol_state
@@ -27,8 +25,7 @@ type policyLoad struct {
 	rate        int // requests a second of all connections; 0: as many as it answers
 }
 
-// policyFigures is what came of a load. Latencies run from the time at which
-// the request was due.
+// policyFigures is what came of a load.
 type policyFigures struct {
 	Answered int           `json:"answered"`
 	Refused  int           `json:"refused"` // that were not DUNNO
@@ -36,6 +33,7 @@ type policyFigures struct {
 	P50      time.Duration `json:"p50"`
 	P99      time.Duration `json:"p99"`
 	Max      time.Duration `json:"max"`
+	Late     time.Duration `json:"late"` // p99 of the asker's own delay
 }
 
 func runPolicyLoad(ctx context.Context, args []string) error {
@@ -57,102 +55,38 @@ func runPolicyLoad(ctx context.Context, args []string) error {
 	return json.NewEncoder(os.Stdout).Encode(f)
 }
 
-func (l *policyLoad) run(ctx context.Context) (policyFigures, error) {
+func (l *policyLoad) run(ctx context.Context) (f policyFigures, err error) {
 	ctx, cancel := context.WithTimeout(ctx, l.duration+30*time.Second)
 	defer cancel()
-	var (
-		mu     sync.Mutex
-		all    []time.Duration
-		f      policyFigures
-		failed error
-		work   sync.WaitGroup
-	)
-	conns := make([]net.Conn, l.connections)
 	network, address, _ := strings.Cut(l.address, ":")
-	for i := range conns {
-		conn, err := (&net.Dialer{}).DialContext(ctx, network, address)
-		if err != nil {
-			return f, err
-		}
-		defer conn.Close()
-		conns[i] = conn
-		time.Sleep(time.Millisecond) // some listen for five at a time
-	}
-	begun := time.Now()
-	for i, conn := range conns {
-		work.Go(func() {
-			took, refused, err := l.ask(conn, i, begun)
-			mu.Lock()
-			defer mu.Unlock()
-			all = append(all, took...)
-			f.Refused += refused
-			if err != nil && failed == nil {
-				failed = err
+	asked := paced.Load{
+		Dial: func() (net.Conn, error) { return net.Dial(network, address) }, Connections: l.connections, Lasts: l.duration,
+		Request: l.write,
+		Answer: func(in []byte) (size int, err error) {
+			const pass = "action=dunno\n\n"
+			if !bytes.HasSuffix(in, []byte("\n\n")) {
+				return 0, nil
 			}
-		})
+			if !strings.EqualFold(string(in), pass) {
+				f.Refused++
+			}
+			return len(in), nil
+		},
 	}
-	work.Wait()
-	f.Took = time.Since(begun)
-	if failed != nil {
-		return f, failed
-	}
-	slices.Sort(all)
-	f.Answered = len(all)
-	if len(all) > 0 {
-		f.P50, f.P99, f.Max = all[len(all)/2], all[len(all)*99/100], all[len(all)-1]
-	}
-	return f, nil
-}
-
-// ask asks on one connection until the time is up.
-func (l *policyLoad) ask(conn net.Conn, number int, begun time.Time) (took []time.Duration, refused int, err error) {
-	if err := conn.SetDeadline(begun.Add(l.duration + 20*time.Second)); err != nil {
-		return nil, 0, err
-	}
-	in := bufio.NewReader(conn)
-	end := begun.Add(l.duration)
-	every := time.Duration(0)
-	due := begun
 	if l.rate > 0 {
-		every = time.Second * time.Duration(l.connections) / time.Duration(l.rate)
-		due = begun.Add(every * time.Duration(number) / time.Duration(l.connections))
+		asked.Every = time.Second / time.Duration(l.rate)
 	}
-	var request []byte
-	for n := 0; ; n++ {
-		now := time.Now()
-		if every > 0 {
-			if now.Before(due) {
-				time.Sleep(due.Sub(now))
-			}
-		} else {
-			due = now
-		}
-		if !due.Before(end) || time.Now().After(end.Add(5*time.Second)) {
-			return took, refused, nil
-		}
-		request = l.write(request[:0], number, n)
-		if _, err := conn.Write(request); err != nil {
-			return took, refused, err
-		}
-		line, err := in.ReadSlice('\n')
-		if err != nil {
-			return took, refused, err
-		}
-		if !strings.EqualFold(string(line), "action=dunno\n") {
-			refused++
-		}
-		if _, err := in.ReadSlice('\n'); err != nil {
-			return took, refused, err
-		}
-		took = append(took, time.Since(due))
-		due = due.Add(every)
-	}
+	got, err := asked.Run(ctx)
+	f.Answered, f.Took = len(got.Times), got.Took
+	f.P50, f.P99, f.Max = paced.At(got.Times, 0.5), paced.At(got.Times, 0.99), paced.At(got.Times, 1)
+	f.Late = paced.At(got.Late, 0.99)
+	return f, err
 }
 
-// write writes a request as Postfix 3.7 does. Each is of another message, and
+// write writes request n as Postfix 3.7 does. Each is of another message, and
 // users take turns.
-func (l *policyLoad) write(b []byte, number, n int) []byte {
-	user := (n*l.connections + number) % l.users
+func (l *policyLoad) write(b []byte, n int) []byte {
+	user := n % l.users
 	recipients := 2
 	if l.state == "RCPT" {
 		recipients = 0
@@ -161,5 +95,5 @@ func (l *policyLoad) write(b []byte, number, n int) []byte {
 		"reverse_client_name=unknown\nserver_address=192.0.2.25\nserver_port=587\nhelo_name=client.example.test\nsender=user%d@example.test\nrecipient=someone@example.org\n"+
 		"recipient_count=%d\nqueue_id=4B%08X\ninstance=%x.%x.0\nsize=0\netrn_domain=\nstress=\nsasl_method=PLAIN\nsasl_username=user%d@example.test\nsasl_sender=\nccert_subject=\n"+
 		"ccert_issuer=\nccert_fingerprint=\nccert_pubkey_fingerprint=\nencryption_protocol=TLSv1.3\nencryption_cipher=TLS_AES_256_GCM_SHA384\nencryption_keysize=256\npolicy_context=\n\n",
-		l.state, user>>8&255, user&255, 1024+n%60000, user, recipients, uint32(n*l.connections+number), number, n, user)
+		l.state, user>>8&255, user&255, 1024+n%60000, user, recipients, uint32(n), n%l.connections, n, user)
 }

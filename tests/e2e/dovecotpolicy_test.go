@@ -6,7 +6,6 @@ import (
 	"net/netip"
 	"os"
 	"path/filepath"
-	"regexp"
 	"strings"
 	"syscall"
 	"testing"
@@ -17,40 +16,21 @@ import (
 
 const policyKey = "0123456789abcdef0123456789abcdef"
 
-// policyServer is weir's side of what docs/dovecot.md says.
-const policyServer = `
-[dovecot_policy]
-listen = ["tcp:127.0.0.1:10032"]
-api_key_file = "KEYFILE"
-`
-
-// mustSnippet returns a snippet of docs/dovecot.md as it is written, with the
-// key and the nonce filled in.
-func mustSnippet(t *testing.T, name string) string {
+// mustDovecot returns Dovecot's side of docs/dovecot.md as it is written, with
+// the key and the nonce filled in.
+func mustDovecot(t *testing.T, version string) string {
 	t.Helper()
-	root, err := lab.Root()
-	if err != nil {
-		t.Fatal(err)
-	}
-	text, err := os.ReadFile(filepath.Join(root, "docs", "dovecot.md"))
-	if err != nil {
-		t.Fatal(err)
-	}
-	found := regexp.MustCompile("(?s)<!-- snippet: " + regexp.QuoteMeta(name) + " -->\n```\n(.*?)```").FindSubmatch(text)
-	if found == nil {
-		t.Fatalf("docs/dovecot.md has no snippet %s", name)
-	}
-	return strings.NewReplacer("KEY", policyKey, "NONCE", "of this test").Replace(string(found[1]))
+	return strings.NewReplacer("KEY", policyKey, "NONCE", "of this test").Replace(snippet(t, "dovecot.md", "dovecot-"+version, 0))
 }
 
-// mustKey writes the key and returns weir's configuration.
-func mustKey(t *testing.T, more string) string {
+// mustAnswer writes a key and returns more and weir's side of the same page.
+func mustAnswer(t *testing.T, key, more string) string {
 	t.Helper()
 	path := filepath.Join(t.TempDir(), "key")
-	if err := os.WriteFile(path, []byte(policyKey+"\n"), 0o640); err != nil {
+	if err := os.WriteFile(path, []byte(key+"\n"), 0o640); err != nil {
 		t.Fatal(err)
 	}
-	return more + strings.ReplaceAll(policyServer, "KEYFILE", path)
+	return more + "\n" + strings.ReplaceAll(snippet(t, "dovecot.md", "toml", 0), "/etc/weir/dovecot.key", path)
 }
 
 // guarding puts a user under guard who logs in from five strange sources: the
@@ -109,7 +89,7 @@ func (s *stage) steal(login func(n int) error) {
 // The password is stolen. The user is guarded; a stranger with the right
 // password is refused before it is looked at, and the owner reads mail at home.
 func TestGuardedUsersStrangerIsRefused(t *testing.T) {
-	s := mustStageWith(t, lab.Options{Dovecot: mustSnippet(t, "dovecot-2.3")}, "enforce", mustKey(t, guarding))
+	s := mustStageWith(t, lab.Options{Dovecot: mustDovecot(t, "2.3")}, "enforce", mustAnswer(t, policyKey, guarding))
 	s.settle(good4, "bob")
 	s.steal(func(n int) error { return s.login(thief(n), "bob", lab.Password) })
 	for _, password := range []string{lab.Password, "a wrong one"} {
@@ -142,7 +122,7 @@ func TestGuardedUsersStrangerIsRefused(t *testing.T) {
 
 // In mode observe nobody is refused.
 func TestObserveRefusesNobody(t *testing.T) {
-	s := mustStageWith(t, lab.Options{Dovecot: mustSnippet(t, "dovecot-2.3")}, "observe", mustKey(t, guarding))
+	s := mustStageWith(t, lab.Options{Dovecot: mustDovecot(t, "2.3")}, "observe", mustAnswer(t, policyKey, guarding))
 	for n := range 6 {
 		if err := s.login(thief(n), "bob", lab.Password); err != nil {
 			t.Fatalf("thief %d: %v", n, err)
@@ -156,7 +136,7 @@ func TestObserveRefusesNobody(t *testing.T) {
 // A failed login of which Dovecot's report, its auth process and its login
 // process tell counts once, and so does one of Postfix's that asks Dovecot.
 func TestOneLoginCountsOnce(t *testing.T) {
-	s := mustStageWith(t, lab.Options{Dovecot: mustSnippet(t, "dovecot-2.3")}, "enforce", mustKey(t, rules))
+	s := mustStageWith(t, lab.Options{Dovecot: mustDovecot(t, "2.3")}, "enforce", mustAnswer(t, policyKey, rules))
 	for n := range 2 {
 		if err := s.login(attacker4, "alice", fmt.Sprint("guess ", n)); !errors.Is(err, lab.ErrRefused) {
 			t.Fatal(err)
@@ -190,7 +170,7 @@ func TestOneLoginCountsOnce(t *testing.T) {
 
 // weir that hangs, is gone, or knows another key lets all logins go on.
 func TestBrokenWeirStopsNoLogin(t *testing.T) {
-	s := mustStageWith(t, lab.Options{Dovecot: mustSnippet(t, "dovecot-2.3")}, "enforce", mustKey(t, rules))
+	s := mustStageWith(t, lab.Options{Dovecot: mustDovecot(t, "2.3")}, "enforce", mustAnswer(t, policyKey, rules))
 	try := func(when string, most time.Duration) {
 		t.Helper()
 		begun := time.Now()
@@ -218,16 +198,12 @@ func TestBrokenWeirStopsNoLogin(t *testing.T) {
 		t.Fatal(err)
 	}
 	try("weir was killed", lab.Patience)
-	if err := s.weir.Configure("enforce", strings.ReplaceAll(mustKey(t, rules), "10032", "10033")); err != nil {
+	if err := s.weir.Configure("enforce", strings.ReplaceAll(mustAnswer(t, policyKey, rules), "10032", "10033")); err != nil {
 		t.Fatal(err)
 	}
 	s.mustStart()
 	try("weir listens elsewhere", lab.Patience)
-	path := filepath.Join(t.TempDir(), "other")
-	if err := os.WriteFile(path, []byte("another key than Dovecot's"), 0o600); err != nil {
-		t.Fatal(err)
-	}
-	if err := s.weir.Configure("enforce", rules+strings.ReplaceAll(policyServer, "KEYFILE", path)); err != nil {
+	if err := s.weir.Configure("enforce", mustAnswer(t, "another key than Dovecot's", rules)); err != nil {
 		t.Fatal(err)
 	}
 	if err := s.weir.Signal(syscall.SIGHUP); err != nil {
@@ -254,7 +230,7 @@ spare_known = "1s"
 action = "drop"
 for = "1h"
 `
-	s := mustStageWith(t, lab.Options{Dovecot: mustSnippet(t, "dovecot-2.3")}, "enforce", mustKey(t, slow))
+	s := mustStageWith(t, lab.Options{Dovecot: mustDovecot(t, "2.3")}, "enforce", mustAnswer(t, policyKey, slow))
 	s.settle(good4, "alice")
 	took := func(from netip.Addr, n int) time.Duration {
 		begun := time.Now()
@@ -282,8 +258,8 @@ for = "1h"
 
 // Dovecot 2.4, by the snippet for it.
 func TestDovecot24(t *testing.T) {
-	s := mustStageWith(t, lab.Options{Bare: true}, "enforce", mustKey(t, guarding))
-	if err := s.lab.StartDovecot24(t.Context(), []string{"alice", "bob"}, mustSnippet(t, "dovecot-2.4")); err != nil {
+	s := mustStageWith(t, lab.Options{Bare: true}, "enforce", mustAnswer(t, policyKey, guarding))
+	if err := s.lab.StartDovecot24(t.Context(), []string{"alice", "bob"}, mustDovecot(t, "2.4")); err != nil {
 		if errors.Is(err, lab.ErrUnavailable) && os.Getenv("CI") != "true" {
 			t.Skipf("SKIPPED, nothing was tested: %v", err)
 		}
@@ -321,7 +297,7 @@ func TestDovecot24(t *testing.T) {
 // it is the same one: it is no guesser, by the default rules. One that tries as
 // many different passwords is.
 func TestStaleTelephone(t *testing.T) {
-	s := mustStageWith(t, lab.Options{Dovecot: mustSnippet(t, "dovecot-2.3")}, "enforce", mustKey(t, ""))
+	s := mustStageWith(t, lab.Options{Dovecot: mustDovecot(t, "2.3")}, "enforce", mustAnswer(t, policyKey, ""))
 	phone, guesser := other4, attacker4
 	for n := range 15 {
 		if err := s.login(phone, "alice", "the old one"); !errors.Is(err, lab.ErrRefused) {

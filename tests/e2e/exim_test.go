@@ -80,7 +80,7 @@ func mustExim(t *testing.T, l *lab.Lab) {
 	if err := os.Symlink(l.MailLog(), filepath.Join(dir, "mainlog")); err != nil {
 		t.Fatal(err)
 	}
-	acl := strings.ReplaceAll(snippet(t, "exim", 0), "/run/weir/policy.sock", policySocket(l))
+	acl := strings.ReplaceAll(snippet(t, "policy-server.md", "exim", 0), "/run/weir/policy.sock", policySocket(l))
 	conf := strings.NewReplacer("DIR", dir, "ACL", acl).Replace(eximConf)
 	mustWriteFile(t, filepath.Join(dir, "exim.conf"), conf)
 	for _, name := range []string{"passwd", "group"} {

@@ -6,7 +6,6 @@ import (
 	"net/netip"
 	"os"
 	"path/filepath"
-	"regexp"
 	"strings"
 	"sync"
 	"sync/atomic"
@@ -15,25 +14,6 @@ import (
 
 	"weir/tests/lab"
 )
-
-// snippet returns block n, from 0, of a language in a page of the
-// documentation.
-func snippet(t *testing.T, language string, n int) string {
-	t.Helper()
-	root, err := lab.Root()
-	if err != nil {
-		t.Fatal(err)
-	}
-	page, err := os.ReadFile(filepath.Join(root, "docs", "policy-server.md"))
-	if err != nil {
-		t.Fatal(err)
-	}
-	blocks := regexp.MustCompile("(?s)```"+regexp.QuoteMeta(language)+"\n(.*?)```").FindAllStringSubmatch(string(page), -1)
-	if n >= len(blocks) {
-		t.Fatalf("the page has %d blocks of %s", len(blocks), language)
-	}
-	return blocks[n][1]
-}
 
 // policySocket is where weir listens in a lab, in place of /run/weir.
 func policySocket(l *lab.Lab) string { return l.Path("policy.sock") }
@@ -44,11 +24,11 @@ func mustPolicyStage(t *testing.T, quotas string, options lab.Options) *stage {
 	t.Helper()
 	if options.MainCF == nil {
 		options.MainCF = func(l *lab.Lab) string {
-			return strings.ReplaceAll(snippet(t, "main.cf", 0), "/run/weir/policy.sock", policySocket(l))
+			return strings.ReplaceAll(snippet(t, "policy-server.md", "main.cf", 0), "/run/weir/policy.sock", policySocket(l))
 		}
 	}
 	return mustStageFor(t, options, "enforce", func(l *lab.Lab) string {
-		server := snippet(t, "toml", 0)
+		server := snippet(t, "policy-server.md", "toml", 0)
 		server = strings.ReplaceAll(server[:strings.Index(server, "[quota]")], "/run/weir/policy.sock", policySocket(l))
 		return rules + server + "[quota]\n" + quotas
 	})
@@ -122,6 +102,19 @@ func TestQuota(t *testing.T) {
 	if err := s.submit(good4, "alice", 10); err != nil {
 		t.Errorf("after a reset: %v", err)
 	}
+	s.must("user", "set", "alice", "--recipients", "40/1h", "--for", "1h", "--reason", "a party")
+	if err := s.submit(good4, "alice", 20); err != nil {
+		t.Errorf("quotas of her own: %v", err)
+	}
+	if err := s.submit(good4, "alice", 20); !errors.Is(err, lab.ErrRefused) || !strings.Contains(err.Error(), "The limit of 40 recipients in 1h is reached") {
+		t.Errorf("over quotas of her own: %v", err)
+	}
+	if err := s.weir.Kill(); err != nil {
+		t.Fatal(err)
+	}
+	s.mustStart()
+	t.Logf("%s\n%s\n%s", s.must("user", "show", "alice"), s.must("explain", "alice"), s.must("list"))
+	s.mustContain(s.must("user", "show", "alice"), "quota 40/1h recipients")
 	s.must("user", "set", "alice", "--action", "allow", "--for", "1h", "--reason", "test")
 	if err := s.submit(good4, "alice", 20); err != nil {
 		t.Errorf("set to allow: %v", err)
@@ -180,11 +173,11 @@ func TestPolicyReplies(t *testing.T) {
 func TestPolicyInChroot(t *testing.T) {
 	// weir.service makes this folder; Postfix starts behind it.
 	folder := func(l *lab.Lab) string { return l.Path("postfix", "queue", "weir") }
-	s := mustStageFor(t, lab.Options{Chroot: true, MainCF: func(*lab.Lab) string { return snippet(t, "main.cf", 1) }}, "enforce", func(l *lab.Lab) string {
+	s := mustStageFor(t, lab.Options{Chroot: true, MainCF: func(*lab.Lab) string { return snippet(t, "policy-server.md", "main.cf", 1) }}, "enforce", func(l *lab.Lab) string {
 		if err := os.Mkdir(folder(l), 0o755); err != nil {
 			t.Fatal(err)
 		}
-		return rules + strings.ReplaceAll(snippet(t, "toml", 1), "/var/spool/postfix/weir", folder(l)) + "[quota]\nmessages = [\"1/1h\"]\n"
+		return rules + strings.ReplaceAll(snippet(t, "policy-server.md", "toml", 1), "/var/spool/postfix/weir", folder(l)) + "[quota]\nmessages = [\"1/1h\"]\n"
 	})
 	if err := s.submit(good4, "alice", 1); err != nil {
 		t.Fatal(err)
@@ -305,4 +298,35 @@ func (s *stage) rememberHome(user string, source netip.Addr) {
 		s.Fatal(err)
 	}
 	s.mustPoll(lab.Patience, "the log to be read", func() bool { return strings.Contains(s.must("user", "show", user), source.String()) })
+}
+
+// Over loopback TCP: the same answers, and the same way on without weir.
+func TestPolicyOverTCP(t *testing.T) {
+	options := lab.Options{MainCF: func(*lab.Lab) string {
+		return strings.ReplaceAll(snippet(t, "policy-server.md", "main.cf", 0), "unix:/run/weir/policy.sock", "inet:127.0.0.1:10031")
+	}}
+	s := mustStageFor(t, options, "enforce", func(*lab.Lab) string {
+		return rules + "[postfix_policy]\nlisten = [\"tcp:127.0.0.1:10031\", \"tcp:[::1]:10031\"]\n[quota]\nmessages = [\"1/1h\"]\n"
+	})
+	if err := s.submit(good4, "alice", 1); err != nil {
+		t.Fatal(err)
+	}
+	if err := s.submit(good6, "alice", 1); !errors.Is(err, lab.ErrRefused) || !strings.Contains(err.Error(), "The limit of 1 messages in 1h is reached") {
+		t.Errorf("over the quota: %v", err)
+	}
+	s.mustContain(s.must("status"), "tcp:127.0.0.1:10031", "tcp:[::1]:10031")
+	if conn, err := s.lab.Dial(t.Context(), good4, 10031); err == nil {
+		conn.Close()
+		t.Error("the world reaches it")
+	}
+	if err := s.weir.Kill(); err != nil {
+		t.Fatal(err)
+	}
+	if err := s.submit(good4, "alice", 1); err != nil {
+		t.Errorf("without weir: %v", err)
+	}
+	s.mustStart()
+	if err := s.submit(good4, "alice", 1); !errors.Is(err, lab.ErrRefused) {
+		t.Errorf("when weir is there again: %v", err)
+	}
 }

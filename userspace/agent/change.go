@@ -19,6 +19,7 @@ func (a *Agent) Pin(ctx context.Context, pins []policy.Decision) error {
 			if pin, _ := c.ledger.Get(pins[i].Target); pin != nil {
 				kept = append(kept, pin)
 			}
+			c.outdate(&pins[i])
 			c.stand(pins[i].Target)
 		}
 		a.writer.put(kept...)

@@ -17,11 +17,16 @@ import (
 // what reading without a crash would have given. It is written together with
 // every decision made before it.
 //
-// It is a line that names the version, then four parts, each after its
-// length: the positions in JSON, the parser's state, the engine's, and what
-// was counted against quotas, which older ones do not have.
+// It is a line that names the version, then five parts, each after its
+// length: the positions in JSON, the parser's state, the engine's, what was
+// counted against quotas, and who has told of which logins. Older ones do not
+// have the last one or two.
 
-const checkpointVersion = "weir checkpoint 1\n"
+const (
+	checkpointVersion = "weir checkpoint 1\n"
+	checkpointParts   = 5
+	checkpointLeast   = 3 // parts that every one has
+)
 
 var errCheckpoint = errors.New("checkpoint cannot be read")
 
@@ -43,9 +48,13 @@ func encodeCheckpoint(positions map[string]intake.Position, p *pipeline, j *post
 	if err != nil {
 		return nil, fmt.Errorf("checkpoint: %w", err)
 	}
-	b := make([]byte, 0, len(checkpointVersion)+len(where)+len(parser)+len(engine)+len(flow)+4*binary.MaxVarintLen64)
+	told, err := p.told.MarshalBinary()
+	if err != nil {
+		return nil, fmt.Errorf("checkpoint: %w", err)
+	}
+	b := make([]byte, 0, len(checkpointVersion)+len(where)+len(parser)+len(engine)+len(flow)+len(told)+checkpointParts*binary.MaxVarintLen64)
 	b = append(b, checkpointVersion...)
-	for _, part := range [][]byte{where, parser, engine, flow} {
+	for _, part := range [checkpointParts][]byte{where, parser, engine, flow, told} {
 		b = append(binary.AppendUvarint(b, uint64(len(part))), part...)
 	}
 	return b, nil
@@ -58,9 +67,9 @@ func restoreCheckpoint(b []byte, positions map[string]intake.Position, p *pipeli
 	if !ok {
 		return fmt.Errorf("%w: another version of weir wrote it", errCheckpoint)
 	}
-	var parts [4][]byte
+	var parts [checkpointParts][]byte
 	for i := range parts {
-		if i == len(parts)-1 && len(rest) == 0 {
+		if i >= checkpointLeast && len(rest) == 0 {
 			break
 		}
 		n, size := binary.Uvarint(rest)
@@ -77,6 +86,9 @@ func restoreCheckpoint(b []byte, positions map[string]intake.Position, p *pipeli
 	err := errors.Join(p.parser.UnmarshalBinary(parts[1]), p.engine.UnmarshalBinary(parts[2]))
 	if parts[3] != nil {
 		err = errors.Join(err, j.UnmarshalBinary(parts[3]))
+	}
+	if parts[4] != nil {
+		err = errors.Join(err, p.told.UnmarshalBinary(parts[4]))
 	}
 	return err
 }

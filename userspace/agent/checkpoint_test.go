@@ -1,6 +1,7 @@
 package agent
 
 import (
+	"encoding/binary"
 	"errors"
 	"strings"
 	"testing"
@@ -117,4 +118,26 @@ func TestFirstPositionIsKept(t *testing.T) {
 	}
 	defer kill(second)
 	mustReach(t, second, lineCount(text))
+}
+
+// Checkpoints of before are read: they have three parts, or four.
+func TestOldCheckpoints(t *testing.T) {
+	whole, err := encodeCheckpoint(map[string]intake.Position{"a": {Offset: 7}}, mustPipeline(t), mustJudge())
+	if err != nil {
+		t.Fatal(err)
+	}
+	end := len(checkpointVersion)
+	for part := 1; part <= checkpointParts; part++ {
+		n, size := binary.Uvarint(whole[end:])
+		end += size + int(n)
+		got := map[string]intake.Position{}
+		err := restoreCheckpoint(whole[:end], got, mustPipeline(t), mustJudge())
+		if part < checkpointLeast {
+			if !errors.Is(err, errCheckpoint) {
+				t.Errorf("%d parts: %v", part, err)
+			}
+		} else if err != nil || got["a"].Offset != 7 {
+			t.Errorf("%d parts: %v, %v", part, got, err)
+		}
+	}
 }

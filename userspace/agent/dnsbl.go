@@ -23,6 +23,9 @@ func (a *Agent) dnsblService() *service {
 		start: func(c *config.Config) (stop func(), err error) {
 			o := dnsbl.DefaultOptions()
 			o.Zones, o.Found, o.Now, o.Logger = c.DNSBL.Zones, a.named, a.o.Now, a.log
+			if c.DNSBL.Resolver.IsValid() {
+				o.Resolver = dnsbl.ResolverAt(c.DNSBL.Resolver)
+			}
 			lookup, err := dnsbl.New(o)
 			if err != nil {
 				return nil, err

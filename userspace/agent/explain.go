@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"net/netip"
+	"slices"
 
 	"weir/loader"
 	"weir/policy"
@@ -143,8 +144,9 @@ func (a *Agent) explainUser(ctx context.Context, target policy.Target) (*control
 	var found []*policy.Decision
 	err := a.core.do(ctx, func() {
 		pin, automatic := a.core.ledger.Get(target)
-		for _, d := range []*policy.Decision{pin, automatic} {
-			if d != nil {
+		wins := policy.Prevailing(pin, automatic)
+		for _, d := range []*policy.Decision{wins, pin, automatic} {
+			if d != nil && !slices.Contains(found, d) {
 				found = append(found, d)
 			}
 		}
@@ -165,7 +167,7 @@ func (a *Agent) explainUser(ctx context.Context, target policy.Target) (*control
 			// A guarded user's further sources are judged at their first event.
 			asks := a.asks()
 			e.InForce = e.Mode == string(config.Enforce) && (found[0].Action == policy.Guard || asks)
-			if !asks && (found[0].Action == policy.Defer || found[0].Action == policy.Limit) {
+			if !asks && (wins.Action == policy.Defer || wins.Action == policy.Limit || wins.Action == policy.OwnQuota) {
 				e.Problem = "no mail server asks weir about this user's mail: set listen below [postfix_policy]"
 			}
 			e.Why = fmt.Sprintf("%s; sources flagged for what they did in its name: %d", name(found[0]), sources)

@@ -106,7 +106,7 @@ func (a *Agent) setPolicy(c *config.Config) {
 // in the core loop, or before there is one.
 func (c *core) expect(to *config.Config) {
 	if len(to.PostfixPolicy.Listen) > 0 {
-		c.parser.ExpectRequests()
+		c.parser.ExpectRequests(to.PostfixPolicy.UnknownRecipients)
 	}
 }
 
@@ -114,8 +114,13 @@ func (c *core) expect(to *config.Config) {
 func (a *Agent) standAgain() {
 	a.judge.Flow(func(f *policy.Flow) {
 		for d := range a.core.ledger.All() {
-			if d.User != "" && (d.Pinned || f.Standing(a.o.Now(), d.User) == nil) { // a pin comes before the other
-				f.StandAgain(d.User, d)
+			if d.User == "" {
+				continue
+			}
+			standing, own := a.core.onUser(d.Target)
+			f.Quotas.SetOwn(d.User, own)
+			if standing != nil {
+				f.StandAgain(d.User, standing)
 			}
 		}
 	})
@@ -127,11 +132,24 @@ func (c *core) stand(t policy.Target) {
 	if t.User == "" {
 		return
 	}
-	d, automatic := c.ledger.Get(t)
-	if d == nil {
-		d = automatic
+	standing, own := c.onUser(t)
+	c.a.judge.Flow(func(f *policy.Flow) {
+		f.Quotas.SetOwn(t.User, own)
+		f.Stand(t.User, standing)
+	})
+}
+
+// onUser returns what stands on a user, and the quotas that the operator has
+// set for it.
+func (c *core) onUser(t policy.Target) (standing *policy.Decision, own *policy.Quota) {
+	pin, automatic := c.ledger.Get(t)
+	if pin != nil {
+		own = pin.Quota
 	}
-	c.a.judge.Flow(func(f *policy.Flow) { f.Stand(t.User, d) })
+	if standing = policy.Prevailing(pin, automatic); standing != nil && standing.Action == policy.OwnQuota {
+		standing = nil
+	}
+	return standing, own
 }
 
 // toldAtOnce is how many of the judge's events are taken before their
@@ -162,12 +180,16 @@ func (c *core) asked(t *postfixpolicy.Told) {
 func (c *core) judgeAsked(t *postfixpolicy.Told) {
 	switch e := &t.Event; {
 	case t.Decision != nil:
-		if pin, automatic := c.ledger.Get(t.Decision.Target); pin == nil && (automatic == nil || automatic.Rule == policy.QuotaRule) {
+		if standing, _ := c.onUser(t.Decision.Target); standing == nil || standing.Rule == policy.QuotaRule {
 			c.decision(t.Decision)
 		}
 		return
 	case e.Kind == policy.AuthSuccess:
 		if !c.parser.RequestedLogin(e.Time, e.Source, e.User) {
+			return
+		}
+	case e.Kind == policy.UnknownRecipient:
+		if !c.parser.RequestedUnknown(e.Time, e.Source) {
 			return
 		}
 	case e.Kind == policy.Message:

@@ -265,3 +265,107 @@ func TestSetUser(t *testing.T) {
 		t.Errorf("after the reset: %v", got)
 	}
 }
+
+// Quotas that the operator sets for one user hold at once, lift what quotas
+// decided before, outlive a kill, shelter nobody from a rule, and end.
+func TestSetUserQuota(t *testing.T) {
+	b := withPolicy(t, `recipients = ["10/1h"]`)
+	a := b.mustStart()
+	set := func(terms control.Terms) {
+		t.Helper()
+		d, err := terms.UserDecision("alice", a.o.Now(), "root")
+		if err == nil {
+			err = a.Pin(t.Context(), []policy.Decision{d})
+		}
+		if err != nil {
+			t.Fatal(err)
+		}
+	}
+	ask := func(n int) (action policy.FlowAction) {
+		a.judge.Flow(func(f *policy.Flow) {
+			action = f.Ask(a.o.Now(), &policy.Mail{User: "alice", Source: policy.SourceOf(netip.MustParseAddr("192.0.2.1")), Recipients: n}).Action
+		})
+		return action
+	}
+	asker := b.mustAsk()
+	asker.want(asker.message("alice", "192.0.2.10", 8, "1"), "DUNNO")
+	asker.want(asker.message("alice", "192.0.2.10", 8, "2"), "DUNNO") // observing: told, and not done
+	mustSpend(t, a, "alice", 16)
+	if u := mustUser(t, a, "alice"); u.Decision == nil || u.Decision.Rule != policy.QuotaRule {
+		t.Fatalf("over its quota: %+v", u.Decision)
+	}
+	set(control.Terms{Recipients: []string{"50/1h"}, For: "2h", Reason: "a wedding"})
+	u := mustUser(t, a, "alice")
+	if u.Decision == nil || u.Decision.Quota != "50/1h recipients" || u.Own != nil || u.Quotas[0].Quota != "50/1h" || u.Quotas[0].Spent != 16 {
+		t.Errorf("set: %+v, %+v", u.Decision, u.Quotas)
+	}
+	if rows := mustRows(t, a, control.Filter{Action: policy.Defer}); len(rows) != 0 {
+		t.Errorf("still standing: %+v", rows)
+	}
+	if e, err := a.Explain(t.Context(), policy.Target{User: "alice"}); err != nil || e.Verdict != "quota" || !strings.Contains(e.Why, "pin quota alice") {
+		t.Errorf("explained: %+v, %v", e, err)
+	}
+	kill(a)
+	a = b.mustStart()
+	if got := ask(30); got != policy.FlowPass {
+		t.Errorf("after a kill: %v", got)
+	}
+
+	guard := policy.Decision{Target: policy.Target{User: "alice"}, Action: policy.Guard, Rule: "stolen", Since: a.o.Now(), Until: a.o.Now().Add(time.Hour), Reason: "six sources"}
+	if err := a.change(t.Context(), func(c *core) error { c.decision(&guard); return nil }); err != nil {
+		t.Fatal(err)
+	}
+	u = mustUser(t, a, "alice")
+	if u.Decision == nil || u.Decision.Action != policy.Guard || u.Own == nil || u.Own.Quota != "50/1h recipients" {
+		t.Errorf("guarded: %+v, own %+v", u.Decision, u.Own)
+	}
+	if got := ask(1); got != policy.FlowStranger {
+		t.Errorf("a stranger of a guarded user with quotas of its own: %v", got)
+	}
+	if e, err := a.Explain(t.Context(), policy.Target{User: "alice"}); err != nil || e.Verdict != "guard" || len(e.Decisions) != 2 || !e.Decisions[0].Wins {
+		t.Errorf("explained: %+v, %v", e, err)
+	}
+	if _, onUser := a.core.ledger.standing(netip.MustParsePrefix("192.0.2.1/32"), "alice", a.o.Now()); onUser == nil || onUser.Action != policy.Guard {
+		t.Errorf("Dovecot is told of %+v", onUser)
+	}
+	result, err := a.ResetUser(t.Context(), "alice")
+	if err != nil || len(result.Lifted) != 1 || result.Lifted[0].Quota == "" || result.Stands == nil {
+		t.Errorf("reset: %+v, %v", result, err)
+	}
+	if u = mustUser(t, a, "alice"); u.Own != nil || u.Quotas[0].Quota != "10/1h" {
+		t.Errorf("after the reset: %+v", u)
+	}
+
+	set(control.Terms{Recipients: []string{"50/1h"}, For: "2h"})
+	if err := a.core.do(t.Context(), func() { a.core.expire(a.o.Now().Add(3 * time.Hour)) }); err != nil {
+		t.Fatal(err)
+	}
+	if u = mustUser(t, a, "alice"); u.Decision != nil || u.Quotas[0].Quota != "10/1h" {
+		t.Errorf("when its time is over: %+v", u)
+	}
+}
+
+// What is left in a limited user's bucket is kept over a stop.
+func TestLimitedUserStaysLimited(t *testing.T) {
+	b := withPolicy(t, "")
+	a := b.mustStart()
+	d, err := (&control.Terms{Action: policy.Limit, Rate: "60/h", Burst: 20}).UserDecision("alice", a.o.Now(), "root")
+	if err == nil {
+		err = a.Pin(t.Context(), []policy.Decision{d})
+	}
+	if err != nil {
+		t.Fatal(err)
+	}
+	asker := b.mustAsk()
+	asker.want(asker.message("alice", "192.0.2.10", 14, "1"), "DUNNO")
+	asker.conn.Close()
+	mustStop(t, a)
+	a = b.mustStart()
+	var answer policy.FlowAnswer
+	a.judge.Flow(func(f *policy.Flow) {
+		answer = f.Ask(a.o.Now(), &policy.Mail{User: "alice", Source: policy.SourceOf(netip.MustParseAddr("192.0.2.10")), Recipients: 14})
+	})
+	if answer.Action != policy.FlowLimited || answer.Until.IsZero() {
+		t.Errorf("after a restart: %+v", answer)
+	}
+}

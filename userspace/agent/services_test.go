@@ -272,3 +272,46 @@ func TestServiceCannotStart(t *testing.T) {
 		t.Errorf("the socket is left: %v", err)
 	}
 }
+
+// A login that Dovecot reported before a restart, and that the log tells of
+// after it, counts once; so it does after a crash, and when a checkpoint of
+// before knew nothing of tellings, that one is read.
+func TestReportedBeforeRestart(t *testing.T) {
+	b := newBench(t)
+	a := b.mustStart()
+	failure := func(n int) policy.Event {
+		return policy.Event{Time: b.clock(), Kind: policy.AuthFailure, Source: netip.MustParseAddr(fmt.Sprintf("203.0.113.%d", n)), User: "bob", Server: "dovecot"}
+	}
+	line := func(n int) string {
+		return fmt.Sprintf("%s mx postfix/smtpd[712]: warning: unknown[203.0.113.%d]: SASL LOGIN authentication failed: UGFzc3dvcmQ6\n", b.clock().Format(time.RFC3339), n)
+	}
+	events := func(a *Agent) (n uint64) {
+		t.Helper()
+		if err := a.core.do(t.Context(), func() {
+			a.core.settle(b.clock(), true)
+			if in := a.core.inputs["file:"+b.log]; in != nil {
+				n = in.events
+			}
+		}); err != nil {
+			t.Fatal(err)
+		}
+		return n
+	}
+	mustHear(t, a, failure(1), failure(2))
+	mustStop(t, a)
+	a = b.mustStart()
+	mustAppend(t, b.log, line(1)+line(3))
+	mustReach(t, a, 2)
+	if n := events(a); n != 1 {
+		t.Errorf("%d events came of the log after a restart, of which one was reported before", n)
+	}
+	mustCheckpoint(t, a)
+	mustHear(t, a, failure(4)) // which the crash forgets; the log has it
+	kill(a)
+	a = b.mustStart()
+	mustAppend(t, b.log, line(2)+line(4))
+	mustReach(t, a, 4)
+	if n := events(a); n != 1 {
+		t.Errorf("%d events came of the log after a crash", n)
+	}
+}

@@ -23,8 +23,8 @@ import (
 // a session's last attempt alone. Successes are told apart by the user's local
 // part, as one side may add or take off the domain.
 //
-// What is held is bounded, by two generations. It is not saved: after a restart
-// a login that only one side told of before may count twice.
+// What is held is bounded, by two generations. It is saved with the positions of
+// the logs, so that the other side's telling is known after a restart as well.
 type tellings struct {
 	young, old map[attemptKey]balance
 	turned     time.Time // when young was begun, by the time of events

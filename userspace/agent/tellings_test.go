@@ -1,6 +1,7 @@
 package agent
 
 import (
+	"math/rand/v2"
 	"net/netip"
 	"testing"
 	"time"
@@ -103,4 +104,78 @@ func TestShellWord(t *testing.T) {
 			t.Errorf("%q: %s, want %s", user, got, want)
 		}
 	}
+}
+
+// Every story goes on after a restart as if there had been none.
+func TestToldSurvivesRestart(t *testing.T) {
+	at := time.Date(2026, 11, 26, 1, 0, 0, 0, time.UTC)
+	whole, stopped := newTellings(), newTellings()
+	random := rand.New(rand.NewPCG(7, 8))
+	joined := 0
+	for i := range 5000 {
+		at = at.Add(time.Duration(random.IntN(20)) * time.Second)
+		e := policy.Event{Time: at, Kind: policy.AuthFailure, Server: "dovecot", Source: netip.AddrFrom4([4]byte{203, 0, 113, byte(random.IntN(9))})}
+		if random.IntN(3) == 0 {
+			e.Source = netip.MustParseAddr("2001:db8::1")
+			e.Kind, e.User = policy.AuthSuccess, string(rune('a'+random.IntN(5)))
+		}
+		report := random.IntN(2) == 0
+		tell := func(t *tellings) bool {
+			if report {
+				return t.report(&e, at)
+			}
+			return t.line(&e, nil, at)
+		}
+		a, b := tell(whole), tell(stopped)
+		if a != b {
+			t.Fatalf("%d: news %t, after restarts %t", i, a, b)
+		}
+		if !a {
+			joined++
+		}
+		if i%50 == 0 { // a checkpoint lets go of what is held
+			whole.release(at, true)
+			stopped.release(at, true)
+			saved, err := stopped.MarshalBinary()
+			if err != nil {
+				t.Fatal(err)
+			}
+			stopped = newTellings()
+			if err := stopped.UnmarshalBinary(saved); err != nil {
+				t.Fatal(err)
+			}
+			for n := range saved {
+				if err := newTellings().UnmarshalBinary(saved[:n]); err == nil {
+					t.Fatalf("cut to %d of %d bytes it is read", n, len(saved))
+				}
+			}
+		}
+	}
+	if joined < 100 {
+		t.Errorf("only %d tellings were joined", joined)
+	}
+}
+
+// A state that a stranger has written is refused or taken, and never breaks
+// anything.
+func FuzzTellings(f *testing.F) {
+	told := newTellings()
+	e := policy.Event{Time: time.Unix(1e9, 0), Kind: policy.AuthSuccess, User: "alice", Source: netip.MustParseAddr("203.0.113.7"), Server: "dovecot"}
+	told.report(&e, e.Time)
+	saved, err := told.MarshalBinary()
+	if err != nil {
+		f.Fatal(err)
+	}
+	f.Add(saved)
+	f.Fuzz(func(t *testing.T, data []byte) {
+		told := newTellings()
+		if told.UnmarshalBinary(data) != nil {
+			return
+		}
+		e := policy.Event{Time: time.Unix(1e9, 0), Kind: policy.AuthSuccess, User: "alice", Source: netip.MustParseAddr("203.0.113.7"), Server: "dovecot"}
+		told.line(&e, nil, e.Time)
+		if _, err := told.MarshalBinary(); err != nil {
+			t.Error(err)
+		}
+	})
 }

@@ -47,9 +47,14 @@ func (a *Agent) User(ctx context.Context, name string) (*control.User, error) {
 	u := &control.User{User: name}
 	err := a.core.do(ctx, func() {
 		pin, automatic := a.core.ledger.Get(policy.Target{User: name})
-		if d := first(pin, automatic); d != nil {
+		d := policy.Prevailing(pin, automatic)
+		if d != nil {
 			row := a.core.row(d)
 			u.Decision = &row
+		}
+		if pin != nil && pin != d {
+			row := a.core.row(pin)
+			u.Own = &row
 		}
 	})
 	now := a.o.Now()
@@ -63,13 +68,6 @@ func (a *Agent) User(ctx context.Context, name string) (*control.User, error) {
 	})
 	slices.SortFunc(u.Sources, func(a, b control.Familiar) int { return a.First.Compare(b.First) })
 	return u, err
-}
-
-func first(pin, automatic *policy.Decision) *policy.Decision {
-	if pin != nil {
-		return pin
-	}
-	return automatic
 }
 
 func quotaUses(f *policy.Flow, now time.Time, name string) (out []control.QuotaUse, exempt bool) {
@@ -120,4 +118,15 @@ func (c *core) lift(d *policy.Decision, result *control.UserReset) {
 	result.Lifted = append(result.Lifted, c.row(d))
 	c.ledger.Remove(d.Target, d.Pinned, !d.Pinned)
 	c.a.writer.remove(store.KeyOf(d))
+}
+
+// outdate takes away what the quotas decided about a user for whom the
+// operator now sets others.
+func (c *core) outdate(pin *policy.Decision) {
+	_, automatic := c.ledger.Get(pin.Target)
+	if pin.Action != policy.OwnQuota || automatic == nil || automatic.Rule != policy.QuotaRule {
+		return
+	}
+	c.ledger.Remove(pin.Target, false, true)
+	c.a.writer.remove(store.KeyOf(automatic))
 }

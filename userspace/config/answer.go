@@ -56,7 +56,10 @@ func (s *section) sockets(key, example string) (out []string) {
 }
 
 // DNSBL says which DNS lists are asked about sources.
-type DNSBL struct{ Zones []string } // empty: none
+type DNSBL struct {
+	Zones    []string       // empty: none
+	Resolver netip.AddrPort // that is asked; invalid: the system's
+}
 
 // dnsbl reads [dnsbl].
 func (c *Config) dnsbl(top *section) {
@@ -74,8 +77,22 @@ func (c *Config) dnsbl(top *section) {
 			c.DNSBL.Zones = append(c.DNSBL.Zones, strings.TrimSuffix(strings.ToLower(zone), "."))
 		}
 	}
+	if text := s.text("resolver", "127.0.0.1:53"); text != "" {
+		resolver, err := netip.ParseAddrPort(text)
+		if addr, noPort := netip.ParseAddr(text); noPort == nil {
+			resolver, err = netip.AddrPortFrom(addr, domainPort), nil
+		}
+		if err != nil || resolver.Port() == 0 {
+			s.fail("resolver", fmt.Sprintf("is %q", text), `write an address, such as "127.0.0.1" or "[::1]:5353"`)
+		} else {
+			c.DNSBL.Resolver = resolver
+		}
+	}
 	s.finish()
 }
+
+// domainPort is where resolvers listen (RFC 1035 section 4.2).
+const domainPort = 53
 
 // isDomain reports whether name can be a domain of the DNS or of an address.
 func isDomain(name string) bool {

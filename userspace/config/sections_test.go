@@ -1,6 +1,7 @@
 package config
 
 import (
+	"net/netip"
 	"reflect"
 	"testing"
 	"time"
@@ -27,6 +28,7 @@ burst = 3
 
 [dnsbl]
 zones = ["Zen.Spamhaus.Org."]
+resolver = "::1"
 
 [notify]
 mail = ["postmaster@example.com"]
@@ -51,7 +53,7 @@ once = "12h"
 	if !reflect.DeepEqual(c.Lists, wantLists) {
 		t.Errorf("lists %+v", c.Lists)
 	}
-	if !reflect.DeepEqual(c.DNSBL.Zones, []string{"zen.spamhaus.org"}) {
+	if want := (DNSBL{[]string{"zen.spamhaus.org"}, netip.MustParseAddrPort("[::1]:53")}); !reflect.DeepEqual(c.DNSBL, want) {
 		t.Errorf("dnsbl %+v", c.DNSBL)
 	}
 	want := Notify{

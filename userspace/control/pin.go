@@ -28,6 +28,9 @@ type Terms struct {
 	Bytes  string        `json:"bytes,omitempty"`  // for limit: as policy.ParseBytes reads it
 	For    string        `json:"for,omitempty"`    // as policy.ParseDuration reads it; empty: until unpinned
 	Reason string        `json:"reason,omitempty"` // for those that bring no comment of their own
+
+	Recipients []string `json:"recipients,omitempty"` // for quota, which users alone have: as policy.ParseQuotaSpan reads them, or "any"
+	Messages   []string `json:"messages,omitempty"`   // likewise
 }
 
 // MaxBurst is the largest burst that a limit may have.
@@ -40,6 +43,9 @@ func (t *Terms) Blocks() bool { return t.Action == policy.Drop || t.Action == po
 // wraps ErrInvalid.
 func (t *Terms) Decision(now time.Time, by string) (policy.Decision, error) {
 	d := policy.Decision{Action: t.Action, Since: now, Reason: t.Reason, Pinned: true, By: by}
+	if len(t.Recipients)+len(t.Messages) > 0 {
+		return d, invalidf("quotas are for users: weir user set")
+	}
 	switch t.Action {
 	case policy.Allow, policy.Tarpit, policy.Drop:
 		if t.Rate != "" || t.Burst != 0 || t.Bytes != "" {

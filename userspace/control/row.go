@@ -26,6 +26,7 @@ type Row struct {
 	Rate         float64       `json:"rate,omitempty"`             // for limit
 	Burst        int           `json:"burst,omitempty"`            // for limit
 	Bytes        int64         `json:"bytes_per_second,omitempty"` // for limit
+	Quota        string        `json:"quota,omitempty"`            // for quota: 300/1h recipients, 100/1h messages
 	InForce      bool          `json:"in_force,omitempty"`         // the kernel holds it now
 	OverriddenBy string        `json:"overridden_by,omitempty"`
 }
@@ -47,6 +48,9 @@ func RowOf(d *policy.Decision) Row {
 	if d.User == "" {
 		row.Source = policy.PrefixString(d.Prefix)
 	}
+	if d.Quota != nil {
+		row.Quota = d.Quota.String()
+	}
 	if !d.Until.IsZero() {
 		until := d.Until
 		row.Until = &until
@@ -62,11 +66,14 @@ func (r *Row) Target() string {
 	return r.Source
 }
 
-// ActionText returns the action and, of a limit, how much it lets through:
-// "limit 6/m, 64K/s".
+// ActionText returns the action and how much it lets through: "limit 6/m,
+// 64K/s", "quota 300/1h recipients".
 func (r *Row) ActionText() string {
 	if rate := rateOf(r.Rate, r.Bytes).String(); rate != "" {
 		return r.Action.String() + " " + rate
+	}
+	if r.Quota != "" {
+		return r.Action.String() + " " + r.Quota
 	}
 	return r.Action.String()
 }

@@ -164,6 +164,7 @@ func TestRefusals(t *testing.T) {
 		"burst alone":   {control.Terms{Action: policy.Limit, Bytes: "64K/s", Burst: 3}, "192.0.2.1", "belongs to a rate"},
 		"bad rate":      {control.Terms{Action: policy.Limit, Rate: "6"}, "192.0.2.1", "bad rate"},
 		"bad burst":     {control.Terms{Action: policy.Limit, Rate: "6/m", Burst: -1}, "192.0.2.1", "bad burst"},
+		"quota":         {control.Terms{Action: policy.Drop, Recipients: []string{"300/1h"}}, "192.0.2.1", "quotas are for users"},
 		"bad time":      {control.Terms{Action: policy.Drop, For: "soon"}, "192.0.2.1", "soon"},
 		"reason":        {control.Terms{Action: policy.Drop, Reason: "\x1b[2J"}, "192.0.2.1", "not printable"},
 		"bad line":      {control.Terms{Action: policy.Drop}, "192.0.2.1\n\nnonsense\n192.0.2.2", "line 3: bad source \"nonsense\""},
@@ -285,4 +286,32 @@ func manyLines(n int, comment string) io.Reader {
 		w.CloseWithError(out.Flush())
 	}()
 	return r
+}
+
+// Setting quotas for a user: what is read, and what is refused.
+func TestUserQuotaTerms(t *testing.T) {
+	now := time.Date(2026, 11, 26, 12, 0, 0, 0, time.UTC)
+	for _, test := range []struct {
+		terms control.Terms
+		want  string // the quota, or a part of the error
+	}{
+		{control.Terms{Recipients: []string{"300/1h", "1000/1d burst 50"}, For: "1d"}, "300/1h recipients, 1000/1d burst 50 recipients"},
+		{control.Terms{Action: policy.OwnQuota, Recipients: []string{"any"}, Messages: []string{"5/1m"}}, "any recipients, 5/1m messages"},
+		{control.Terms{Action: policy.Allow, Messages: []string{"5/1m"}}, "action allow holds in place of quotas"},
+		{control.Terms{Action: policy.OwnQuota}, "say how much"},
+		{control.Terms{Recipients: []string{"300"}}, "bad quota"},
+		{control.Terms{Recipients: []string{"any", "300/1h"}}, "bad quota"},
+		{control.Terms{Recipients: []string{"300/1h", "400/60m"}}, "two quotas for the same time"},
+		{control.Terms{Recipients: []string{"300/1h"}, Rate: "6/m"}, "rate"},
+		{control.Terms{}, "say what to do"},
+	} {
+		d, err := test.terms.UserDecision("alice", now, "root")
+		if err != nil {
+			if !errors.Is(err, control.ErrInvalid) || !strings.Contains(err.Error(), test.want) {
+				t.Errorf("%+v: %v", test.terms, err)
+			}
+		} else if d.Action != policy.OwnQuota || !d.Pinned || d.User != "alice" || d.Quota.String() != test.want {
+			t.Errorf("%+v: %+v, quota %v", test.terms, d, d.Quota)
+		}
+	}
 }

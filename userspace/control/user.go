@@ -35,6 +35,7 @@ type User struct {
 	Decision *Row       `json:"decision,omitempty"` // what stands: a pin before what a rule decided
 	Exempt   bool       `json:"exempt,omitempty"`   // no quota holds
 	Quotas   []QuotaUse `json:"quotas,omitempty"`
+	Own      *Row       `json:"own,omitempty"`     // quotas that the operator has set, where a rule's decision stands
 	Sources  []Familiar `json:"sources,omitempty"` // where the user succeeded from; not in lists
 }
 
@@ -80,21 +81,63 @@ func QuotaUseOf(u *policy.QuotaUse) QuotaUse {
 }
 
 // UserDecision returns what setting a user to t is. The error wraps
-// ErrInvalid. A limit's rate is in recipients.
+// ErrInvalid. A limit's rate is in recipients; quotas alone are action quota,
+// which need not be said.
 func (t *Terms) UserDecision(user string, now time.Time, by string) (policy.Decision, error) {
 	as := *t
-	switch t.Action {
-	case policy.Defer, policy.Guard:
-		as.Action = policy.Drop // neither has a rate
-	case policy.Allow, policy.Limit:
-	case 0:
-		return policy.Decision{}, invalidf("say what to do with the user's mail: allow, limit, defer or guard")
+	as.Recipients, as.Messages = nil, nil
+	quotas := len(t.Recipients)+len(t.Messages) > 0
+	switch {
+	case quotas && t.Action != 0 && t.Action != policy.OwnQuota:
+		return policy.Decision{}, invalidf("action %v holds in place of quotas: give one of the two", t.Action)
+	case quotas || t.Action == policy.Defer || t.Action == policy.Guard:
+		as.Action = policy.Drop // none of them has a rate
+	case t.Action == policy.OwnQuota:
+		return policy.Decision{}, invalidf("say how much, such as recipients 300/1h, or messages 100/1h")
+	case t.Action == policy.Allow || t.Action == policy.Limit:
+	case t.Action == 0:
+		return policy.Decision{}, invalidf("say what to do with the user's mail: allow, limit, defer or guard, or how much it may send")
 	default:
 		return policy.Decision{}, invalidf("a user cannot be set to %v: want allow, limit, defer or guard", t.Action)
 	}
 	d, err := as.Decision(now, by)
 	d.Action, d.User = t.Action, user
+	if err != nil || !quotas {
+		return d, err
+	}
+	d.Action = policy.OwnQuota
+	d.Quota, err = t.quota()
 	return d, err
+}
+
+// anyNumber stands for no bound, where a quota stands.
+const anyNumber = "any"
+
+// quota reads the quotas of t.
+func (t *Terms) quota() (*policy.Quota, error) {
+	q := new(policy.Quota)
+	for _, of := range []struct {
+		texts []string
+		spans *[]policy.QuotaSpan
+	}{{t.Recipients, &q.Recipients}, {t.Messages, &q.Messages}} {
+		for _, text := range of.texts {
+			if *of.spans == nil {
+				*of.spans = []policy.QuotaSpan{}
+			}
+			if text == anyNumber && len(of.texts) == 1 {
+				continue
+			}
+			span, err := policy.ParseQuotaSpan(text)
+			if err != nil {
+				return nil, invalidf("%v", err)
+			}
+			*of.spans = append(*of.spans, span)
+		}
+	}
+	if err := q.Validate(); err != nil {
+		return nil, invalidf("%v", err)
+	}
+	return q, nil
 }
 
 // parseUser reads a user's name.
@@ -150,8 +193,8 @@ func (s *Server) userSet(w http.ResponseWriter, r *http.Request, from peer) erro
 	if err := s.backend.Pin(r.Context(), []policy.Decision{d}); err != nil {
 		return fmt.Errorf("set %s: %w", name, err)
 	}
-	s.Logger.Info("user set", "user", name, "action", d.Action, "rate", d.Rate, "until", d.Until, "reason", d.Reason, "by", from.name(), "uid", from.uid, "pid", from.pid)
 	row := RowOf(&d)
+	s.Logger.Info("user set", "user", name, "action", d.Action, "rate", d.Rate, "quota", row.Quota, "until", d.Until, "reason", d.Reason, "by", from.name(), "uid", from.uid, "pid", from.pid)
 	s.answer(w, http.StatusOK, &row)
 	return nil
 }

@@ -42,6 +42,13 @@ func DefaultOptions() Options {
 	}
 }
 
+// ResolverAt returns one that asks a server of the DNS in place of the system's.
+func ResolverAt(server netip.AddrPort) Resolver {
+	return &net.Resolver{PreferGo: true, Dial: func(ctx context.Context, network, _ string) (net.Conn, error) {
+		return new(net.Dialer).DialContext(ctx, network, server.String())
+	}}
+}
+
 // Validate reports what in o cannot work.
 func (o *Options) Validate() error {
 	switch {

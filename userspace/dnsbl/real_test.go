@@ -59,10 +59,7 @@ func TestRealList(t *testing.T) {
 	go func() { defer close(ended); _ = cmd.Wait() }() // how it ends is of no interest
 	defer func() { _ = cmd.Process.Signal(syscall.SIGTERM); <-ended }()
 
-	resolver := &net.Resolver{PreferGo: true, Dial: func(ctx context.Context, network, _ string) (net.Conn, error) {
-		var d net.Dialer
-		return d.DialContext(ctx, "udp", fmt.Sprint("127.0.0.1:", port))
-	}}
+	resolver := ResolverAt(netip.AddrPortFrom(netip.MustParseAddr("127.0.0.1"), uint16(port)))
 	var mu sync.Mutex
 	var found []string
 	o := DefaultOptions()

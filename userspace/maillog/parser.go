@@ -42,8 +42,9 @@ type Parser struct {
 	sasl     table[saslNote] // refusals of saslauthd, by host
 	courier  courierState
 
-	requested table[request] // that were not logged yet
-	asked     bool           // requests are expected
+	requested    table[request] // that were not logged yet
+	asked        bool           // requests are expected
+	askedUnknown bool           // and tell of unknown recipients
 
 	// Dovecot writes elements behind rip= that its default format lacks.
 	extraElements bool

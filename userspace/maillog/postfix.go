@@ -160,6 +160,9 @@ func (p *Parser) smtpdReject(r *record, rest []byte, out []policy.Event) []polic
 	if !source.IsValid() {
 		return out
 	}
+	if t, ok := p.when(r); ok && p.unknownWasRequested(t.Unix(), source) {
+		return out
+	}
 	return p.emit(r, policy.Event{
 		Kind: policy.UnknownRecipient, Source: source, Service: postfixService(r.program), Server: postfixServer,
 	}, out)

@@ -34,6 +34,7 @@ const (
 	requestedMail uint32 = iota + 1
 	requestedUnnamed
 	requestedLogin
+	requestedUnknown
 )
 
 func requestKey(kind uint32, id []byte, source netip.Addr, user string) uint64 {
@@ -57,9 +58,10 @@ func requestedKey(id []byte, source netip.Addr, user string) uint64 {
 	return requestKey(requestedUnnamed, nil, source, user)
 }
 
-// ExpectRequests says that requests may come: logins that the log tells of are
-// noted from now on, for a request may come behind its line.
-func (p *Parser) ExpectRequests() { p.asked = true }
+// ExpectRequests says that requests may come, which with unknown tell of unknown
+// recipients as well: logins and recipients that the log tells of are noted from
+// now on, for a request may come behind its line.
+func (p *Parser) ExpectRequests(unknown bool) { p.asked, p.askedUnknown = true, unknown }
 
 // RequestedMessage takes note that a message was asked about, and counted.
 func (p *Parser) RequestedMessage(t time.Time, id []byte, source netip.Addr, user string) {
@@ -75,6 +77,12 @@ func (p *Parser) RequestedLogin(t time.Time, source netip.Addr, user string) (ne
 		return true
 	}
 	return p.noteRequest(requestKey(requestedLogin, nil, source, user), t.Unix(), greetTime, 1) > 0
+}
+
+// RequestedUnknown takes note that requests have shown an unknown recipient,
+// and reports whether no line has told of it.
+func (p *Parser) RequestedUnknown(t time.Time, source netip.Addr) (news bool) {
+	return p.noteRequest(requestKey(requestedUnknown, nil, source, ""), t.Unix(), greetTime, 1) > 0
 }
 
 // noteRequest adds to what is left of a key and returns it. What is older than
@@ -115,4 +123,9 @@ func (p *Parser) loginWasRequested(now int64, source netip.Addr, user string) bo
 		return false
 	}
 	return p.noteRequest(requestKey(requestedLogin, nil, source, user), now, greetTime, -1) >= 0
+}
+
+// unknownWasRequested is the same of an unknown recipient.
+func (p *Parser) unknownWasRequested(now int64, source netip.Addr) bool {
+	return p.askedUnknown && p.noteRequest(requestKey(requestedUnknown, nil, source, ""), now, greetTime, -1) >= 0
 }

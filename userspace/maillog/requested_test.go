@@ -53,7 +53,7 @@ func TestRequestedCountsOnce(t *testing.T) {
 		},
 	} {
 		p := newTestParser()
-		p.ExpectRequests()
+		p.ExpectRequests(false)
 		for i, s := range steps {
 			var got []policy.Kind
 			if s.request != "" {
@@ -74,9 +74,43 @@ func TestRequestedCountsOnce(t *testing.T) {
 				t.Fatal(err)
 			}
 			p = newTestParser()
-			p.ExpectRequests()
+			p.ExpectRequests(false)
 			if err := p.UnmarshalBinary(saved); err != nil {
 				t.Fatal(err)
+			}
+		}
+	}
+}
+
+// An unknown recipient that both requests and the log tell of is one, whichever
+// comes first; where requests do not tell of them, the log alone counts.
+func TestUnknownRecipientCountsOnce(t *testing.T) {
+	source := netip.MustParseAddr("203.0.113.5")
+	at := time.Date(2026, 11, 22, 0, 20, 1, 0, time.UTC)
+	const line = "2026-11-22T00:20:01Z mx postfix/smtpd[7]: NOQUEUE: reject: RCPT from unknown[203.0.113.5]: 550 5.1.1 <a@b>: Recipient address rejected: User unknown in local recipient table; from=<x@y> to=<a@b> proto=ESMTP helo=<h>"
+	for name, c := range map[string]struct {
+		tells bool
+		story string // l: the line is an event; r: the request is news; in capitals: it is not
+	}{
+		"request first":        {true, "rL"},
+		"line first":           {true, "lR"},
+		"two of each, crossed": {true, "llRRrL"},
+		"requests alone":       {true, "rrr"},
+		"the log alone":        {true, "lll"},
+		"requests do not tell": {false, "llrl"},
+	} {
+		p := NewParser(Options{Location: time.UTC, Reference: at})
+		p.ExpectRequests(c.tells)
+		for i, step := range c.story {
+			news := step == 'l' || step == 'r'
+			var got bool
+			if step == 'l' || step == 'L' {
+				got = len(p.Line([]byte(line), uint64(i), nil)) == 1
+			} else {
+				got = p.RequestedUnknown(at, source)
+			}
+			if got != news {
+				t.Errorf("%s: step %d is news: %t", name, i, got)
 			}
 		}
 	}

@@ -59,6 +59,7 @@ type Judge struct {
 	flow     *policy.Flow
 	recent   []uint64 // messages that were counted lately, by their instances' hashes
 	seed     maphash.Seed
+	probes   *probes
 	verdicts Verdicts
 }
 
@@ -70,7 +71,7 @@ const (
 // NewJudge returns one that passes everything until it is told otherwise. now
 // is the wall clock, by which decisions end.
 func NewJudge(limits policy.Limits, now func() time.Time) *Judge {
-	j := &Judge{now: now, told: make(chan Told, toldSize), flow: policy.NewFlow(limits), recent: make([]uint64, recentSize), seed: maphash.MakeSeed()}
+	j := &Judge{now: now, told: make(chan Told, toldSize), flow: policy.NewFlow(limits), recent: make([]uint64, recentSize), seed: maphash.MakeSeed(), probes: newProbes()}
 	j.settings.Store(&Settings{Location: time.UTC})
 	return j
 }
@@ -153,10 +154,7 @@ func (j *Judge) Answer(s *Session, r *Request, out []byte) []byte {
 		j.tell(&Told{Event: e})
 	}
 	if settings.Harvest {
-		e.Kind = policy.UnknownRecipient
-		for range s.harvest.see(r) {
-			j.tell(&Told{Event: e})
-		}
+		j.unknown(&s.harvest, r, e, m.Source)
 	}
 	var a policy.FlowAnswer
 	switch {

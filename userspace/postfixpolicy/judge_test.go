@@ -178,6 +178,61 @@ func TestJudgeSeesHarvests(t *testing.T) {
 	rcpt("b", "") // a call-out
 	rcpt("c", "")
 	c.wantTold()
+	user := "sasl_username=alice@example.test"
+	c.ask(user, "instance=d", "protocol_state=RCPT", "recipient_count=0", "queue_id=")
+	c.ask(user, "instance=d", "protocol_state=RCPT", "recipient_count=0", "queue_id=")
+	c.wantTold("auth_success alice@example.test 203.0.113.9 0") // who is logged in mistypes
+}
+
+// A client that names many recipients, each in a message that it leaves, and
+// sends nothing, has come for the names.
+func TestJudgeSeesProbes(t *testing.T) {
+	c := newCourt(t, Settings{Enforce: true, Harvest: true, Allowed: func(a netip.Addr) bool { return a == netip.MustParseAddr("192.0.2.99") }})
+	n := 0
+	probe := func(from, sender, recipient string) {
+		n++
+		c.ask("sasl_username=", fmt.Sprintf("instance=p%d", n), "protocol_state=RCPT", "recipient_count=0", "queue_id=", "client_address="+from, "sender="+sender, "recipient="+recipient)
+	}
+	const thief, unknown = "198.51.100.7", "unknown_recipient  198.51.100.7 0"
+	names := func(from, sender string, count int) {
+		for i := range count {
+			probe(from, sender, fmt.Sprintf("r%d@example.test", i))
+		}
+		probe("203.0.113.1", "", "x@example.test") // the next client of the same smtpd
+	}
+	names(thief, "a@example.org", 20)
+	c.wantTold() // nothing has shown yet that DATA is asked about at all
+	c.ask("sasl_username=", "instance=m")
+	c.told()
+	names(thief, "a@example.org", 5)
+	c.wantTold()
+	names(thief, "a@example.org", 7) // five of them again
+	c.wantTold(unknown, unknown)
+	names("198.51.100.8", "", 20)            // call-outs
+	names("192.0.2.99", "a@example.org", 20) // one of allow
+	c.wantTold()
+	for range 20 {
+		probe("198.51.100.9", "a@example.org", "always@example.test")
+	}
+	names("198.51.100.9", "a@example.org", 3)
+	c.ask("sasl_username=", "instance=n", "client_address=198.51.100.9") // it sends
+	c.wantTold("message  198.51.100.9 3 B2A7E120C55")
+	names("198.51.100.9", "a@example.org", 5)
+	c.wantTold()
+	c.now = c.now.Add(25 * time.Hour)
+	names(thief, "a@example.org", 5)
+	c.wantTold()
+
+	// Names behind one that is accepted.
+	id := func(name, queue string) {
+		c.ask("sasl_username=", "instance=long", "protocol_state=RCPT", "recipient_count=0", "queue_id="+queue, "client_address=198.51.100.10", "recipient="+name)
+	}
+	id("good@example.test", "")
+	for i := range 8 {
+		id(fmt.Sprintf("r%d@example.test", i), "Q1")
+	}
+	probe("203.0.113.1", "", "x@example.test")
+	c.wantTold(strings.TrimSuffix(strings.Repeat("unknown_recipient  198.51.100.10 0\n", 4), "\n"))
 }
 
 // A core that does not keep up costs events, which are counted, and never the

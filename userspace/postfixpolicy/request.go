@@ -31,23 +31,59 @@ type Request struct {
 	Instance   []byte // of the message: the same in all requests about it
 	Context    []byte // policy_context, from Postfix 3.1 on: whatever the administrator wrote
 	Recipients int    // recipient_count; 0 before DATA
+	ServerPort uint16 // server_port, from Postfix 3.2 on; else 0
 }
 
-// Attributes that must not be there twice: one of them would then be the
-// client's.
+// attribute is one that is looked at. None may be there twice: one of them
+// would then be the client's.
+type attribute int
+
 const (
-	hasRequest = 1 << iota
-	hasState
-	hasClient
-	hasPort
-	hasUser
-	hasSender
-	hasRecipient
-	hasQueueID
-	hasInstance
-	hasRecipients
-	hasContext
+	otherAttribute attribute = iota
+	attributeRequest
+	attributeState
+	attributeClient
+	attributePort
+	attributeUser
+	attributeSender
+	attributeRecipient
+	attributeQueueID
+	attributeInstance
+	attributeRecipients
+	attributeContext
+	attributeServerPort
+	attributeCount
 )
+
+func attributeOf(name []byte) attribute {
+	switch string(name) {
+	case "request":
+		return attributeRequest
+	case "protocol_state":
+		return attributeState
+	case "client_address":
+		return attributeClient
+	case "client_port":
+		return attributePort
+	case "sasl_username":
+		return attributeUser
+	case "sender":
+		return attributeSender
+	case "recipient":
+		return attributeRecipient
+	case "queue_id":
+		return attributeQueueID
+	case "instance":
+		return attributeInstance
+	case "recipient_count":
+		return attributeRecipients
+	case "policy_context":
+		return attributeContext
+	case "server_port":
+		return attributeServerPort
+	}
+	return otherAttribute
+}
 
 var (
 	errMalformed = errors.New("request is malformed")
@@ -61,8 +97,7 @@ var requestEnd = []byte("\n\n")
 // parse reads a request: lines "NAME=VALUE", all but the last with their ends.
 // Names that it does not know are left out. It allocates nothing.
 func (r *Request) parse(text []byte) error {
-	*r = Request{}
-	seen := 0
+	var values [attributeCount][]byte
 	for len(text) > 0 {
 		line := text
 		if end := bytes.IndexByte(text, '\n'); end >= 0 {
@@ -74,43 +109,32 @@ func (r *Request) parse(text []byte) error {
 		if equals < 1 {
 			return errMalformed
 		}
-		value := line[equals+1:]
-		known, ok := 0, true
-		switch string(line[:equals]) {
-		case "request":
-			known = hasRequest
-			if string(value) != "smtpd_access_policy" {
-				return errOther
-			}
-		case "protocol_state":
-			known, r.State = hasState, stateOf(value)
-		case "client_address":
-			known, r.Client = hasClient, addressOf(value)
-		case "client_port":
-			known, r.Port = hasPort, value
-		case "sasl_username":
-			known, r.User = hasUser, value
-		case "sender":
-			known, r.Sender = hasSender, value
-		case "recipient":
-			known, r.Recipient = hasRecipient, value
-		case "queue_id":
-			known, r.QueueID = hasQueueID, value
-		case "instance":
-			known, r.Instance = hasInstance, value
-		case "policy_context":
-			known, r.Context = hasContext, value
-		case "recipient_count":
-			known = hasRecipients
-			r.Recipients, ok = numberOf(value)
-		}
-		if !ok || seen&known != 0 {
+		a := attributeOf(line[:equals])
+		if a != otherAttribute && values[a] != nil {
 			return errMalformed
 		}
-		seen |= known
+		values[a] = line[equals+1:]
 	}
-	if seen&hasRequest == 0 {
+	if string(values[attributeRequest]) != "smtpd_access_policy" {
 		return errOther
+	}
+	recipients, counted := numberOf(values[attributeRecipients], maxRecipients)
+	port, _ := numberOf(values[attributeServerPort], 1<<16-1) // what is none is 0
+	if !counted {
+		return errMalformed
+	}
+	*r = Request{
+		State:      stateOf(values[attributeState]),
+		Client:     addressOf(values[attributeClient]),
+		Port:       values[attributePort],
+		User:       values[attributeUser],
+		Sender:     values[attributeSender],
+		Recipient:  values[attributeRecipient],
+		QueueID:    values[attributeQueueID],
+		Instance:   values[attributeInstance],
+		Context:    values[attributeContext],
+		Recipients: recipients,
+		ServerPort: uint16(port),
 	}
 	return nil
 }
@@ -147,17 +171,17 @@ func addressOf(value []byte) netip.Addr {
 // maxRecipients bounds what one message may say that it has.
 const maxRecipients = 1_000_000
 
-func numberOf(value []byte) (n int, ok bool) {
-	if len(value) == 0 {
-		return 0, true
-	}
+// numberOf reads a number, 0 where there is none.
+func numberOf(value []byte, most int) (n int, ok bool) {
 	for _, c := range value {
-		if c < '0' || c > '9' || n > maxRecipients {
+		if c < '0' || c > '9' {
 			return 0, false
 		}
-		n = n*10 + int(c-'0')
+		if n = n*10 + int(c-'0'); n > most {
+			return 0, false
+		}
 	}
-	return n, n <= maxRecipients
+	return n, true
 }
 
 // domainOf returns what stands behind the last "@" of an address.

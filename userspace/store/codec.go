@@ -17,6 +17,7 @@ import (
 const (
 	recordVersion      = 1
 	recordVersionBytes = 2 // with Rate.Bytes after Rate.Burst
+	recordVersionQuota = 3 // and with Quota after that
 )
 
 // checksumSize is what seal adds to a value.
@@ -104,7 +105,10 @@ func parseKey(key []byte) (policy.Target, error) {
 // constants is not part of the file.
 func appendDecision(b []byte, d *policy.Decision) []byte {
 	version := byte(recordVersion)
-	if d.Rate.Bytes != 0 {
+	switch {
+	case d.Quota != nil:
+		version = recordVersionQuota
+	case d.Rate.Bytes != 0:
 		version = recordVersionBytes
 	}
 	b = append(b, version)
@@ -113,6 +117,9 @@ func appendDecision(b []byte, d *policy.Decision) []byte {
 	b = binary.AppendVarint(b, int64(d.Rate.Burst))
 	if version >= recordVersionBytes {
 		b = binary.AppendVarint(b, d.Rate.Bytes)
+	}
+	if version >= recordVersionQuota {
+		b = appendSpans(appendSpans(b, d.Quota.Recipients), d.Quota.Messages)
 	}
 	b = appendTime(b, d.Since)
 	b = appendTime(b, d.Until)
@@ -126,6 +133,21 @@ func appendDecision(b []byte, d *policy.Decision) []byte {
 	b = binary.AppendUvarint(b, uint64(len(d.Evidence.Sample)))
 	for i := range d.Evidence.Sample {
 		b = appendObservation(b, &d.Evidence.Sample[i])
+	}
+	return b
+}
+
+// appendSpans writes one list of a quota: 0 if it is nil, else its length and
+// one.
+func appendSpans(b []byte, spans []policy.QuotaSpan) []byte {
+	if spans == nil {
+		return append(b, 0)
+	}
+	b = binary.AppendUvarint(b, uint64(len(spans))+1)
+	for _, s := range spans {
+		b = binary.AppendVarint(b, int64(s.Count))
+		b = binary.AppendVarint(b, int64(s.Within))
+		b = binary.AppendVarint(b, int64(s.Burst))
 	}
 	return b
 }
@@ -182,7 +204,7 @@ func (r *decoder) decision(bucket bucketID, key, sealed []byte) (policy.Decision
 	}
 	r.b, r.err = value, nil
 	version := r.byte()
-	if r.err == nil && version != recordVersion && version != recordVersionBytes {
+	if r.err == nil && (version < recordVersion || version > recordVersionQuota) {
 		return policy.Decision{}, fmt.Errorf("record version %d is unknown: written by a newer weir?", version)
 	}
 	r.text(&r.action)
@@ -191,6 +213,9 @@ func (r *decoder) decision(bucket bucketID, key, sealed []byte) (policy.Decision
 	d.Rate.Burst = int(r.varint())
 	if version >= recordVersionBytes {
 		d.Rate.Bytes = r.varint()
+	}
+	if version >= recordVersionQuota {
+		d.Quota = &policy.Quota{Recipients: r.spans(), Messages: r.spans()}
 	}
 	d.Since, d.Until = r.time(), r.time()
 	d.Rule, d.Reason = r.string(), r.string()
@@ -213,6 +238,21 @@ func (r *decoder) decision(bucket bucketID, key, sealed []byte) (policy.Decision
 // leastObservation is how many bytes an observation takes at least: one for
 // each of its fields, two for the time.
 const leastObservation = 9
+
+func (r *decoder) spans() []policy.QuotaSpan {
+	n := r.uvarint()
+	if n == 0 || r.err != nil {
+		return nil
+	}
+	spans := []policy.QuotaSpan{}
+	for ; n > 1 && r.err == nil; n-- {
+		spans = append(spans, policy.QuotaSpan{Count: int(r.varint()), Within: time.Duration(r.varint()), Burst: int(r.varint())})
+	}
+	if err := (&policy.Quota{Recipients: spans}).Validate(); err != nil && r.err == nil {
+		r.fail(err)
+	}
+	return spans
+}
 
 func (r *decoder) observation() policy.Observation {
 	o := policy.Observation{Time: r.time()}

@@ -105,6 +105,12 @@ func TestDecisionsComeBack(t *testing.T) {
 	}, policy.Decision{
 		Target: policy.Target{Prefix: netip.MustParsePrefix("198.51.100.0/24")}, Action: policy.Limit, Rate: policy.Rate{Bytes: 64 << 10}, Pinned: true,
 	}, policy.Decision{
+		Target: policy.Target{User: "news@example.org"}, Action: policy.OwnQuota, Pinned: true, Since: epoch,
+		Quota: &policy.Quota{Recipients: []policy.QuotaSpan{{Count: 300, Within: time.Hour, Burst: 20}, {Count: 1000, Within: 24 * time.Hour}}, Messages: []policy.QuotaSpan{}},
+	}, policy.Decision{
+		Target: policy.Target{User: "list@example.org"}, Action: policy.OwnQuota, Pinned: true, Since: epoch,
+		Quota: &policy.Quota{Messages: []policy.QuotaSpan{{Count: 5, Within: time.Minute}}},
+	}, policy.Decision{
 		Target: policy.Target{Prefix: netip.MustParsePrefix("2001:db8::/32")}, Action: policy.Allow, Pinned: true,
 	})
 	for _, d := range put {

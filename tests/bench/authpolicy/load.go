@@ -1,7 +1,6 @@
 package main
 
 import (
-	"bufio"
 	"bytes"
 	"context"
 	"errors"
@@ -13,9 +12,9 @@ import (
 	"slices"
 	"strconv"
 	"strings"
-	"sync"
 	"time"
 
+	"weir/tests/bench/paced"
 	"weir/tests/lab"
 )
 
@@ -29,8 +28,9 @@ type row struct {
 
 type figures struct {
 	p50, p99, p999 time.Duration
-	full           float64 // requests a second
-	cpu            float64 // microseconds a request, at the rate
+	late           time.Duration // p99 of the asker's own delay
+	full           float64       // requests a second
+	cpu            float64       // microseconds a request, at the rate
 }
 
 // median takes the median of each figure.
@@ -47,6 +47,7 @@ func (r *row) median() (m figures) {
 	m.p50 = time.Duration(pick(func(f figures) float64 { return float64(f.p50) }))
 	m.p99 = time.Duration(pick(func(f figures) float64 { return float64(f.p99) }))
 	m.p999 = time.Duration(pick(func(f figures) float64 { return float64(f.p999) }))
+	m.late = time.Duration(pick(func(f figures) float64 { return float64(f.late) }))
 	m.full = pick(func(f figures) float64 { return f.full })
 	m.cpu = pick(func(f figures) float64 { return f.cpu })
 	return m
@@ -59,7 +60,11 @@ func (r *row) measure(ctx context.Context, l *lab.Lab, o options) error {
 	if err != nil {
 		return err
 	}
-	paced, _, err := load(ctx, l, r.port, o, time.Duration(o.connections)*time.Second/time.Duration(o.rate), o.time)
+	load := paced.Load{
+		Dial: func() (net.Conn, error) { return dial(l, r.port) }, Connections: o.connections,
+		Every: time.Second / time.Duration(o.rate), Lasts: o.time, Request: request, Answer: answer,
+	}
+	at, err := load.Run(ctx)
 	if err != nil {
 		return err
 	}
@@ -67,14 +72,15 @@ func (r *row) measure(ctx context.Context, l *lab.Lab, o options) error {
 	if err != nil {
 		return err
 	}
-	slices.Sort(paced)
-	at := func(share float64) time.Duration { return paced[min(int(share*float64(len(paced))), len(paced)-1)] }
-	full, took, err := load(ctx, l, r.port, o, 0, o.time/3)
+	load.Every, load.Lasts = 0, o.time/3
+	full, err := load.Run(ctx)
 	if err != nil {
 		return err
 	}
-	r.runs = append(r.runs, figures{p50: at(0.5), p99: at(0.99), p999: at(0.999), full: float64(len(full)) / took.Seconds(),
-		cpu: float64((after - before).Microseconds()) / float64(len(paced))})
+	r.runs = append(r.runs, figures{
+		p50: paced.At(at.Times, 0.5), p99: paced.At(at.Times, 0.99), p999: paced.At(at.Times, 0.999), late: paced.At(at.Late, 0.99),
+		full: float64(len(full.Times)) / full.Took.Seconds(), cpu: float64((after - before).Microseconds()) / float64(len(at.Times)),
+	})
 	return nil
 }
 
@@ -98,65 +104,12 @@ func cpuTime(pid int) (time.Duration, error) {
 	return time.Duration(ticks) * 10 * time.Millisecond, nil
 }
 
-// load sends requests on every connection, one each interval, and returns how
-// long each took from when it was due.
-func load(ctx context.Context, l *lab.Lab, port int, o options, interval, lasts time.Duration) ([]time.Duration, time.Duration, error) {
-	var senders sync.WaitGroup
-	results := make([][]time.Duration, o.connections)
-	errs := make([]error, o.connections)
-	conns := make([]net.Conn, o.connections)
-	for i := range conns {
-		var err error
-		if conns[i], err = dial(l, port); err != nil {
-			return nil, 0, err
-		}
-		defer conns[i].Close()
-	}
-	begun := time.Now()
-	for i, conn := range conns {
-		senders.Go(func() {
-			// Staggered, so that they do not all come at once.
-			first := begun.Add(interval * time.Duration(i) / time.Duration(o.connections))
-			results[i], errs[i] = send(ctx, conn, i, first, interval, begun.Add(lasts))
-		})
-	}
-	senders.Wait()
-	took := time.Since(begun)
-	return slices.Concat(results...), took, errors.Join(errs...)
-}
-
-func send(ctx context.Context, conn net.Conn, number int, due time.Time, interval time.Duration, end time.Time) (took []time.Duration, err error) {
-	reader := bufio.NewReader(conn)
-	if err := conn.SetDeadline(end.Add(lab.Patience)); err != nil {
-		return nil, err
-	}
-	for n := number; due.Before(end) && ctx.Err() == nil; n += 7919 {
-		if interval == 0 {
-			due = time.Now()
-		} else if wait := time.Until(due); wait > 0 {
-			time.Sleep(wait)
-		}
-		if _, err := conn.Write(request(n)); err != nil {
-			return nil, err
-		}
-		if err := answer(reader); err != nil {
-			return nil, err
-		}
-		took = append(took, time.Since(due))
-		if interval == 0 && time.Now().After(end) {
-			break
-		}
-		due = due.Add(interval)
-	}
-	return took, ctx.Err()
-}
-
 const dropped = "203.0.113.0"
 
-// request is number n of a day at a busy and attacked host: each login asks
-// twice and is reported once; one in ten is of a guesser that has failed before,
-// and one in twenty of a source that is dropped.
-func request(n int) []byte {
+// request appends number n of a day at a busy and attacked host: each login
+// asks twice and is reported once; one in ten is of a guesser that has failed
+// before, and one in twenty of a source that is dropped.
+func request(b []byte, n int) []byte {
 	command, source, user := "allow", fmt.Sprintf("11.%d.%d.%d", n>>13&63, n>>6&127, n&63), fmt.Sprint("user", n%50_000)
 	outcome := ""
 	switch {
@@ -171,42 +124,28 @@ func request(n int) []byte {
 	}
 	body := fmt.Sprintf(`{"device_id":"","login":"%s","protocol":"imap","pwhash":"%04x","remote":"%s","session_id":"pTkWOCNh2Lh/AAAB"%s,"tls":true}`,
 		user, n&0xfff, source, outcome)
-	return fmt.Appendf(nil, "POST /?command=%s HTTP/1.1\r\nHost: 127.0.0.1:10032\r\nDate: Thu, 26 Nov 2026 00:42:32 GMT\r\nUser-Agent: dovecot/auth-policy-client\r\nContent-Length: %d\r\nConnection: Keep-Alive\r\nContent-Type: application/json\r\nX-API-Key: %s\r\n\r\n%s",
+	return fmt.Appendf(b, "POST /?command=%s HTTP/1.1\r\nHost: 127.0.0.1:10032\r\nDate: Thu, 26 Nov 2026 00:42:32 GMT\r\nUser-Agent: dovecot/auth-policy-client\r\nContent-Length: %d\r\nConnection: Keep-Alive\r\nContent-Type: application/json\r\nX-API-Key: %s\r\n\r\n%s",
 		command, len(body), key, body)
 }
 
-// answer reads an answer and wants it to be one.
-func answer(r *bufio.Reader) error {
-	status, err := r.ReadSlice('\n')
-	if err != nil {
-		return err
+// answer looks at an answer and wants it to be one.
+func answer(in []byte) (size int, err error) {
+	head, body, found := bytes.Cut(in, []byte("\r\n\r\n"))
+	if !found {
+		return 0, nil
 	}
-	if !bytes.HasPrefix(status, []byte("HTTP/1.1 200")) {
-		return fmt.Errorf("answered %q", status)
+	_, rest, _ := bytes.Cut(head, []byte("Content-Length: "))
+	text, _, _ := bytes.Cut(rest, []byte("\r\n"))
+	length, err := strconv.Atoi(string(text))
+	switch {
+	case err != nil || !bytes.HasPrefix(in, []byte("HTTP/1.1 200")):
+		return 0, fmt.Errorf("answered %q", in)
+	case len(body) < length:
+		return 0, nil
+	case !bytes.HasPrefix(body, []byte(`{"status":`)):
+		return 0, fmt.Errorf("answered %q", body)
 	}
-	length := 0
-	for {
-		line, err := r.ReadSlice('\n')
-		if err != nil {
-			return err
-		}
-		if len(line) <= 2 {
-			break
-		}
-		if rest, found := bytes.CutPrefix(line, []byte("Content-Length: ")); found {
-			if length, err = strconv.Atoi(string(bytes.TrimSpace(rest))); err != nil {
-				return err
-			}
-		}
-	}
-	body := make([]byte, length)
-	if _, err := io.ReadFull(r, body); err != nil {
-		return err
-	}
-	if !bytes.HasPrefix(body, []byte(`{"status":`)) {
-		return fmt.Errorf("answered %q", body)
-	}
-	return nil
+	return len(in) - len(body) + length, nil
 }
 
 func dial(l *lab.Lab, port int) (conn net.Conn, err error) {

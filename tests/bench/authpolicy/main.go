@@ -141,10 +141,10 @@ func report(rows []*row, o options) string {
 	fmt.Fprintf(&b, "%s; %d cores, %s; %d connections, %d requests a second for %s; medians of %d runs; load average %s.\n\n",
 		time.Now().UTC().Format(time.DateOnly), runtime.NumCPU(), runtime.Version(), o.connections, o.rate, o.time, o.runs,
 		strings.Fields(string(load) + " ?")[0])
-	b.WriteString("| | median | 99 % | 99.9 % | at full speed, requests/s | of the constant's | CPU time of the server a request |\n| --- | --- | --- | --- | --- | --- | --- |\n")
+	b.WriteString("| | median | 99 % | 99.9 % | asked late, 99 % | at full speed, requests/s | of the constant's | CPU time of the server a request |\n| --- | --- | --- | --- | --- | --- | --- | --- |\n")
 	for _, r := range rows {
 		m := r.median()
-		fmt.Fprintf(&b, "| %s | %s | %s | %s | %.0f | %.2f | %.0f µs |\n", r.name, ms(m.p50), ms(m.p99), ms(m.p999), m.full, m.full/rows[0].median().full, m.cpu)
+		fmt.Fprintf(&b, "| %s | %s | %s | %s | %s | %.0f | %.2f | %.0f µs |\n", r.name, ms(m.p50), ms(m.p99), ms(m.p999), ms(m.late), m.full, m.full/rows[0].median().full, m.cpu)
 	}
 	return b.String()
 }

@@ -46,11 +46,17 @@ func (b *Backend) User(_ context.Context, name string) (*control.User, error) {
 	if !found {
 		u = control.User{User: name}
 	}
-	for _, pinned := range []bool{true, false} {
-		if d, stands := b.Get(policy.Target{User: name}, pinned); stands && u.Decision == nil {
-			row := b.row(&d)
-			u.Decision = &row
-		}
+	target := policy.Target{User: name}
+	pin, pinned := b.Get(target, true)
+	automatic, decided := b.Get(target, false)
+	if pinned && u.Decision == nil {
+		row := b.row(&pin)
+		u.Decision = &row
+	}
+	if decided && (!pinned || pin.Action == policy.OwnQuota) {
+		u.Own = u.Decision
+		row := b.row(&automatic)
+		u.Decision = &row
 	}
 	return &u, nil
 }
