@@ -64,7 +64,7 @@ func (h *clsactHook) replace(p *ebpf.Program) error {
 
 // filters are all there are at ingress, in the order in which they decide.
 func (h *clsactHook) filters() ([]netlink.Filter, error) {
-	filters, err := whole(func() ([]netlink.Filter, error) {
+	filters, err := WholeDump(func() ([]netlink.Filter, error) {
 		return netlink.FilterList(&netlink.Device{LinkAttrs: netlink.LinkAttrs{Index: h.index}}, netlink.HANDLE_MIN_INGRESS)
 	})
 	if err != nil {

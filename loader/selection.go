@@ -37,7 +37,7 @@ type choice struct {
 // choose returns the interfaces that the selection means now, and what in it
 // means none.
 func choose(selection []string) (chosen []choice, missing []Attachment, err error) {
-	links, err := whole(netlink.LinkList)
+	links, err := WholeDump(netlink.LinkList)
 	if err != nil {
 		return nil, nil, fmt.Errorf("list interfaces: %w", err)
 	}
@@ -144,12 +144,12 @@ func isShared(links []netlink.Link, l netlink.Link) bool {
 func defaultRouted() (map[int]bool, error) {
 	indexes := make(map[int]bool)
 	for _, family := range []int{netlink.FAMILY_V4, netlink.FAMILY_V6} {
-		routes, err := whole(func() ([]netlink.Route, error) { return netlink.RouteList(nil, family) })
+		routes, err := WholeDump(func() ([]netlink.Route, error) { return netlink.RouteList(nil, family) })
 		if err != nil {
 			return nil, fmt.Errorf("list routes: %w", err)
 		}
 		for _, r := range routes {
-			if !isDefault(&r) {
+			if !IsDefaultRoute(&r) {
 				continue
 			}
 			indexes[r.LinkIndex] = true
@@ -161,7 +161,8 @@ func defaultRouted() (map[int]bool, error) {
 	return indexes, nil
 }
 
-func isDefault(r *netlink.Route) bool {
+// IsDefaultRoute reports whether r leads to all of a family.
+func IsDefaultRoute(r *netlink.Route) bool {
 	if r.Type != unix.RTN_UNICAST {
 		return false
 	}
@@ -175,10 +176,10 @@ func isDefault(r *netlink.Route) bool {
 // longestPause ends the repeating of a dump: about a second after it began.
 const longestPause = 512 * time.Millisecond
 
-// whole repeats a dump that was interrupted, by changes (NLM_F_DUMP_INTR) or
+// WholeDump repeats a dump that was interrupted, by changes (NLM_F_DUMP_INTR) or
 // by a signal: a host that starts containers changes its interfaces all the
-// time, and what a partial list lacks would be detached.
-func whole[T any](dump func() (T, error)) (T, error) {
+// time, and what a partial list lacks would be taken for gone.
+func WholeDump[T any](dump func() (T, error)) (T, error) {
 	for pause := time.Millisecond; ; pause *= 2 {
 		result, err := dump()
 		if !errors.Is(err, unix.EINTR) || pause > longestPause { // ErrDumpInterrupted is one, too

@@ -31,7 +31,7 @@ func TestInterruptedDumps(t *testing.T) {
 		t.Run(test.name, func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
 				start, tries := time.Now(), 0
-				got, err := whole(func() (int, error) {
+				got, err := WholeDump(func() (int, error) {
 					if tries++; tries <= test.times {
 						return -1, test.err
 					}

@@ -83,7 +83,7 @@ func (r *diagRequest) Serialize() []byte {
 // findSessions returns the sessions of these peers and local ports. The filter
 // spares the kernel to tell of the others, or most of them.
 func findSessions(family uint8, peers prefixSet, local map[uint16]bool, filter []byte) ([]diagID, error) {
-	found, err := whole(func() (found []diagID, err error) {
+	found, err := WholeDump(func() (found []diagID, err error) {
 		req := nl.NewNetlinkRequest(sockDiagByFamily, unix.NLM_F_DUMP)
 		req.AddData(&diagRequest{family: family, states: sessionStates})
 		req.AddData(nl.NewRtAttr(diagBytecode, filter))

@@ -283,7 +283,7 @@ func (a *Agent) startCore() error {
 // touched by nobody else yet.
 func (a *Agent) restore() error {
 	c, now := a.core, a.o.Now()
-	c.protected = a.findProtected(a.config)
+	c.protected, _ = a.findProtected(a.config)
 	c.ledger.SetAllow(a.config.Allow, c.protected...)
 	chunk := make([]policy.Decision, 0, restoreChunk)
 	var total, ended int

@@ -1,7 +1,6 @@
 package agent
 
 import (
-	"context"
 	"fmt"
 	"net/netip"
 
@@ -30,14 +29,11 @@ func (a *Agent) dnsblService() *service {
 			if err != nil {
 				return nil, err
 			}
-			ctx, cancel := context.WithCancel(context.Background())
-			done := make(chan struct{})
-			go func() { defer close(done); lookup.Run(ctx) }()
+			end := background(lookup.Run)
 			a.lookup.Store(lookup)
 			return func() {
 				a.lookup.Store(nil)
-				cancel()
-				<-done
+				end()
 			}, nil
 		},
 	}

@@ -53,7 +53,7 @@ func (a *Agent) held(c *config.Config) *config.Config {
 	if c.Mode == config.Enforce && a.o.Confirm > 0 {
 		h.confirm = a.awaited(c.StateDir)
 	} else {
-		a.say(removeIfThere(filepath.Join(c.StateDir, confirmFile)))
+		a.sayUnkept(removeIfThere(filepath.Join(c.StateDir, confirmFile)))
 	}
 	switch {
 	case h.panic != nil:
@@ -110,15 +110,21 @@ func (a *Agent) awaited(dir string) *control.Confirmation {
 		return nil
 	case errors.Is(err, fs.ErrNotExist):
 		c.Until = now.Add(a.o.Confirm)
-		a.say(writeHold(path, &c))
+		a.sayUnkept(writeHold(path, &c))
 	case err != nil: // it is not known for how long it may go on
 		a.log.Error("whether enforcement was confirmed cannot be read", "file", path, "error", err)
 		c.Until, c.Reverted = now, true
 	case !c.Reverted && !now.Before(c.Until):
 		c.Reverted = true
-		a.say(writeHold(path, &c))
+		a.sayUnkept(writeHold(path, &c))
 	}
 	return &c.Confirmation
+}
+
+func (a *Agent) sayUnkept(err error) {
+	if err != nil {
+		a.log.Error("what enforcement waits for could not be kept for a restart", "error", err)
+	}
 }
 
 // writeHold replaces the file at path by what v says; it is on the disk then.
@@ -181,9 +187,13 @@ func (a *Agent) reconsider() {
 // endAt makes what k enforces end when it has to.
 func (a *Agent) endAt(k *kernel) error {
 	h := a.holds()
+	end := h.deadline()
 	var err error
 	doErr := a.core.do(context.Background(), func() {
-		k.enforcer.SetEnd(h.deadline())
+		if k.enforcer.End().Equal(end) {
+			return
+		}
+		k.enforcer.SetEnd(end)
 		_, err = k.enforcer.Reconcile(a.core.ledger.InForce())
 	})
 	return errors.Join(doErr, err)

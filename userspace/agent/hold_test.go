@@ -22,6 +22,23 @@ func serving(t *testing.T, a *Agent) {
 	t.Cleanup(func() { stop(); <-done })
 }
 
+// enforcingNow starts an agent that enforces and is served.
+func enforcingNow(t *testing.T) (*bench, *Agent) {
+	t.Helper()
+	b := newBench(t)
+	b.enforcing()
+	a := b.mustStart()
+	serving(t, a)
+	return b, a
+}
+
+func mustPin(t *testing.T, a *Agent, prefix string) {
+	t.Helper()
+	if err := a.Pin(t.Context(), []policy.Decision{pinOf(prefix)}); err != nil {
+		t.Fatal(err)
+	}
+}
+
 func mustStatus(t *testing.T, a *Agent) *control.Status {
 	t.Helper()
 	s, err := a.Status(t.Context())
@@ -33,13 +50,8 @@ func mustStatus(t *testing.T, a *Agent) *control.Status {
 
 // TestPanic holds over a restart, while rules and pins go on being recorded.
 func TestPanic(t *testing.T) {
-	b := newBench(t)
-	b.enforcing()
-	a := b.mustStart()
-	serving(t, a)
-	if err := a.Pin(t.Context(), []policy.Decision{pinOf("192.0.2.1/32")}); err != nil {
-		t.Fatal(err)
-	}
+	b, a := enforcingNow(t)
+	mustPin(t, a, "192.0.2.1/32")
 	mustHold(t, a, "192.0.2.1/32")
 	if err := a.Panic(t.Context(), control.Panic{Since: b.clock(), By: "alice", Reason: "why not"}); err != nil {
 		t.Fatal(err)
@@ -55,9 +67,7 @@ func TestPanic(t *testing.T) {
 		}
 	}
 	open(a)
-	if err := a.Pin(t.Context(), []policy.Decision{pinOf("192.0.2.2/32")}); err != nil {
-		t.Fatal(err)
-	}
+	mustPin(t, a, "192.0.2.2/32")
 	mustStop(t, a)
 
 	a = b.mustStart()
@@ -80,13 +90,8 @@ func TestPanic(t *testing.T) {
 // TestPanicByFile is what a hand, or a command that the agent did not answer,
 // leaves behind.
 func TestPanicByFile(t *testing.T) {
-	b := newBench(t)
-	b.enforcing()
-	a := b.mustStart()
-	serving(t, a)
-	if err := a.Pin(t.Context(), []policy.Decision{pinOf("192.0.2.1/32")}); err != nil {
-		t.Fatal(err)
-	}
+	b, a := enforcingNow(t)
+	mustPin(t, a, "192.0.2.1/32")
 	b.write(filepath.Join(b.dir, "state", panicFile), "")
 	mustWait(t, "the panic", func() bool { return a.engaged() == nil })
 	if err := os.Remove(filepath.Join(b.dir, "state", panicFile)); err != nil {
@@ -116,10 +121,7 @@ func TestPanicByFile(t *testing.T) {
 
 // TestPanicOnAFullDisk holds as long as the agent runs, and says so.
 func TestPanicOnAFullDisk(t *testing.T) {
-	b := newBench(t)
-	b.enforcing()
-	a := b.mustStart()
-	serving(t, a)
+	b, a := enforcingNow(t)
 	blocked := filepath.Join(b.dir, "state", panicFile) // rename(2) will not replace a folder
 	if err := os.MkdirAll(filepath.Join(blocked, "in the way"), 0o700); err != nil {
 		t.Fatal(err)
@@ -166,9 +168,7 @@ func TestConfirm(t *testing.T) {
 		}
 	}
 	a := start()
-	if err := a.Pin(t.Context(), []policy.Decision{pinOf("192.0.2.1/32")}); err != nil {
-		t.Fatal(err)
-	}
+	mustPin(t, a, "192.0.2.1/32")
 	ends(a, begin.Add(wait)) // by itself, whoever has died
 	if s := mustStatus(t, a); s.Ceiling != nil || s.Confirm == nil || !s.Confirm.Until.Equal(begin.Add(wait)) {
 		t.Fatalf("ceiling %+v, confirm %+v", s.Ceiling, s.Confirm)

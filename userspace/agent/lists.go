@@ -50,15 +50,9 @@ func (a *Agent) startLists(c *config.Config) (stop func(), err error) {
 	a.mu.Lock()
 	a.followed = followers
 	a.mu.Unlock()
-	ctx, cancel := context.WithCancel(context.Background())
-	done := make(chan struct{})
-	go func() {
-		defer close(done)
-		a.followLists(ctx, followers, contents)
-	}()
+	end := background(func(ctx context.Context) { a.followLists(ctx, followers, contents) })
 	return func() {
-		cancel()
-		<-done
+		end()
 		a.mu.Lock()
 		a.followed = nil
 		a.mu.Unlock()
@@ -66,14 +60,7 @@ func (a *Agent) startLists(c *config.Config) (stop func(), err error) {
 }
 
 func (a *Agent) followLists(ctx context.Context, followers []*lists.Follower, contents []lists.Content) {
-	ticker := time.NewTicker(listsEvery)
-	defer ticker.Stop()
-	for {
-		select {
-		case <-ctx.Done():
-			return
-		case <-ticker.C:
-		}
+	every(ctx, listsEvery, func() error {
 		changed := false
 		for i, f := range followers {
 			content, news, err := f.Look(a.o.Now())
@@ -85,10 +72,11 @@ func (a *Agent) followLists(ctx context.Context, followers []*lists.Follower, co
 				contents[i], changed = content, true
 			}
 		}
-		if changed && a.list(contents) != nil {
-			return // the agent is stopping
+		if !changed {
+			return nil
 		}
-	}
+		return a.list(contents)
+	})
 }
 
 // list makes the ledger hold what the lists say now. What is new comes before

@@ -46,14 +46,11 @@ func (a *Agent) startNotices(c *config.Config) (stop func(), err error) {
 	if err != nil {
 		return nil, err
 	}
-	ctx, cancel := context.WithCancel(context.Background())
-	done := make(chan struct{})
-	go func() { defer close(done); notifier.Run(ctx) }()
+	end := background(notifier.Run)
 	a.notices.Store(notifier)
 	return func() {
 		a.notices.Store(nil)
-		cancel()
-		<-done
+		end()
 	}, nil
 }
 

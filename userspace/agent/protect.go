@@ -13,9 +13,9 @@ import (
 // protectEvery is how often it is asked who must not be shut out.
 const protectEvery = 5 * time.Second
 
-// findProtected returns who must not be shut out now. What cannot be found is
-// said, once.
-func (a *Agent) findProtected(c *config.Config) []policy.Allowed {
+// findProtected returns who must not be shut out now, and whether that is
+// everybody. What cannot be found is said, once.
+func (a *Agent) findProtected(c *config.Config) (allowed []policy.Allowed, complete bool) {
 	a.finding.Lock()
 	defer a.finding.Unlock()
 	a.finder.Kinds = c.Protect
@@ -28,11 +28,11 @@ func (a *Agent) findProtected(c *config.Config) []policy.Allowed {
 		a.log.Warn("not everybody who must not be shut out could be found", "error", err)
 	}
 	a.unfound = unfound
-	allowed := make([]policy.Allowed, len(found))
+	allowed = make([]policy.Allowed, len(found))
 	for i, one := range found {
 		allowed[i] = policy.Allowed{Prefix: policy.JudgedPrefix(netip.PrefixFrom(one.Addr, one.Addr.BitLen())), Reason: one.Reason}
 	}
-	return allowed
+	return allowed, err == nil
 }
 
 // protectService follows who must not be shut out.
@@ -45,29 +45,17 @@ func (a *Agent) protectService() *service {
 			}
 			return c.Protect, nil
 		},
-		start: func(c *config.Config) (stop func(), err error) {
-			ctx, cancel := context.WithCancel(context.Background())
-			done := make(chan struct{})
-			go func() {
-				defer close(done)
-				a.followProtected(ctx)
-			}()
-			return func() { cancel(); <-done }, nil
-		},
+		start: func(*config.Config) (stop func(), err error) { return background(a.followProtected), nil },
 	}
 }
 
 func (a *Agent) followProtected(ctx context.Context) {
-	ticker := time.NewTicker(protectEvery)
-	defer ticker.Stop()
-	for {
-		select {
-		case <-ctx.Done():
-			return
-		case <-ticker.C:
+	every(ctx, protectEvery, func() error {
+		now, complete := a.findProtected(a.current())
+		if !complete {
+			return nil // those who are protected stay so
 		}
-		now := a.findProtected(a.current())
-		err := a.core.do(ctx, func() {
+		return a.core.do(ctx, func() {
 			c := a.core
 			if slices.Equal(now, c.protected) {
 				return
@@ -80,8 +68,5 @@ func (a *Agent) followProtected(ctx context.Context) {
 			c.protected = now
 			_ = c.enforce(c.ledger.SetAllow(a.current().Allow, now...)) // said and tried again there
 		})
-		if err != nil {
-			return // the agent is stopping
-		}
-	}
+	})
 }

@@ -3,13 +3,26 @@ package agent
 import (
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"testing"
 
 	"weir/policy"
+	"weir/userspace/config"
 	"weir/userspace/control"
 	"weir/userspace/protect"
 )
+
+// TestProtectedKinds: the configuration knows the words of those who find.
+func TestProtectedKinds(t *testing.T) {
+	want := protect.Kinds()
+	got := slices.Clone(config.Default().Protect)
+	slices.Sort(want)
+	slices.Sort(got)
+	if !slices.Equal(got, want) {
+		t.Errorf("the configuration's words are %q, those of protect %q", got, want)
+	}
+}
 
 // TestAdministratorsAreProtected: what is decided about them is listed and not
 // in force, as long as they are logged in, and a wider pin spares them.

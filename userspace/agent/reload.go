@@ -34,7 +34,13 @@ func (a *Agent) reload() {
 			fixed.keep()
 		}
 	}
-	if err := a.core.do(context.Background(), func() { err = a.core.reconfigure(c) }); err != nil {
+	protected, complete := a.findProtected(c)
+	if err := a.core.do(context.Background(), func() {
+		if complete { // else those who are protected stay so
+			a.core.protected = protected
+		}
+		err = a.core.reconfigure(c)
+	}); err != nil {
 		return // the agent is stopping
 	}
 	if err != nil {
@@ -79,7 +85,6 @@ func (c *core) reconfigure(to *config.Config) error {
 	if err := c.engine.SetRules(to.Rules); err != nil {
 		return err
 	}
-	c.protected = c.a.findProtected(to)
 	_ = c.enforce(c.ledger.SetAllow(to.Allow, c.protected...)) // said and tried again there
 	c.expect(to)
 	c.locate(to)

@@ -1,7 +1,9 @@
 package agent
 
 import (
+	"context"
 	"reflect"
+	"time"
 
 	"weir/userspace/config"
 )
@@ -50,6 +52,31 @@ func (a *Agent) end(s *service) {
 		s.stop()
 	}
 	s.stop, s.runs = nil, nil
+}
+
+// background runs f until stop is called, which waits for its end.
+func background(f func(ctx context.Context)) (stop func()) {
+	ctx, cancel := context.WithCancel(context.Background())
+	done := make(chan struct{})
+	go func() { defer close(done); f(ctx) }()
+	return func() { cancel(); <-done }
+}
+
+// every does something at a pace until ctx ends or it fails, which it does when
+// the agent stops.
+func every(ctx context.Context, pace time.Duration, do func() error) {
+	ticker := time.NewTicker(pace)
+	defer ticker.Stop()
+	for {
+		select {
+		case <-ctx.Done():
+			return
+		case <-ticker.C:
+		}
+		if do() != nil {
+			return
+		}
+	}
 }
 
 // startServices starts what the configuration asks for.

@@ -101,6 +101,9 @@ func (e *Enforcer) SetPorts(ports []uint16) {
 // called at the same time as Apply, Reconcile and ReadBack.
 func (e *Enforcer) SetEnd(end time.Time) { e.o.End = end }
 
+// End is Options.End as it was last set. SetEnd must not be called meanwhile.
+func (e *Enforcer) End() time.Time { return e.o.End }
+
 // Stats may be called at any time.
 func (e *Enforcer) Stats() Stats {
 	if e == nil {

@@ -9,6 +9,8 @@ import (
 
 	"github.com/vishvananda/netlink"
 	"golang.org/x/sys/unix"
+
+	"weir/loader"
 )
 
 // Kinds of those who are protected, as the configuration names them.
@@ -47,16 +49,17 @@ type lastSeen struct {
 // process, by address, each address once. With an error it returns those it
 // has found.
 func (f *Finder) Find(now time.Time) ([]One, error) {
+	names, err := linkNames()
 	var found []One
-	var errs []error
+	errs := []error{err}
 	for _, kind := range f.Kinds {
 		var more []One
 		var err error
 		switch kind {
 		case Own:
-			more, err = own()
+			more, err = own(names)
 		case Gateways:
-			more, err = gateways()
+			more, err = gateways(names)
 		case Administrators:
 			more, err = f.administrators(now)
 		}
@@ -68,13 +71,9 @@ func (f *Finder) Find(now time.Time) ([]One, error) {
 
 // own returns the host's addresses, without the loopback's: nothing comes from
 // those through an interface that is protected.
-func own() (found []One, err error) {
-	names, err := linkNames()
+func own(names map[int]string) (found []One, err error) {
+	list, err := loader.WholeDump(func() ([]netlink.Addr, error) { return netlink.AddrList(nil, netlink.FAMILY_ALL) })
 	if err != nil {
-		return nil, err
-	}
-	list, err := netlink.AddrList(nil, netlink.FAMILY_ALL)
-	if err != nil && !errors.Is(err, netlink.ErrDumpInterrupted) {
 		return nil, fmt.Errorf("list addresses: %w", err)
 	}
 	for _, a := range list {
@@ -86,19 +85,17 @@ func own() (found []One, err error) {
 }
 
 // gateways returns the next hops of default routes in every table.
-func gateways() (found []One, err error) {
-	names, err := linkNames()
-	if err != nil {
-		return nil, err
-	}
+func gateways(names map[int]string) (found []One, err error) {
 	for _, family := range []int{netlink.FAMILY_V4, netlink.FAMILY_V6} {
 		filter := &netlink.Route{Table: unix.RT_TABLE_UNSPEC}
-		routes, err := netlink.RouteListFiltered(family, filter, netlink.RT_FILTER_TABLE)
-		if err != nil && !errors.Is(err, netlink.ErrDumpInterrupted) {
+		routes, err := loader.WholeDump(func() ([]netlink.Route, error) {
+			return netlink.RouteListFiltered(family, filter, netlink.RT_FILTER_TABLE)
+		})
+		if err != nil {
 			return found, fmt.Errorf("list routes: %w", err)
 		}
 		for _, r := range routes {
-			if r.Type != unix.RTN_UNICAST || !isDefault(&r) {
+			if r.Type != unix.RTN_UNICAST || !loader.IsDefaultRoute(&r) {
 				continue
 			}
 			hops := append(r.MultiPath, &netlink.NexthopInfo{LinkIndex: r.LinkIndex, Gw: r.Gw, Via: r.Via})
@@ -121,19 +118,11 @@ func hopAddr(hop *netlink.NexthopInfo) (netip.Addr, bool) {
 	return netip.AddrFromSlice(hop.Gw)
 }
 
-func isDefault(r *netlink.Route) bool {
-	if r.Dst == nil {
-		return true
-	}
-	ones, _ := r.Dst.Mask.Size()
-	return ones == 0 && r.Dst.IP.IsUnspecified()
-}
-
 func usable(a netip.Addr) bool { return !a.IsLoopback() && !a.IsUnspecified() && !a.IsMulticast() }
 
 func linkNames() (map[int]string, error) {
-	links, err := netlink.LinkList()
-	if err != nil && !errors.Is(err, netlink.ErrDumpInterrupted) {
+	links, err := loader.WholeDump(netlink.LinkList)
+	if err != nil {
 		return nil, fmt.Errorf("list interfaces: %w", err)
 	}
 	names := make(map[int]string, len(links))
