@@ -23,6 +23,12 @@ func mustComplete(cmd *cobra.Command, flag string, f cobra.CompletionFunc) {
 	}
 }
 
+// mustReason adds the flag that says why something is changed.
+func mustReason(cmd *cobra.Command, reason *string) {
+	cmd.Flags().StringVar(reason, "reason", "", "why, for those who ask later")
+	mustComplete(cmd, "reason", cobra.NoFileCompletions)
+}
+
 // show writes v as indented JSON or, with text, for people.
 func show[T any](cmd *cobra.Command, out io.Writer, form string, v *T, text func(*T) error) error {
 	switch form {

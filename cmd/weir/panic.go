@@ -23,7 +23,7 @@ func (a *app) panicCommand() *cobra.Command {
 	var reason string
 	var lift bool
 	cmd := &cobra.Command{
-		Use:   "panic [--reason TEXT | --lift]",
+		Use:   "panic [--lift] [--reason TEXT]",
 		Short: "Let everything through, at once, until it is lifted",
 		Long: `Let everything through at once: in the kernel, and in what mail servers are
 answered. It holds over restarts of the agent and of the host, until it is lifted.
@@ -38,10 +38,8 @@ making that file does the same within a second, and removing it lifts it.`,
 		ValidArgsFunction: cobra.NoFileCompletions,
 	}
 	f := cmd.Flags()
-	f.StringVar(&reason, "reason", "", "why, for those who ask later")
+	mustReason(cmd, &reason)
 	f.BoolVar(&lift, "lift", false, "end it: what is configured is enforced again")
-	mustComplete(cmd, "reason", cobra.NoFileCompletions)
-	cmd.MarkFlagsMutuallyExclusive("reason", "lift")
 	cmd.RunE = func(cmd *cobra.Command, _ []string) error {
 		ctx, cancel := context.WithTimeout(cmd.Context(), panicPatience)
 		defer cancel()
@@ -50,7 +48,7 @@ making that file does the same within a second, and removing it lifts it.`,
 			defer client.Close()
 		}
 		if lift {
-			return a.liftPanic(ctx, client, err)
+			return a.liftPanic(ctx, client, reason, err)
 		}
 		if err == nil {
 			_, err = client.Panic(ctx, reason)
@@ -73,17 +71,22 @@ func (a *app) panicAlone(reason string, why error) error {
 		return why
 	}
 	fmt.Fprintf(a.stderr, "the agent could not be asked: %v\n", why)
+	return agent.PanicAlone(a.placesOf(), a.panicFor(reason))
+}
+
+// panicFor says who has this command run, and why.
+func (a *app) panicFor(reason string) control.Panic {
 	p := control.Panic{Since: a.now(), Reason: reason}
 	if u, err := user.LookupId(fmt.Sprint(os.Getuid())); err == nil {
 		p.By = u.Username
 	}
-	return agent.PanicAlone(a.placesOf(), p)
+	return p
 }
 
-func (a *app) liftPanic(ctx context.Context, client *control.Client, err error) error {
+func (a *app) liftPanic(ctx context.Context, client *control.Client, reason string, err error) error {
 	if err == nil {
 		var p *control.Panic
-		if p, err = client.Lift(ctx); err == nil {
+		if p, err = client.Lift(ctx, reason); err == nil {
 			_, err = fmt.Fprintf(a.stdout, "what is configured is enforced again; the panic began %s\n", ago(a.now(), p.Since))
 			return err
 		}
@@ -92,7 +95,7 @@ func (a *app) liftPanic(ctx context.Context, client *control.Client, err error) 
 		return err
 	}
 	fmt.Fprintf(a.stderr, "the agent could not be asked: %v\n", err)
-	if err := agent.LiftAlone(a.placesOf()); err != nil {
+	if err := agent.LiftAlone(a.placesOf(), a.panicFor(reason)); err != nil {
 		if errors.Is(err, control.ErrNotFound) {
 			return nothingf("there is no panic to lift")
 		}

@@ -49,11 +49,11 @@ An IPv6 address stands for its /64, because that is what its owner holds.`,
 	f.IntVar(&terms.Burst, "burst", 0, "with limit: openings let through at once (default 1)")
 	f.StringVar(&terms.Bytes, "bytes", "", "with limit: data let through on open connections, such as `64K/s` (K, M, G)")
 	f.StringVar(&terms.For, "for", "", "how long, such as `30d`, 2w or 12h (default: until unpinned)")
-	f.StringVar(&terms.Reason, "reason", "", "why, for those who ask later")
+	mustReason(cmd, &terms.Reason)
 	f.StringVar(&from, "from", "", "read the prefixes from this `file`; - is standard input")
 	f.BoolVar(&yes, "yes", false, "do not ask before very wide prefixes are dropped")
 	mustComplete(cmd, "action", cobra.FixedCompletions([]string{"allow", "drop", "limit", "tarpit"}, cobra.ShellCompDirectiveNoFileComp))
-	for _, flag := range []string{"rate", "burst", "bytes", "for", "reason"} {
+	for _, flag := range []string{"rate", "burst", "bytes", "for"} {
 		mustComplete(cmd, flag, cobra.NoFileCompletions)
 	}
 	cmd.RunE = func(cmd *cobra.Command, args []string) error {

@@ -10,8 +10,9 @@ import (
 )
 
 func (a *app) releaseCommand() *cobra.Command {
-	return &cobra.Command{
-		Use:   "release SOURCE|USER",
+	var reason string
+	cmd := &cobra.Command{
+		Use:   "release SOURCE|USER [--reason TEXT]",
 		Short: "Lift what a rule decided",
 		Long: `Lift what rules decided about a source, a prefix or a user, and let their counts
 start anew. If it goes on, it is flagged again; to keep it from that, pin it to
@@ -30,7 +31,7 @@ allow. Pins stay: weir unpin takes those back.`,
 				return err
 			}
 			defer client.Close()
-			result, err := client.Release(cmd.Context(), target)
+			result, err := client.Release(cmd.Context(), target, reason)
 			if errors.Is(err, control.ErrNotFound) {
 				return a.notReleased(cmd, client, target)
 			}
@@ -46,6 +47,8 @@ allow. Pins stay: weir unpin takes those back.`,
 			return nil
 		},
 	}
+	mustReason(cmd, &reason)
+	return cmd
 }
 
 // target checks what the operator named and tells if more is meant by it.

@@ -10,9 +10,9 @@ import (
 )
 
 func (a *app) unpinCommand() *cobra.Command {
-	var from string
+	var from, reason string
 	cmd := &cobra.Command{
-		Use:   "unpin {SOURCE... | --from FILE}",
+		Use:   "unpin {SOURCE... | --from FILE} [--reason TEXT]",
 		Short: "Take pins back",
 		Long: `Take the pins of these sources or prefixes back. What rules decided about them
 holds again; weir release lifts that.
@@ -23,13 +23,14 @@ A list is written as for weir pin, so the list that was pinned can be unpinned.`
 		ValidArgsFunction: a.completeTargets(true, true),
 	}
 	cmd.Flags().StringVar(&from, "from", "", "read the prefixes from this `file`; - is standard input")
+	mustReason(cmd, &reason)
 	cmd.RunE = func(cmd *cobra.Command, args []string) error {
 		list, err := a.readList(cmd, args, from)
 		if err != nil {
 			return err
 		}
 		done, err := a.bulk(cmd, list, "unpin", func(c *control.Client, progress func(int)) (control.Progress, error) {
-			return c.Unpin(cmd.Context(), list, progress)
+			return c.Unpin(cmd.Context(), list, reason, progress)
 		})
 		if err != nil {
 			return err

@@ -215,9 +215,9 @@ takes its place.`,
 	f.StringArrayVar(&terms.Recipients, "recipients", nil, "`quota` of recipients, such as 300/1h; more than once for more spans")
 	f.StringArrayVar(&terms.Messages, "messages", nil, "`quota` of messages, such as 100/1h")
 	f.StringVar(&terms.For, "for", "", "how long, such as `1d` or 12h (default: until reset)")
-	f.StringVar(&terms.Reason, "reason", "", "why, for those who ask later")
+	mustReason(cmd, &terms.Reason)
 	mustComplete(cmd, "action", cobra.FixedCompletions([]string{"allow", "limit", "defer", "guard"}, cobra.ShellCompDirectiveNoFileComp))
-	for _, flag := range []string{"rate", "burst", "recipients", "messages", "for", "reason"} {
+	for _, flag := range []string{"rate", "burst", "recipients", "messages", "for"} {
 		mustComplete(cmd, flag, cobra.NoFileCompletions)
 	}
 	cmd.RunE = func(cmd *cobra.Command, args []string) error {
@@ -250,8 +250,9 @@ takes its place.`,
 }
 
 func (a *app) userResetCommand() *cobra.Command {
-	return &cobra.Command{
-		Use:   "reset USER",
+	var reason string
+	cmd := &cobra.Command{
+		Use:   "reset USER [--reason TEXT]",
 		Short: "Take back what a user has spent, and what you have set",
 		Long: `Let a user begin anew: what it has spent of its own quotas is forgotten, what
 the quotas decided and what weir user set laid down is lifted. What a rule
@@ -265,7 +266,7 @@ decided stays: weir release lifts that.`,
 				return err
 			}
 			defer client.Close()
-			result, err := client.ResetUser(cmd.Context(), args[0])
+			result, err := client.ResetUser(cmd.Context(), args[0], reason)
 			if err != nil {
 				return err
 			}
@@ -284,6 +285,8 @@ decided stays: weir release lifts that.`,
 			return nil
 		},
 	}
+	mustReason(cmd, &reason)
+	return cmd
 }
 
 // completeUsers completes users on whom a decision stands.

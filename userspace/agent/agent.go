@@ -13,6 +13,7 @@ import (
 	"time"
 
 	"weir/policy"
+	"weir/userspace/audit"
 	"weir/userspace/config"
 	"weir/userspace/control"
 	"weir/userspace/dnsbl"
@@ -64,6 +65,7 @@ func (o *Options) Validate() error {
 type Agent struct {
 	o        Options
 	log      *slog.Logger
+	audit    *slog.Logger // of what people change
 	faults   *faults
 	notifier *notifier
 	rates    *rates
@@ -118,9 +120,11 @@ func Run(ctx context.Context, o Options) error {
 	if err != nil {
 		return err
 	}
+	a.audit.Info("started", "version", o.Version, "mode", a.current().Mode, "config", o.ConfigPath)
 	a.notifier.ready()
 	a.serve(ctx)
 	a.notifier.stopping()
+	a.audit.Info("stopped", "mode", a.current().Mode)
 	a.log.Info("weir stops", "mode", a.current().Mode, "in_force_in_the_kernel", a.engaged() != nil)
 	return a.stop()
 }
@@ -204,6 +208,9 @@ func (a *Agent) startStore() error {
 	if err := os.MkdirAll(a.config.StateDir, 0o700); err != nil {
 		return fmt.Errorf("state_dir: %w: make the folder, or let the agent's user write there", err)
 	}
+	a.audit = audit.New(filepath.Join(a.config.StateDir, audit.FileName), func(err error) {
+		a.log.Error("who changed what is in this log only", "error", err)
+	})
 	path := a.storePath()
 	open := func() (*store.Store, error) { return store.Open(path, a.log) }
 	s, err := open()
@@ -228,7 +235,7 @@ func (a *Agent) startStore() error {
 // is served when everything else works.
 func (a *Agent) startControl() (err error) {
 	o := control.DefaultOptions()
-	o.Socket, o.Version, o.Now, o.Logger = a.config.ControlSocket, a.o.Version, a.o.Now, a.log
+	o.Socket, o.Version, o.Now, o.Logger, o.Audit = a.config.ControlSocket, a.o.Version, a.o.Now, a.log, a.audit
 	if a.server, err = control.Listen(a, o); err != nil {
 		return err
 	}

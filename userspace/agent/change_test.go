@@ -21,7 +21,7 @@ func TestChangesAreSaidOnce(t *testing.T) {
 			return c.Pin(t.Context(), control.Terms{Action: policy.Drop}, strings.NewReader("192.0.2.1\n192.0.2.2"), func(int) {})
 		},
 		"msg=unpinned ": func() (control.Progress, error) {
-			return c.Unpin(t.Context(), strings.NewReader("192.0.2.1"), func(int) {})
+			return c.Unpin(t.Context(), strings.NewReader("192.0.2.1"), "", func(int) {})
 		},
 	} {
 		before := lineCount(b.output.String())

@@ -10,6 +10,7 @@ import (
 	"weir/policy"
 	"weir/userspace/enforce"
 	"weir/userspace/intake"
+	"weir/userspace/maillog"
 	"weir/userspace/store"
 )
 
@@ -114,7 +115,7 @@ func (c *core) consume(input string, batch []intake.Record, after intake.Positio
 	}
 	if s := c.parser.Stats(); s.NotUnderstood != c.puzzled {
 		c.input.notUnderstood += s.NotUnderstood - c.puzzled
-		c.input.sample, c.puzzled = s.Sample, s.NotUnderstood
+		c.input.sample, c.puzzled = maillog.HideSecrets(s.Sample), s.NotUnderstood
 	}
 	c.apply()
 	c.tell()

@@ -11,6 +11,7 @@ import (
 	"time"
 
 	"weir/loader"
+	"weir/userspace/audit"
 	"weir/userspace/config"
 	"weir/userspace/control"
 )
@@ -167,9 +168,20 @@ func (a *Agent) lookAtHold() {
 	h := a.holds()
 	late := h.confirm != nil && !h.confirm.Reverted && !a.o.Now().Before(h.confirm.Until)
 	panics := h.unwritten || isPanic(h.wanted.StateDir)
-	if late || panics != (h.panic != nil) {
-		a.reconsider()
+	file := filepath.Join(h.wanted.StateDir, panicFile)
+	switch {
+	case late:
+		a.audit.Info("enforcement ends", "reason", "nobody has confirmed it in time")
+	case panics && h.panic == nil:
+		if p := a.readPanic(h.wanted.StateDir); p != nil && p.By == "" { // else whoever wrote it has said so
+			a.audit.Info("panic", "reason", "there is a file", "file", file)
+		}
+	case !panics && h.panic != nil:
+		a.audit.Info("panic lifted", "reason", "the file is gone", "file", file)
+	default:
+		return
 	}
+	a.reconsider()
 }
 
 // reconsider makes of the configuration take effect what may now.
@@ -278,13 +290,26 @@ func (a *Agent) Confirm(ctx context.Context, again bool) (*control.Confirmation,
 // the pins of c, and for the next agent, by a file. One that only hangs follows
 // as soon as it can.
 func PanicAlone(c *config.Config, p control.Panic) error {
-	return errors.Join(loader.LetThrough(c.BPFFS), writeHold(filepath.Join(c.StateDir, panicFile), &p))
+	err := errors.Join(loader.LetThrough(c.BPFFS), writeHold(filepath.Join(c.StateDir, panicFile), &p))
+	return errors.Join(err, auditAlone(c, "panic", p, err))
 }
 
-// LiftAlone removes that file. It returns control.ErrNotFound if there is none.
-func LiftAlone(c *config.Config) error {
+// LiftAlone removes that file, as p says. It returns control.ErrNotFound if
+// there is none.
+func LiftAlone(c *config.Config, p control.Panic) error {
 	if !isPanic(c.StateDir) {
 		return control.ErrNotFound
 	}
-	return os.Remove(filepath.Join(c.StateDir, panicFile))
+	err := os.Remove(filepath.Join(c.StateDir, panicFile))
+	return errors.Join(err, auditAlone(c, "panic lifted", p, err))
+}
+
+// auditAlone has the audit know what was done without the agent.
+func auditAlone(c *config.Config, what string, p control.Panic, err error) (failed error) {
+	attrs := []any{"by", p.By, "uid", os.Getuid(), "pid", os.Getpid(), "alone", true, "reason", p.Reason}
+	if err != nil {
+		attrs = append(attrs, "error", err)
+	}
+	audit.New(filepath.Join(c.StateDir, audit.FileName), func(err error) { failed = err }).Info(what, attrs...)
+	return failed
 }

@@ -111,10 +111,10 @@ func TestPanicByFile(t *testing.T) {
 	if s := mustStatus(t, a); s.Panic == nil || s.Panic.By != "root" {
 		t.Errorf("panic %+v", s.Panic)
 	}
-	if err := LiftAlone(c); err != nil {
+	if err := LiftAlone(c, control.Panic{By: "root"}); err != nil {
 		t.Fatal(err)
 	}
-	if err := LiftAlone(c); !errors.Is(err, control.ErrNotFound) {
+	if err := LiftAlone(c, control.Panic{By: "root"}); !errors.Is(err, control.ErrNotFound) {
 		t.Errorf("lifted twice: %v", err)
 	}
 }

@@ -4,6 +4,7 @@ import (
 	"time"
 
 	"weir/policy"
+	"weir/userspace/maillog"
 )
 
 // recent keeps the latest records that gave events, as they were written, so
@@ -89,7 +90,7 @@ func (r *recent) fill(sample []policy.Observation) {
 		for j := range sample {
 			o := &sample[j]
 			if o.Text == "" && o.Line == l.number && o.Kind == l.kind && o.Time.Equal(l.time) {
-				o.Text = string(r.text(l))
+				o.Text = maillog.HideSecrets(string(r.text(l)))
 				left--
 			}
 		}

@@ -57,6 +57,7 @@ func (a *Agent) reload() {
 	a.config = c
 	a.mu.Unlock()
 	a.log.Info("configuration reloaded", "config", a.o.ConfigPath, "mode", c.Mode)
+	a.audit.Info("configuration reloaded", "config", a.o.ConfigPath, "mode", c.Mode, "keys", c.Changed(old))
 }
 
 // refuse says what is wrong with a configuration, one record a problem.

@@ -14,6 +14,7 @@ import (
 	"net/netip"
 	"os"
 	"path/filepath"
+	"reflect"
 	"slices"
 	"strings"
 	"time"
@@ -32,30 +33,30 @@ const (
 	Enforce Mode = "enforce" // decide and act
 )
 
-// Config is a checked configuration file.
+// Config is a checked configuration file. The tags are the keys that say it.
 type Config struct {
-	Path          string // the file it was read from
-	Mode          Mode
-	Interfaces    []string // names and globs, or exactly ["auto"]
-	Ports         []uint16 // protected TCP ports, ascending
-	StateDir      string
-	ControlSocket string
-	BPFFS         string         // folder on a bpffs for the pins
-	Allow         []netip.Prefix // judged form, sorted, without duplicates
-	Protect       []string       // of whom nobody is ever shut out: words of protectKinds
-	Auto          bool           // read besides what the installed servers write
-	Intakes       []Intake
-	Rules         []policy.Rule // policy.DefaultRules if the file has none
-	Limits        policy.Limits
-	Entries       int // room in each of the kernel's tables
-	PostfixPolicy PostfixPolicy
-	Quota         policy.QuotaRules // bounds nothing if the file has none
-	Ceiling       Ceiling
-	DovecotPolicy DovecotPolicy
-	Lists         []List
-	DNSBL         DNSBL
-	Countries     string // a database of countries, empty for none
-	Notify        Notify
+	Path          string            // the file it was read from
+	Mode          Mode              `key:"mode"`
+	Interfaces    []string          `key:"interfaces"` // names and globs, or exactly ["auto"]
+	Ports         []uint16          `key:"ports"`      // protected TCP ports, ascending
+	StateDir      string            `key:"state_dir"`
+	ControlSocket string            `key:"control_socket"`
+	BPFFS         string            `key:"bpffs"`   // folder on a bpffs for the pins
+	Allow         []netip.Prefix    `key:"allow"`   // judged form, sorted, without duplicates
+	Protect       []string          `key:"protect"` // of whom nobody is ever shut out: words of protectKinds
+	Auto          bool              `key:"intake"`  // read besides what the installed servers write
+	Intakes       []Intake          `key:"intake"`
+	Rules         []policy.Rule     `key:"rule"` // policy.DefaultRules if the file has none
+	Limits        policy.Limits     `key:"limits"`
+	Entries       int               `key:"limits"` // room in each of the kernel's tables
+	PostfixPolicy PostfixPolicy     `key:"postfix_policy"`
+	Quota         policy.QuotaRules `key:"quota"` // bounds nothing if the file has none
+	Ceiling       Ceiling           `key:"ceiling"`
+	DovecotPolicy DovecotPolicy     `key:"dovecot_policy"`
+	Lists         []List            `key:"list"`
+	DNSBL         DNSBL             `key:"dnsbl"`
+	Countries     string            `key:"geo"` // a database of countries, empty for none
+	Notify        Notify            `key:"notify"`
 }
 
 // Default returns what an empty file means: it observes only, so that a
@@ -76,6 +77,28 @@ func Default() *Config {
 		Ceiling:       Ceiling{Rate: policy.Rate{Every: time.Second / 50, Burst: 1000}},
 		Notify:        defaultNotify(),
 	}
+}
+
+// Changed returns the keys that say in c something else than in old.
+func (c *Config) Changed(old *Config) []string {
+	var keys []string
+	now, before := reflect.ValueOf(c.withoutLines()), reflect.ValueOf(old.withoutLines())
+	for i, field := range reflect.VisibleFields(now.Type()) {
+		if key := field.Tag.Get("key"); key != "" && !reflect.DeepEqual(now.Field(i).Interface(), before.Field(i).Interface()) {
+			keys = append(keys, key)
+		}
+	}
+	return slices.Compact(keys)
+}
+
+// withoutLines returns a copy of c that does not tell where its file says what.
+func (c *Config) withoutLines() Config {
+	plain := *c
+	plain.Intakes = slices.Clone(c.Intakes)
+	for i := range plain.Intakes {
+		plain.Intakes[i].Line = 0
+	}
+	return plain
 }
 
 // Auto stands for the interfaces that carry a default route.

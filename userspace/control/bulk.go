@@ -29,6 +29,7 @@ func (s *Server) pins(w http.ResponseWriter, r *http.Request, from peer) error {
 	if err != nil {
 		return err
 	}
+	attrs := termsAttrs(&model)
 	done := s.bulk(w, r, body, func(ctx context.Context, chunk []Line, _ *Progress) error {
 		pins := make([]policy.Decision, len(chunk))
 		for i, line := range chunk {
@@ -38,37 +39,60 @@ func (s *Server) pins(w http.ResponseWriter, r *http.Request, from peer) error {
 				pins[i].Reason = unique.Make(line.Comment).Value() // lists repeat theirs
 			}
 		}
-		return s.backend.Pin(ctx, pins)
+		err := s.backend.Pin(ctx, pins)
+		s.audit("pinned", from, err, targets(chunk), attrs...)
+		return err
 	})
-	attrs := []any{"action", model.Action, "reason", model.Reason}
-	if model.Action == policy.Limit {
-		attrs = append(attrs, "rate", model.Rate, "burst", model.Rate.Burst) // rate tells its bytes
-	}
-	if !model.Until.IsZero() {
-		attrs = append(attrs, "until", model.Until)
-	}
-	s.logChange("pinned", from, &done, attrs...)
+	s.logBulk("pinned", from, &done, attrs...)
 	return nil
+}
+
+// termsAttrs say in a log what holds for a target, and why.
+func termsAttrs(d *policy.Decision) []any {
+	attrs := []any{"action", d.Action, "reason", d.Reason}
+	if d.Action == policy.Limit {
+		attrs = append(attrs, "rate", d.Rate, "burst", d.Rate.Burst) // rate tells its bytes
+	}
+	if !d.Until.IsZero() {
+		attrs = append(attrs, "until", d.Until)
+	}
+	return attrs
 }
 
 // unpins lifts the pins of a bulk request, chunk by chunk.
 func (s *Server) unpins(w http.ResponseWriter, r *http.Request, from peer) error {
+	reason, err := reasonOf(r)
+	if err != nil {
+		return err
+	}
 	body := s.body(w, r)
 	done := s.bulk(w, r, body, func(ctx context.Context, chunk []Line, p *Progress) error {
-		targets := make([]policy.Target, len(chunk))
+		asked := make([]policy.Target, len(chunk))
 		for i, line := range chunk {
-			targets[i].Prefix = line.Prefix
+			asked[i].Prefix = line.Prefix
 		}
-		missing, err := s.backend.Unpin(ctx, targets)
+		missing, err := s.backend.Unpin(ctx, asked)
 		p.Missing += len(missing)
 		p.Done -= len(missing)
 		for _, t := range missing[:min(len(missing), maxSample-len(p.Sample))] {
 			p.Sample = append(p.Sample, t.String())
 		}
+		s.audit("unpinned", from, err, targets(chunk), "missing", len(missing), "reason", reason)
 		return err
 	})
-	s.logChange("unpinned", from, &done, "missing", done.Missing)
+	s.logBulk("unpinned", from, &done, "missing", done.Missing, "reason", reason)
 	return nil
+}
+
+// targets names what a chunk is about, as it was written.
+func targets(chunk []Line) []string {
+	named := make([]string, len(chunk))
+	for i, line := range chunk {
+		if named[i] = policy.PrefixString(line.Prefix); line.Comment != "" {
+			named[i] += " # " + line.Comment
+		}
+	}
+	return named
 }
 
 // outcome is what a bulk request came to.
@@ -77,21 +101,15 @@ type outcome struct {
 	first string // target, for the log
 }
 
-// logChange tells who changed what.
-func (s *Server) logChange(what string, from peer, o *outcome, attrs ...any) {
+// logBulk tells the log, in one record, who changed what; the audit has been
+// told of each chunk, with all its targets.
+func (s *Server) logBulk(what string, from peer, o *outcome, attrs ...any) {
 	count := "targets"
+	var err error
 	if o.Error != nil { // a fault may also come after everything was done: what does not get stored is in force
-		what, count = what+", but not all of it is confirmed", "confirmed"
+		what, count, err = what+", but not all of it is confirmed", "confirmed", o.Error
 	}
-	attrs = append(attrs, count, o.Done, "first", o.first, "by", from.name(), "uid", from.uid, "pid", from.pid)
-	switch {
-	case o.Error == nil:
-		s.Logger.Info(what, attrs...)
-	case errors.Is(o.Error, ErrInvalid): // the client's fault, and it was told
-		s.Logger.Info(what, append(attrs, "error", o.Error)...)
-	default:
-		s.Logger.Warn(what, append(attrs, "error", o.Error)...)
-	}
+	s.log(what, from, err, append(attrs, count, o.Done, "first", o.first)...)
 }
 
 // bulk reads lines from body and hands them to apply in chunks, telling the

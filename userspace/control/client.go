@@ -74,8 +74,8 @@ func (c *Client) Explain(ctx context.Context, target string) (*Explanation, erro
 }
 
 // Release lifts the automatic decisions on target, a source or a user.
-func (c *Client) Release(ctx context.Context, target string) (*ReleaseResult, error) {
-	return ask[ReleaseResult](ctx, c, http.MethodPost, "/v1/release", url.Values{"target": {target}})
+func (c *Client) Release(ctx context.Context, target, reason string) (*ReleaseResult, error) {
+	return ask[ReleaseResult](ctx, c, http.MethodPost, "/v1/release", url.Values{"target": {target}, "reason": {reason}})
 }
 
 // ask sends a request without a body and reads its answer.
@@ -165,17 +165,17 @@ func (c *Client) Pin(ctx context.Context, terms Terms, list io.Reader, progress 
 	if err != nil {
 		return Progress{}, fmt.Errorf("write terms: %w", err)
 	}
-	return c.bulk(ctx, "/v1/pins", io.MultiReader(strings.NewReader(string(first)+"\n"), list), progress)
+	return c.bulk(ctx, "/v1/pins", nil, io.MultiReader(strings.NewReader(string(first)+"\n"), list), progress)
 }
 
 // Unpin lifts the pin of every prefix of list, written as for Pin.
-func (c *Client) Unpin(ctx context.Context, list io.Reader, progress func(done int)) (Progress, error) {
-	return c.bulk(ctx, "/v1/unpins", list, progress)
+func (c *Client) Unpin(ctx context.Context, list io.Reader, reason string, progress func(done int)) (Progress, error) {
+	return c.bulk(ctx, "/v1/unpins", url.Values{"reason": {reason}}, list, progress)
 }
 
-func (c *Client) bulk(ctx context.Context, path string, body io.Reader, progress func(done int)) (Progress, error) {
+func (c *Client) bulk(ctx context.Context, path string, query url.Values, body io.Reader, progress func(done int)) (Progress, error) {
 	var last Progress
-	resp, err := c.do(ctx, http.MethodPost, path, nil, body)
+	resp, err := c.do(ctx, http.MethodPost, path, query, body)
 	if err != nil {
 		return last, err
 	}
@@ -203,6 +203,9 @@ func (c *Client) do(ctx context.Context, method, path string, query url.Values, 
 	}
 	req.Header.Set(headerProtocol, Protocol)
 	req.Header.Set(headerVersion, c.version)
+	if sudoer := os.Getenv("SUDO_USER"); sudoer != "" {
+		req.Header.Set(headerSudoUser, sudoer)
+	}
 	if body != nil {
 		req.Header.Set("Expect", "100-continue") // a refusal comes before a million lines are sent
 	}

@@ -1,6 +1,7 @@
 // Package control is how an operator's commands reach the running agent:
 // HTTP and JSON over a unix socket that only root, the agent's own user and
-// the members of one group may speak to.
+// the members of two groups may speak to: operators, and readers, who may only
+// look (GET).
 //
 // It may know the words of package policy and nothing else of weir. What the
 // commands do stands behind Backend, which the agent implements. Anything may
@@ -24,6 +25,11 @@
 //	GET  /v1/user?name=                 User
 //	POST /v1/user/set?name=             Terms; answered with the Row
 //	POST /v1/user/reset?name=           UserReset
+//	POST /v1/panic                      Panic
+//	POST /v1/panic/lift                 Panic
+//	POST /v1/confirm?again=             Confirmation
+//
+// Every POST may say why: ?reason=. Terms have a reason of their own.
 //
 // Requests and answers carry the header Weir-Protocol with the version, and
 // answers Weir-Version with the agent's. A request without the header is
@@ -35,6 +41,7 @@ package control
 const Protocol = "1"
 
 const (
-	headerProtocol = "Weir-Protocol" // version of the protocol, on requests and answers
-	headerVersion  = "Weir-Version"  // version of the program, on requests and answers
+	headerProtocol = "Weir-Protocol"  // version of the protocol, on requests and answers
+	headerVersion  = "Weir-Version"   // version of the program, on requests and answers
+	headerSudoUser = "Weir-Sudo-User" // who became root to ask, as root says (SUDO_USER, sudo(8))
 )

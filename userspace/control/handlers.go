@@ -24,6 +24,9 @@ func (s *Server) guard(h handler) http.Handler {
 		w.Header().Set(headerVersion, s.Version)
 		w.Header().Set("Cache-Control", "no-store")
 		from, known := peerFrom(r.Context())
+		if from.uid == 0 { // root could say so in other ways
+			from.sudoer = r.Header.Get(headerSudoUser)
+		}
 		err := s.admit(r, from, known)
 		if err == nil {
 			err = h(w, r, from)
@@ -38,10 +41,17 @@ func (s *Server) guard(h handler) http.Handler {
 
 // admit decides whether r is answered at all.
 func (s *Server) admit(r *http.Request, from peer, known bool) error {
-	if !known || !from.may(s.self, s.gid) {
-		s.Logger.Warn("control client refused", "path", r.URL.Path, "user", from.name(), "uid", from.uid, "pid", from.pid)
-		return &sayError{fmt.Sprintf("%s may not speak to weir: run the command as root, or join group %s (usermod -aG %[2]s %[1]s) and log in again",
-			from.name(), s.Group), ErrForbidden}
+	looks := r.Method == http.MethodGet || r.Method == http.MethodHead
+	switch {
+	case known && from.role == operator, known && from.role == reader && looks:
+	case known && from.role == reader:
+		s.Logger.Warn("control client refused", from.attrs(nil, []any{"path", r.URL.Path})...)
+		return &sayError{fmt.Sprintf("%s may look and change nothing: run the command as root, or join group %s (usermod -aG %[2]s %[1]s) and log in again",
+			from.name(), s.Operators), ErrForbidden}
+	default:
+		s.Logger.Warn("control client refused", from.attrs(nil, []any{"path", r.URL.Path})...)
+		return &sayError{fmt.Sprintf("%s may not speak to weir: run the command as root, or join group %s (usermod -aG %[2]s %[1]s) and log in again; members of %[3]s may look",
+			from.name(), s.Operators, s.Readers), ErrForbidden}
 	}
 	if spoken := r.Header.Get(headerProtocol); spoken != "" && spoken != Protocol {
 		return &sayError{fmt.Sprintf("this command is weir %s and speaks control protocol %s, the agent is weir %s and speaks %s: use the command of the agent's version, or restart the agent (systemctl restart weir)",
@@ -84,16 +94,17 @@ func (s *Server) release(w http.ResponseWriter, r *http.Request, from peer) erro
 	if err != nil {
 		return err
 	}
+	reason, err := reasonOf(r)
+	if err != nil {
+		return err
+	}
 	result, err := s.backend.Release(r.Context(), target)
-	attrs := []any{"target", target, "by", from.name(), "uid", from.uid, "pid", from.pid}
-	switch {
-	case errors.Is(err, ErrNotFound):
-		return aboutTarget(err, target)
-	case err != nil:
-		s.Logger.Warn("released, not completely", append(attrs, "error", err)...)
+	if !errors.Is(err, ErrNotFound) {
+		s.changed("released", from, err, "target", target.String(), "reason", reason)
+	}
+	if err != nil {
 		return aboutTarget(err, target)
 	}
-	s.Logger.Info("released", attrs...)
 	s.answer(w, http.StatusOK, result)
 	return nil
 }

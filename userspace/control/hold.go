@@ -40,12 +40,13 @@ type Holds interface {
 }
 
 func (s *Server) panic(w http.ResponseWriter, r *http.Request, from peer) error {
-	p := Panic{Since: s.Now(), By: from.name(), Reason: r.URL.Query().Get("reason")}
-	if err := checkText(p.Reason, MaxReason); err != nil {
-		return invalidf("bad reason: %v", err)
+	p := Panic{Since: s.Now(), By: from.name()}
+	var err error
+	if p.Reason, err = reasonOf(r); err != nil {
+		return err
 	}
-	err := s.backend.Panic(r.Context(), p)
-	s.Logger.Warn("panic: everything passes until it is lifted", "reason", p.Reason, "by", p.By, "uid", from.uid, "pid", from.pid, "error", err)
+	err = s.backend.Panic(r.Context(), p)
+	s.changed("panic", from, err, "reason", p.Reason)
 	if err != nil {
 		return err
 	}
@@ -54,14 +55,18 @@ func (s *Server) panic(w http.ResponseWriter, r *http.Request, from peer) error 
 }
 
 func (s *Server) lift(w http.ResponseWriter, r *http.Request, from peer) error {
+	reason, err := reasonOf(r)
+	if err != nil {
+		return err
+	}
 	p, err := s.backend.Lift(r.Context())
 	if errors.Is(err, ErrNotFound) {
 		return &sayError{"there is no panic to lift", ErrNotFound}
 	}
+	s.changed("panic lifted", from, err, "reason", reason)
 	if err != nil {
 		return err
 	}
-	s.Logger.Warn("panic lifted", "by", from.name(), "uid", from.uid, "pid", from.pid)
 	s.answer(w, http.StatusOK, p)
 	return nil
 }
@@ -79,7 +84,7 @@ func (s *Server) confirm(w http.ResponseWriter, r *http.Request, from peer) erro
 	if err != nil {
 		return err
 	}
-	s.Logger.Info("enforcement confirmed", "again", again, "by", from.name(), "uid", from.uid, "pid", from.pid)
+	s.changed("enforcement confirmed", from, nil, "again", again)
 	s.answer(w, http.StatusOK, c)
 	return nil
 }
@@ -90,8 +95,8 @@ func (c *Client) Panic(ctx context.Context, reason string) (*Panic, error) {
 }
 
 // Lift ends a panic.
-func (c *Client) Lift(ctx context.Context) (*Panic, error) {
-	return ask[Panic](ctx, c, http.MethodPost, "/v1/panic/lift", nil)
+func (c *Client) Lift(ctx context.Context, reason string) (*Panic, error) {
+	return ask[Panic](ctx, c, http.MethodPost, "/v1/panic/lift", url.Values{"reason": {reason}})
 }
 
 // Confirm says that what is enforced may stay; again begins another period

@@ -4,17 +4,13 @@ import (
 	"bufio"
 	"context"
 	"errors"
-	"fmt"
 	"io"
-	"io/fs"
 	"iter"
 	"net"
 	"net/http"
 	"os"
-	"os/exec"
 	"path/filepath"
 	"strings"
-	"syscall"
 	"testing"
 	"time"
 
@@ -22,86 +18,6 @@ import (
 	"weir/userspace/control"
 	"weir/userspace/control/controltest"
 )
-
-// TestMain lets this program be the client of another user.
-func TestMain(m *testing.M) {
-	if socket := os.Getenv("CONTROL_TEST_ASK"); socket != "" {
-		c := control.NewClient(socket, "1.0-test")
-		_, err := c.Status(context.Background())
-		if err == nil {
-			fmt.Println("served")
-			os.Exit(0)
-		}
-		fmt.Println(errors.Is(err, control.ErrForbidden), err)
-		os.Exit(1)
-	}
-	os.Exit(m.Run())
-}
-
-// TestPeers asks as other users. The server's group is daemon (1), which
-// every system has.
-func TestPeers(t *testing.T) {
-	if os.Geteuid() != 0 {
-		if os.Getenv("CI") == "true" {
-			t.Fatal("must run as root")
-		}
-		t.Skip("SKIPPED: only root can act as other users")
-	}
-	dir, err := os.MkdirTemp("/tmp", "weir-control-") // reachable for others
-	if err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(func() { _ = os.RemoveAll(dir) })
-	self := filepath.Join(dir, "ask")
-	copyFile(t, "/proc/self/exe", self)
-	if err := os.Chmod(dir, 0o755); err != nil {
-		t.Fatal(err)
-	}
-	_, socket := mustServe(t, &controltest.Backend{}, func(o *control.Options) {
-		o.Socket, o.Group = filepath.Join(dir, "run", "s"), "daemon"
-	})
-	info, err := os.Stat(socket)
-	if err != nil || info.Mode() != fs.ModeSocket|0o660 || info.Sys().(*syscall.Stat_t).Gid != 1 || info.Sys().(*syscall.Stat_t).Uid != 0 {
-		t.Fatalf("socket: %v, %v", info, err)
-	}
-	ask := func(uid, gid uint32, groups ...uint32) string {
-		cmd := exec.Command(self)
-		cmd.Env = []string{"CONTROL_TEST_ASK=" + socket}
-		cmd.SysProcAttr = &syscall.SysProcAttr{Credential: &syscall.Credential{Uid: uid, Gid: gid, Groups: groups}}
-		out, _ := cmd.Output() // the text tells
-		return string(out)
-	}
-	many := make([]uint32, 200) // more than the kernel is first asked for
-	for i := range many {
-		many[i] = uint32(5000 + i)
-	}
-	check := func(name, got, want string) {
-		t.Helper()
-		if !strings.HasPrefix(got, want) {
-			t.Errorf("%s: %q, want %q", name, got, want)
-		}
-	}
-	check("root", ask(0, 0), "served")
-	check("primary group", ask(12345, 1), "served")
-	check("supplementary group", ask(12345, 12345, 4, 1), "served")
-	check("one of many groups", ask(12345, 12345, append(many, 1)...), "served")
-	check("kept out by the mode", ask(12345, 12345), "true "+socket+" is not yours to use: run the command as root")
-	if err := os.Chmod(socket, 0o666); err != nil {
-		t.Fatal(err)
-	}
-	check("kept out by the server", ask(12345, 12345, 4), "true uid 12345 may not speak to weir: run the command as root, or join group daemon")
-}
-
-func copyFile(t *testing.T, from, to string) {
-	t.Helper()
-	data, err := os.ReadFile(from)
-	if err == nil {
-		err = os.WriteFile(to, data, 0o755)
-	}
-	if err != nil {
-		t.Fatal(err)
-	}
-}
 
 func TestSocketTaken(t *testing.T) {
 	b := &controltest.Backend{}

@@ -1,6 +1,7 @@
 package control
 
 import (
+	"encoding/binary"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -15,6 +16,8 @@ import (
 	"sync"
 	"syscall"
 	"time"
+
+	"golang.org/x/sys/unix"
 )
 
 // maxSocketPath is the longest path that fits a sockaddr_un together with
@@ -24,36 +27,37 @@ const maxSocketPath = 107 - len(newSuffix)
 
 const newSuffix = ".new"
 
-// listen makes the socket at path, owned root:group with mode 0660, and
-// returns its group's number, or -1 if the group does not exist.
+// listen makes the socket, for the agent's user, o.Operators and, by an access
+// control list (acl(5)), o.Readers, and returns who may do what there.
 //
 // The socket is prepared beside path and moved there when its owner and mode
 // are right, so that nobody ever meets it with others. What a dead agent
 // left at path is replaced; a living one gives ErrInUse.
-func listen(path, group string, log *slog.Logger) (*net.UnixListener, int, error) {
+func listen(o *Options) (*net.UnixListener, roles, error) {
+	path, who := o.Socket, roles{self: uint32(os.Geteuid()), operators: -1, readers: -1}
 	if len(path) > maxSocketPath {
-		return nil, 0, fmt.Errorf("control socket %s: path is longer than %d bytes: choose a shorter control_socket", path, maxSocketPath)
+		return nil, who, fmt.Errorf("control socket %s: path is longer than %d bytes: choose a shorter control_socket", path, maxSocketPath)
 	}
 	if err := os.MkdirAll(filepath.Dir(path), 0o755); err != nil {
-		return nil, 0, fmt.Errorf("control socket %s: make its folder: %w", path, err)
+		return nil, who, fmt.Errorf("control socket %s: make its folder: %w", path, err)
 	}
 	if err := checkFree(path); err != nil {
-		return nil, 0, err
+		return nil, who, err
 	}
 	prepared := path + newSuffix
 	if err := os.Remove(prepared); err != nil && !errors.Is(err, fs.ErrNotExist) {
-		return nil, 0, fmt.Errorf("control socket %s: %w", path, err)
+		return nil, who, fmt.Errorf("control socket %s: %w", path, err)
 	}
 	l, err := net.ListenUnix("unix", &net.UnixAddr{Name: prepared, Net: "unix"})
 	if err != nil {
-		return nil, 0, fmt.Errorf("control socket %s: %w", path, err)
+		return nil, who, fmt.Errorf("control socket %s: %w", path, err)
 	}
 	l.SetUnlinkOnClose(false)
-	gid := groupID(group, log)
-	if err := handOver(prepared, path, gid, log); err != nil {
-		return nil, 0, errors.Join(fmt.Errorf("control socket %s: %w", path, err), l.Close(), os.Remove(prepared))
+	who.find(o)
+	if err := handOver(prepared, path, &who, o.Logger); err != nil {
+		return nil, who, errors.Join(fmt.Errorf("control socket %s: %w", path, err), l.Close(), os.Remove(prepared))
 	}
-	return l, gid, nil
+	return l, who, nil
 }
 
 // checkFree makes sure that nobody listens at path and that nothing but a
@@ -79,56 +83,113 @@ func checkFree(path string) error {
 	return fmt.Errorf("control socket %s: is another weir listening? %w", path, err)
 }
 
-// groupID finds the number of the group that may use the socket, -1 if none.
-func groupID(group string, log *slog.Logger) int {
+// find looks the groups up. Without a group of operators there is only root; one
+// of readers need not be.
+func (r *roles) find(o *Options) {
+	var err error
+	if r.operators, err = groupID(o.Operators); err != nil {
+		o.Logger.Warn("only root may use the control socket: create the group and restart to let others", "group", o.Operators, "error", err)
+	}
+	if r.readers, err = groupID(o.Readers); err != nil {
+		o.Logger.Debug("nobody may only look", "group", o.Readers, "error", err)
+	}
+}
+
+// groupID finds the number of a group; without one it is -1.
+func groupID(group string) (int, error) {
 	g, err := user.LookupGroup(group)
 	if err != nil {
-		log.Warn("only root may use the control socket: create the group and restart to let others", "group", group, "error", err)
-		return -1
+		return -1, err
 	}
 	gid, err := strconv.Atoi(g.Gid)
 	if err != nil {
-		log.Warn("only root may use the control socket: its group has no number", "group", group, "gid", g.Gid)
-		return -1
+		return -1, err
 	}
-	return gid
+	return gid, nil
 }
 
-// handOver gives the prepared socket its group and mode and moves it to its
+// handOver gives the prepared socket its groups and mode and moves it to its
 // place.
-func handOver(prepared, path string, gid int, log *slog.Logger) error {
-	if gid >= 0 {
-		if err := os.Chown(prepared, -1, gid); err != nil {
-			log.Warn("only root and the agent's own user may use the control socket: its group cannot be set", "gid", gid, "error", err)
+func handOver(prepared, path string, who *roles, log *slog.Logger) error {
+	if who.operators >= 0 {
+		if err := os.Chown(prepared, -1, who.operators); err != nil {
+			log.Warn("only root and the agent's own user may use the control socket: its group cannot be set", "gid", who.operators, "error", err)
 		}
 	}
 	if err := os.Chmod(prepared, 0o660); err != nil {
 		return err
 	}
+	if who.readers >= 0 {
+		if err := unix.Setxattr(prepared, "system.posix_acl_access", aclWith(uint32(who.readers)), 0); err != nil {
+			log.Warn("who may only look cannot reach the control socket: its access control list cannot be set", "gid", who.readers, "error", err)
+		}
+	}
 	return os.Rename(prepared, path)
 }
 
-// limitListener turns away what comes beyond the slots: a few words and the
-// end of the connection, so that a client never hangs for its turn.
-type limitListener struct {
-	*net.UnixListener
-	slots chan struct{}
-	full  func()
+// aclWith returns an access control list that lets a group read and write,
+// besides the owner and the file's own group, as the kernel wants it
+// (linux/posix_acl_xattr.h).
+func aclWith(gid uint32) []byte {
+	const (
+		version             = 2
+		user, group         = 0x01, 0x04
+		namedGroup          = 0x08
+		mask, others        = 0x10, 0x20
+		rw           uint16 = 6
+		nobody       uint32 = 1<<32 - 1
+	)
+	b := binary.LittleEndian.AppendUint32(nil, version)
+	for _, e := range []struct {
+		tag, may uint16
+		id       uint32
+	}{{user, rw, nobody}, {group, rw, nobody}, {namedGroup, rw, gid}, {mask, rw, nobody}, {others, 0, nobody}} {
+		b = binary.LittleEndian.AppendUint16(b, e.tag)
+		b = binary.LittleEndian.AppendUint16(b, e.may)
+		b = binary.LittleEndian.AppendUint32(b, e.id)
+	}
+	return b
 }
 
+// limitListener turns away what comes beyond the slots: a few words and the
+// end of the connection, so that a client never hangs for its turn. Half of
+// them only operators get, so that nobody else keeps these out.
+type limitListener struct {
+	*net.UnixListener
+	roles   roles
+	slots   chan struct{}
+	guests  chan struct{} // slots taken by who is no operator
+	full    func()
+	unknown func(error)
+}
+
+func newLimitListener(l *net.UnixListener, r roles, clients int, full func(), unknown func(error)) *limitListener {
+	return &limitListener{l, r, make(chan struct{}, clients), make(chan struct{}, max(clients/2, 1)), full, unknown}
+}
+
+// Accept gives connections whose peer is known.
 func (l *limitListener) Accept() (net.Conn, error) {
 	for {
 		conn, err := l.AcceptUnix()
 		if err != nil {
 			return nil, err
 		}
-		select {
-		case l.slots <- struct{}{}:
-			return &slotConn{UnixConn: conn, slots: l.slots}, nil
-		default:
-			l.full()
-			turnAway(conn)
+		p, err := peerOf(conn)
+		if err != nil {
+			l.unknown(err)
+			_ = conn.Close()
+			continue
 		}
+		p.role = l.roles.of(&p)
+		wanted := []chan struct{}{l.slots}
+		if p.role != operator {
+			wanted = append(wanted, l.guests)
+		}
+		if c := (&slotConn{UnixConn: conn, peer: p}); c.take(wanted) {
+			return c, nil
+		}
+		l.full()
+		turnAway(conn)
 	}
 }
 
@@ -144,14 +205,35 @@ func turnAway(conn *net.UnixConn) {
 	_ = conn.Close() // the client may have gone already
 }
 
-// slotConn gives its slot back when it is closed.
+// slotConn gives its slots back when it is closed.
 type slotConn struct {
 	*net.UnixConn
-	slots chan struct{}
+	peer  peer
+	slots []chan struct{}
 	once  sync.Once
 }
 
+// take takes a slot of each kind, or none.
+func (c *slotConn) take(wanted []chan struct{}) bool {
+	for _, slots := range wanted {
+		select {
+		case slots <- struct{}{}:
+			c.slots = append(c.slots, slots)
+		default:
+			c.once.Do(c.giveBack)
+			return false
+		}
+	}
+	return true
+}
+
+func (c *slotConn) giveBack() {
+	for _, slots := range c.slots {
+		<-slots
+	}
+}
+
 func (c *slotConn) Close() error {
-	c.once.Do(func() { <-c.slots })
+	c.once.Do(c.giveBack)
 	return c.UnixConn.Close()
 }

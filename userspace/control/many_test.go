@@ -46,7 +46,7 @@ func roundTrip(t testing.TB, n int) {
 		t.Fatalf("listed %d of %d", rows, n)
 	}
 	start = time.Now()
-	p, err = c.Unpin(t.Context(), manyLines(n, ""), nothing)
+	p, err = c.Unpin(t.Context(), manyLines(n, ""), "", nothing)
 	if err != nil || p.Done != n || b.Len() != 0 {
 		t.Fatalf("unpinned %+v (%d stand): %v", p, b.Len(), err)
 	}

@@ -20,6 +20,8 @@ type peer struct {
 	uid, gid uint32
 	pid      int32
 	groups   []uint32 // supplementary
+	role     role
+	sudoer   string // who became root for this, where root says so
 }
 
 // peerOf asks the kernel who conn comes from (SO_PEERCRED and SO_PEERGROUPS,
@@ -65,12 +67,37 @@ func peerGroups(fd int) ([]uint32, error) {
 	}
 }
 
-// may reports whether p may speak to an agent that runs as the user self and
-// serves the group gid; a negative gid is no group.
-func (p *peer) may(self uint32, gid int) bool {
-	if p.uid == 0 || p.uid == self {
-		return true
+// role is what a peer may do.
+type role int
+
+const (
+	stranger role = iota // nothing
+	reader               // see what is decided and how the agent is
+	operator             // change it
+)
+
+// roles tell who has which role, besides root and the agent's own user, who are
+// operators.
+type roles struct {
+	self      uint32 // user the agent runs as
+	operators int    // group; negative: none
+	readers   int    // group; negative: none
+}
+
+// of returns what p may do.
+func (r *roles) of(p *peer) role {
+	switch {
+	case p.uid == 0 || p.uid == r.self || p.isIn(r.operators):
+		return operator
+	case p.isIn(r.readers):
+		return reader
 	}
+	return stranger
+}
+
+// isIn reports whether p is a member of the group gid; a negative gid is no
+// group.
+func (p *peer) isIn(gid int) bool {
 	return gid >= 0 && (p.gid == uint32(gid) || slices.Contains(p.groups, uint32(gid)))
 }
 

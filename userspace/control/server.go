@@ -15,13 +15,15 @@ import (
 // Options say where and for whom a Server listens.
 type Options struct {
 	Socket     string           // path
-	Group      string           // whose members may use it, besides root
+	Operators  string           // group whose members may change things, besides root and the agent's own user
+	Readers    string           // group whose members may look
 	Version    string           // of the program, told to clients
 	MaxClients int              // connections at once; more are turned away
 	Patience   time.Duration    // how long a client may take over the next bytes it sends
 	Linger     time.Duration    // how long it may take over the next bytes of an answer: it may feed a pager
 	Now        func() time.Time // wall clock
 	Logger     *slog.Logger
+	Audit      *slog.Logger // told of every change
 }
 
 // DefaultSocket is where the agent listens unless configured otherwise.
@@ -31,12 +33,14 @@ const DefaultSocket = "/run/weir/control.sock"
 func DefaultOptions() Options {
 	return Options{
 		Socket:     DefaultSocket,
-		Group:      "weir",
+		Operators:  "weir",
+		Readers:    "weir-read",
 		MaxClients: 64,
 		Patience:   30 * time.Second,
 		Linger:     10 * time.Minute,
 		Now:        time.Now,
 		Logger:     slog.Default(),
+		Audit:      slog.New(slog.DiscardHandler),
 	}
 }
 
@@ -49,8 +53,8 @@ func (o *Options) Validate() error {
 		return fmt.Errorf("control: MaxClients is %d, want at least 1", o.MaxClients)
 	case o.Patience <= 0 || o.Linger <= 0:
 		return fmt.Errorf("control: Patience is %v and Linger %v, want both above 0", o.Patience, o.Linger)
-	case o.Now == nil || o.Logger == nil:
-		return errors.New("control: Now and Logger must be set")
+	case o.Now == nil || o.Logger == nil || o.Audit == nil:
+		return errors.New("control: Now, Logger and Audit must be set")
 	}
 	return nil
 }
@@ -62,8 +66,6 @@ type Server struct {
 	listener *limitListener
 	socket   os.FileInfo // of the socket this server made
 	http     http.Server
-	self     uint32 // user the agent runs as
-	gid      int    // group that may speak; negative: none
 	saidFull time.Time
 }
 
@@ -73,15 +75,15 @@ func Listen(backend Backend, o Options) (*Server, error) {
 	if err := o.Validate(); err != nil {
 		return nil, err
 	}
-	l, gid, err := listen(o.Socket, o.Group, o.Logger)
+	l, roles, err := listen(&o)
 	if err != nil {
 		return nil, err
 	}
-	s := &Server{Options: o, backend: backend, self: uint32(os.Geteuid()), gid: gid}
+	s := &Server{Options: o, backend: backend}
 	if s.socket, err = os.Lstat(o.Socket); err != nil {
 		return nil, errors.Join(fmt.Errorf("control socket %s: %w", o.Socket, err), l.Close())
 	}
-	s.listener = &limitListener{UnixListener: l, slots: make(chan struct{}, o.MaxClients), full: s.sayFull}
+	s.listener = newLimitListener(l, roles, o.MaxClients, s.sayFull, s.sayUnknown)
 	s.http = http.Server{
 		Handler:           s.routes(),
 		ReadHeaderTimeout: min(o.Patience, 5*time.Second),
@@ -141,18 +143,18 @@ func (s *Server) sayFull() {
 	}
 }
 
-// connContext asks who a new connection comes from.
+// sayUnknown logs that nobody knows who a client is.
+func (s *Server) sayUnknown(err error) {
+	s.Logger.Warn("control client cannot be identified and is refused", "error", err)
+}
+
+// connContext has requests know who their connection comes from.
 func (s *Server) connContext(ctx context.Context, conn net.Conn) context.Context {
 	c, ok := conn.(*slotConn)
 	if !ok {
 		return ctx
 	}
-	p, err := peerOf(c.UnixConn)
-	if err != nil {
-		s.Logger.Warn("control client cannot be identified and is refused", "error", err)
-		return ctx
-	}
-	return context.WithValue(ctx, peerKey{}, p)
+	return context.WithValue(ctx, peerKey{}, c.peer)
 }
 
 // routes ties paths to what answers them, behind the permission check.

@@ -130,14 +130,14 @@ func TestRoundTrips(t *testing.T) {
 	if _, err := c.Explain(ctx, "192.0.2.1"); !errors.Is(err, control.ErrNotFound) {
 		t.Errorf("explain of the unknown: %v", err)
 	}
-	r, err := c.Release(ctx, "203.0.113.9")
+	r, err := c.Release(ctx, "203.0.113.9", "a mistake")
 	if err != nil || len(r.Released) != 1 {
 		t.Errorf("release: %+v, %v", r, err)
 	}
-	if _, err := c.Release(ctx, "203.0.113.9"); !errors.Is(err, control.ErrNotFound) {
+	if _, err := c.Release(ctx, "203.0.113.9", "a mistake"); !errors.Is(err, control.ErrNotFound) {
 		t.Errorf("release again: %v", err)
 	}
-	p, err = c.Unpin(ctx, strings.NewReader("198.51.100.0/24\n192.0.2.1\n"), nothing)
+	p, err = c.Unpin(ctx, strings.NewReader("198.51.100.0/24\n192.0.2.1\n"), "over", nothing)
 	if err != nil || p.Done != 1 || p.Missing != 1 || len(p.Sample) != 1 || p.Sample[0] != "192.0.2.1" {
 		t.Errorf("unpin: %+v, %v", p, err)
 	}

@@ -190,11 +190,16 @@ func (s *Server) userSet(w http.ResponseWriter, r *http.Request, from peer) erro
 	if err != nil {
 		return err
 	}
-	if err := s.backend.Pin(r.Context(), []policy.Decision{d}); err != nil {
+	err = s.backend.Pin(r.Context(), []policy.Decision{d})
+	row := RowOf(&d)
+	attrs := append([]any{"target", name}, termsAttrs(&d)...)
+	if row.Quota != "" {
+		attrs = append(attrs, "quota", row.Quota)
+	}
+	s.changed("user set", from, err, attrs...)
+	if err != nil {
 		return fmt.Errorf("set %s: %w", name, err)
 	}
-	row := RowOf(&d)
-	s.Logger.Info("user set", "user", name, "action", d.Action, "rate", d.Rate, "quota", row.Quota, "until", d.Until, "reason", d.Reason, "by", from.name(), "uid", from.uid, "pid", from.pid)
 	s.answer(w, http.StatusOK, &row)
 	return nil
 }
@@ -204,11 +209,15 @@ func (s *Server) userReset(w http.ResponseWriter, r *http.Request, from peer) er
 	if err != nil {
 		return err
 	}
+	reason, err := reasonOf(r)
+	if err != nil {
+		return err
+	}
 	result, err := s.backend.ResetUser(r.Context(), name)
+	s.changed("user reset", from, err, "target", name, "reason", reason)
 	if err != nil {
 		return fmt.Errorf("reset %s: %w", name, err)
 	}
-	s.Logger.Info("user reset", "user", name, "lifted", len(result.Lifted), "by", from.name(), "uid", from.uid, "pid", from.pid)
 	s.answer(w, http.StatusOK, result)
 	return nil
 }
@@ -255,6 +264,6 @@ func (c *Client) SetUser(ctx context.Context, name string, terms Terms) (*Row, e
 }
 
 // ResetUser takes back what a user has spent, and what was set.
-func (c *Client) ResetUser(ctx context.Context, name string) (*UserReset, error) {
-	return ask[UserReset](ctx, c, http.MethodPost, "/v1/user/reset", url.Values{"name": {name}})
+func (c *Client) ResetUser(ctx context.Context, name, reason string) (*UserReset, error) {
+	return ask[UserReset](ctx, c, http.MethodPost, "/v1/user/reset", url.Values{"name": {name}, "reason": {reason}})
 }

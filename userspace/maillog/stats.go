@@ -7,7 +7,7 @@ type Stats struct {
 	Lines         uint64 // read, of any program
 	Events        uint64 // that they told of
 	NotUnderstood uint64 // lines of a known server that name a client in an unknown way
-	Sample        string // the newest of those, cut to 512 bytes
+	Sample        string // the newest of those, cut to 512 bytes; see HideSecrets
 	Patterns      []PatternStats
 }
 

@@ -63,6 +63,19 @@ func TestWebhook(t *testing.T) {
 	}
 }
 
+// TestWebhookKeepsItsAddress is a failure whose text goes into logs.
+func TestWebhookKeepsItsAddress(t *testing.T) {
+	closed := httptest.NewServer(http.NotFoundHandler())
+	closed.Close()
+	for _, address := range []string{closed.URL + "/services/T000-B000", "http://weir.invalid:1/T000-B000"} {
+		hook := NewWebhook(address, "")
+		hook.Pause = time.Millisecond
+		if err := hook.Deliver(t.Context(), example()); err == nil || strings.Contains(err.Error(), "T000") {
+			t.Errorf("%v", err)
+		}
+	}
+}
+
 func mustScript(t *testing.T, text string) string {
 	t.Helper()
 	path := filepath.Join(t.TempDir(), "script")

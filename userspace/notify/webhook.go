@@ -7,9 +7,11 @@ import (
 	"crypto/sha256"
 	"encoding/hex"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"io"
 	"net/http"
+	"net/url"
 	"time"
 )
 
@@ -29,8 +31,8 @@ const (
 
 // NewWebhook returns a Webhook. Redirections are not followed: what is told is
 // for the one that was named.
-func NewWebhook(url, secret string) *Webhook {
-	return &Webhook{URL: url, Secret: secret, Pause: 2 * time.Second, client: http.Client{
+func NewWebhook(address, secret string) *Webhook {
+	return &Webhook{URL: address, Secret: secret, Pause: 2 * time.Second, client: http.Client{
 		Timeout:       webhookTime,
 		CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse },
 	}}
@@ -74,6 +76,9 @@ func (w *Webhook) post(ctx context.Context, body []byte) (again bool, err error)
 	}
 	response, err := w.client.Do(request)
 	if err != nil {
+		if why := (*url.Error)(nil); errors.As(err, &why) {
+			err = why.Err // without the address: many a webhook's is its secret
+		}
 		return true, err
 	}
 	defer response.Body.Close()
