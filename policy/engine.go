@@ -52,7 +52,6 @@ type Engine struct {
 	seen     pool[observation]
 	bySource side
 	byUser   side
-	written  int // bytes of the last snapshot
 
 	site      site
 	nets      netTable

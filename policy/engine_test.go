@@ -1,6 +1,7 @@
 package policy
 
 import (
+	"slices"
 	"encoding/binary"
 	"errors"
 	"fmt"
@@ -37,14 +38,8 @@ func observeAll(e *Engine, events []Event) []Decision {
 	return out
 }
 
-func mustMarshal(tb testing.TB, e *Engine) []byte {
-	tb.Helper()
-	data, err := e.MarshalBinary()
-	if err != nil {
-		tb.Fatal(err)
-	}
-	return data
-}
+// snapshot is one in a single part.
+func snapshot(e *Engine) []byte { return slices.Concat(e.Snapshot()...) }
 
 // checkIntact holds an engine to what its parts say of each other.
 func checkIntact(t *testing.T, e *Engine) {

@@ -72,12 +72,12 @@ func TestWeighedSnapshotContinues(t *testing.T) {
 	cut.settle()
 	for i := range 400 {
 		if i%150 == 40 {
-			data := mustMarshal(t, cut.e)
+			data := snapshot(cut.e)
 			cut.e = mustEngine(t, DefaultRules(), DefaultLimits())
 			if err := cut.e.UnmarshalBinary(data); err != nil {
 				t.Fatal(err)
 			}
-			if string(mustMarshal(t, cut.e)) != string(data) {
+			if string(snapshot(cut.e)) != string(data) {
 				t.Fatal("it is not written as it was read")
 			}
 		}

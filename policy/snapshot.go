@@ -25,20 +25,22 @@ var ErrSnapshot = errors.New("not a usable snapshot of the policy engine")
 //	nets:    count, hand, entries 1 to count
 const snapshotMagic = "weirpol\x02"
 
-// MarshalBinary writes the engine's whole state, but not its rules. An
-// engine that continues from it decides exactly as this one would.
-func (e *Engine) MarshalBinary() ([]byte, error) {
-	// It is about as long as the last one: growing to it would cost more than
-	// writing it.
-	w := snapshotWriter{engine: e, numbers: make(map[uint32]uint64), out: make([]byte, 0, e.written+e.written/8)}
+// snapshotPart is about how long the parts of a snapshot are.
+const snapshotPart = 1 << 20
+
+// Snapshot writes the engine's whole state, but not its rules. An engine that
+// continues from it decides exactly as this one would. It comes in parts, which
+// one after the other are what UnmarshalBinary reads: those of a million sources
+// are 200 MB, and to put them together would take as much once more.
+func (e *Engine) Snapshot() [][]byte {
+	w := snapshotWriter{engine: e, numbers: make(map[uint32]uint64), out: make([]byte, 0, snapshotPart+snapshotPart/8)}
 	w.sources()
 	w.users()
 	w.nets()
 	w.site()
-	entries := w.out
-	e.written = len(entries)
+	entries := append(w.parts, w.out)
 
-	w.out = append(make([]byte, 0, len(entries)+len(entries)/4+1024), snapshotMagic...)
+	w.out = append([]byte(nil), snapshotMagic...)
 	w.number(uint64(e.now))
 	w.number(uint64(len(e.labels.words)))
 	for _, word := range e.labels.words {
@@ -54,8 +56,12 @@ func (e *Engine) MarshalBinary() ([]byte, error) {
 	for _, i := range w.names {
 		w.text(e.names.name(i))
 	}
-	w.out = append(w.out, entries...)
-	return binary.LittleEndian.AppendUint32(w.out, crc32.Checksum(w.out, crc32.MakeTable(crc32.Castagnoli))), nil
+	parts := append([][]byte{w.out}, entries...)
+	sum := uint32(0)
+	for _, part := range parts {
+		sum = crc32.Update(sum, crc32.MakeTable(crc32.Castagnoli), part)
+	}
+	return append(parts, binary.LittleEndian.AppendUint32(nil, sum))
 }
 
 // fingerprint is equal for equal rules only.
@@ -65,9 +71,18 @@ func fingerprint(r *Rule) [sha256.Size]byte { return sha256.Sum256([]byte(r.defi
 // in which they are first met.
 type snapshotWriter struct {
 	engine  *Engine
-	out     []byte
+	parts   [][]byte // that are full
+	out     []byte   // the one that is being written
 	names   []uint32
 	numbers map[uint32]uint64
+}
+
+// cut begins another part if this one is full.
+func (w *snapshotWriter) cut() {
+	if len(w.out) >= snapshotPart {
+		w.parts = append(w.parts, w.out)
+		w.out = make([]byte, 0, cap(w.out))
+	}
 }
 
 func (w *snapshotWriter) number(n uint64) { w.out = binary.AppendUvarint(w.out, n) }
@@ -150,6 +165,7 @@ func (w *snapshotWriter) sources() {
 			w.number(uint64(t))
 		}
 		w.windows(&e.bySource, s.block)
+		w.cut()
 	}
 }
 
@@ -176,6 +192,7 @@ func (w *snapshotWriter) users() {
 		w.number(uint64(u.offences))
 		w.number(uint64(u.guard))
 		w.windows(&e.byUser, u.block)
+		w.cut()
 	}
 }
 
@@ -207,6 +224,7 @@ func (w *snapshotWriter) nets() {
 		w.time(n.praise)
 		w.number(uint64(n.offences))
 		w.number(uint64(n.action))
+		w.cut()
 	}
 }
 
@@ -253,7 +271,7 @@ func (w *snapshotWriter) windows(s *side, block uint32) {
 	}
 }
 
-// UnmarshalBinary replaces the engine's state by what MarshalBinary wrote.
+// UnmarshalBinary replaces the engine's state by what Snapshot wrote.
 // Its rules and limits stay: what a rule had counted comes back if the engine
 // has a rule with the same definition, and what is beyond the limits is left
 // out. On an error, which matches ErrSnapshot, nothing changes.

@@ -27,13 +27,13 @@ func TestSnapshotContinues(t *testing.T) {
 		var got []Decision
 		for i := range events {
 			if rng.IntN(100) == 0 {
-				data := mustMarshal(t, e)
+				data := snapshot(e)
 				e = mustEngine(t, rules, limits)
 				if err := e.UnmarshalBinary(data); err != nil {
 					t.Fatal(err)
 				}
 				checkIntact(t, e)
-				if again := mustMarshal(t, e); !bytes.Equal(data, again) {
+				if again := snapshot(e); !bytes.Equal(data, again) {
 					t.Fatalf("seed %d: %d bytes written, %d after restoring", seed, len(data), len(again))
 				}
 			}
@@ -42,7 +42,7 @@ func TestSnapshotContinues(t *testing.T) {
 		if !reflect.DeepEqual(got, want) {
 			t.Fatalf("seed %d: %d decisions, want %d", seed, len(got), len(want))
 		}
-		if !bytes.Equal(mustMarshal(t, e), mustMarshal(t, whole)) {
+		if !bytes.Equal(snapshot(e), snapshot(whole)) {
 			t.Fatalf("seed %d: the states differ at the end", seed)
 		}
 	}
@@ -53,7 +53,7 @@ func TestSnapshotIntoOtherRulesAndLimits(t *testing.T) {
 	rules := randomRules(rng)
 	e := mustEngine(t, rules, wide())
 	observeAll(e, crowd(rng, 3000))
-	data := mustMarshal(t, e)
+	data := snapshot(e)
 	for range 50 {
 		other := mustEngine(t, append(randomRules(rng)[:1], rules[1:]...), tight())
 		if err := other.UnmarshalBinary(data); err != nil {
@@ -70,8 +70,8 @@ func TestSnapshotRefusesDamage(t *testing.T) {
 	rules := randomRules(rng)
 	e := mustEngine(t, rules, tight())
 	observeAll(e, crowd(rng, 500))
-	data := mustMarshal(t, e)
-	before := mustMarshal(t, e)
+	data := snapshot(e)
+	before := snapshot(e)
 	for i := range data {
 		for _, damaged := range [][]byte{data[:i], append(bytes.Clone(data[:i]), append([]byte{data[i] ^ 0x10}, data[i+1:]...)...)} {
 			if err := e.UnmarshalBinary(damaged); !errors.Is(err, ErrSnapshot) {
@@ -79,7 +79,7 @@ func TestSnapshotRefusesDamage(t *testing.T) {
 			}
 		}
 	}
-	if !bytes.Equal(before, mustMarshal(t, e)) {
+	if !bytes.Equal(before, snapshot(e)) {
 		t.Error("a refused snapshot left traces")
 	}
 }
@@ -95,7 +95,7 @@ func FuzzRestore(f *testing.F) {
 	for range 4 {
 		e := mustEngine(f, rules, tight())
 		observeAll(e, crowd(rng, 20))
-		data := mustMarshal(f, e)
+		data := snapshot(e)
 		f.Add(data[len(snapshotMagic) : len(data)-4])
 	}
 	f.Fuzz(func(t *testing.T, body []byte) {
@@ -117,7 +117,7 @@ func BenchmarkSnapshot(b *testing.B) {
 		e.Observe(&ev, nil)
 	}
 	for b.Loop() {
-		data := mustMarshal(b, e)
+		data := snapshot(e)
 		b.ReportMetric(float64(len(data)), "bytes")
 		if err := e.UnmarshalBinary(data); err != nil {
 			b.Fatal(err)

@@ -63,6 +63,9 @@ func run(ctx context.Context, args []string) error {
 	if len(args) > 0 && args[0] == "flood" {
 		return runFlood(ctx, args[1:])
 	}
+	if len(args) > 0 && args[0] == "load" {
+		return runLoad(ctx, args[1:])
+	}
 	if len(args) > 0 && args[0] == "start" {
 		return runStart(ctx, args[1:])
 	}

@@ -62,13 +62,19 @@ func executable(pid int) (string, bool) {
 }
 
 // highWater returns the most memory that a process has had, 0 if it is gone.
-func highWater(pid int) int64 {
+func highWater(pid int) int64 { return memory(pid, "VmHWM:") }
+
+// resident returns the memory that a process has, 0 if it is gone.
+func resident(pid int) int64 { return memory(pid, "VmRSS:") }
+
+// memory returns what proc(5) says, in bytes.
+func memory(pid int, key string) int64 {
 	status, err := os.ReadFile(filepath.Join("/proc", strconv.Itoa(pid), "status"))
 	if err != nil {
 		return 0
 	}
 	for line := range strings.Lines(string(status)) {
-		if rest, ok := strings.CutPrefix(line, "VmHWM:"); ok {
+		if rest, ok := strings.CutPrefix(line, key); ok {
 			kib, _ := strconv.ParseInt(strings.TrimSpace(strings.TrimSuffix(strings.TrimSpace(rest), "kB")), 10, 64)
 			return kib << 10
 		}

@@ -154,8 +154,13 @@ func (a *Agent) serve(ctx context.Context) {
 	}
 }
 
-// startGCPercent is the GOGC under which the agent starts.
-const startGCPercent = 400
+// GOGC (runtime) while the agent starts, and afterwards: nearly all memory is
+// in tables of a fixed size without pointers, which cost the collector nothing,
+// and what it may let lie before it works is memory that the host does without.
+const (
+	startGCPercent = 400
+	gcPercent      = 25
+)
 
 // start brings up everything and returns when it works.
 func start(o Options) (_ *Agent, err error) {
@@ -177,7 +182,8 @@ func start(o Options) (_ *Agent, err error) {
 	}()
 	// Nearly all that is made while starting stays: little of it is worth
 	// being looked for.
-	defer debug.SetGCPercent(debug.SetGCPercent(startGCPercent))
+	defer debug.SetGCPercent(gcPercent)
+	debug.SetGCPercent(startGCPercent)
 	for _, step := range []func() error{a.startStore, a.startControl, a.startCore, a.startHearing, a.startServices, a.startKernel, a.startPolicy} {
 		if err := step(); err != nil {
 			return nil, err

@@ -30,17 +30,14 @@ const (
 
 var errCheckpoint = errors.New("checkpoint cannot be read")
 
-// encodeCheckpoint must run in the core loop.
-func encodeCheckpoint(positions map[string]intake.Position, p *pipeline, j *postfixpolicy.Judge) ([]byte, error) {
+// encodeCheckpoint must run in the core loop. What it returns are parts of one
+// text, as Engine.Snapshot's.
+func encodeCheckpoint(positions map[string]intake.Position, p *pipeline, j *postfixpolicy.Judge) ([][]byte, error) {
 	where, err := json.Marshal(positions)
 	if err != nil {
 		return nil, fmt.Errorf("checkpoint: %w", err)
 	}
 	parser, err := p.parser.MarshalBinary()
-	if err != nil {
-		return nil, fmt.Errorf("checkpoint: %w", err)
-	}
-	engine, err := p.engine.MarshalBinary()
 	if err != nil {
 		return nil, fmt.Errorf("checkpoint: %w", err)
 	}
@@ -52,12 +49,15 @@ func encodeCheckpoint(positions map[string]intake.Position, p *pipeline, j *post
 	if err != nil {
 		return nil, fmt.Errorf("checkpoint: %w", err)
 	}
-	b := make([]byte, 0, len(checkpointVersion)+len(where)+len(parser)+len(engine)+len(flow)+len(told)+checkpointParts*binary.MaxVarintLen64)
-	b = append(b, checkpointVersion...)
-	for _, part := range [checkpointParts][]byte{where, parser, engine, flow, told} {
-		b = append(binary.AppendUvarint(b, uint64(len(part))), part...)
+	text := [][]byte{[]byte(checkpointVersion)}
+	for _, part := range [checkpointParts][][]byte{{where}, {parser}, p.engine.Snapshot(), {flow}, {told}} {
+		length := 0
+		for _, piece := range part {
+			length += len(piece)
+		}
+		text = append(append(text, binary.AppendUvarint(nil, uint64(length))), part...)
 	}
-	return b, nil
+	return text, nil
 }
 
 // restoreCheckpoint sets what b says, as far as it can be read; the error

@@ -30,7 +30,7 @@ type writer struct {
 	closed     bool // nothing is taken any more
 	store      *store.Store
 	pending    map[store.Key]*policy.Decision // nil: to be removed
-	checkpoint []byte                         // nil: none new
+	checkpoint [][]byte                         // nil: none new
 	waiting    []chan<- error
 	failure    error     // of the last commit
 	saved      time.Time // when the last checkpoint was committed
@@ -70,7 +70,7 @@ func (w *writer) remove(keys ...store.Key) {
 }
 
 // save has a checkpoint written, together with everything put before it.
-func (w *writer) save(checkpoint []byte) {
+func (w *writer) save(checkpoint [][]byte) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	w.checkpoint = checkpoint
@@ -163,7 +163,7 @@ func (w *writer) commit() error {
 	return err
 }
 
-func batchOf(pending map[store.Key]*policy.Decision, checkpoint []byte) store.Batch {
+func batchOf(pending map[store.Key]*policy.Decision, checkpoint [][]byte) store.Batch {
 	b := store.Batch{Put: make([]policy.Decision, 0, len(pending)), Checkpoint: checkpoint}
 	for key, d := range pending {
 		if d == nil {
@@ -176,7 +176,7 @@ func batchOf(pending map[store.Key]*policy.Decision, checkpoint []byte) store.Ba
 }
 
 // settle notes the outcome, and keeps what failed unless it is overtaken.
-func (w *writer) settle(err error, pending map[store.Key]*policy.Decision, checkpoint []byte) {
+func (w *writer) settle(err error, pending map[store.Key]*policy.Decision, checkpoint [][]byte) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	switch {

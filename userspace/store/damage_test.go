@@ -21,13 +21,13 @@ func mustDamageable(t testing.TB) (file []byte, now, before map[Key]policy.Decis
 	t.Helper()
 	path := filepath.Join(t.TempDir(), "weir.db")
 	s := mustOpen(t, path)
-	mustCommit(t, s, Batch{Put: pins(5000, 5400), Checkpoint: bytes.Repeat([]byte("old"), 5000)})
+	mustCommit(t, s, Batch{Put: pins(5000, 5400), Checkpoint: [][]byte{bytes.Repeat([]byte("old"), 5000)}})
 	var gone []Key
 	for _, d := range pins(5000, 5400) {
 		gone = append(gone, KeyOf(&d))
 	}
 	checkpoint = bytes.Repeat([]byte("new"), 4000)
-	mustCommit(t, s, Batch{Remove: gone, Put: pins(0, 250), Checkpoint: checkpoint})
+	mustCommit(t, s, Batch{Remove: gone, Put: pins(0, 250), Checkpoint: [][]byte{checkpoint}})
 	var flagged []policy.Decision
 	for n := range 120 {
 		flagged = append(flagged, automatic(n))

@@ -61,7 +61,7 @@ func (k Key) bucket() bucketID {
 type Batch struct {
 	Remove     []Key
 	Put        []policy.Decision
-	Checkpoint []byte
+	Checkpoint [][]byte // its parts, one after the other
 }
 
 // Salvaged returns what happened when the file was found damaged on opening,
@@ -252,11 +252,11 @@ func (w writer) decisions(put []policy.Decision) error {
 	return nil
 }
 
-func (w writer) checkpoint(b []byte) error {
+func (w writer) checkpoint(parts [][]byte) error {
 	bucket := w.tx.Bucket([]byte(bucketCheckpoint.String()))
 	n := uint32(0)
-	for chunk := range slices.Chunk(b, chunkSize) {
-		if err := w.put(bucketCheckpoint, binary.BigEndian.AppendUint32(nil, n), slices.Clone(chunk), false); err != nil {
+	for chunk := range rechunk(parts) {
+		if err := w.put(bucketCheckpoint, binary.BigEndian.AppendUint32(nil, n), chunk, false); err != nil {
 			return err
 		}
 		n++
@@ -272,6 +272,30 @@ func (w writer) checkpoint(b []byte) error {
 		}
 	}
 	return nil
+}
+
+// rechunk yields what parts hold in chunks of chunkSize, each in memory of its
+// own that has room for a checksum.
+func rechunk(parts [][]byte) iter.Seq[[]byte] {
+	return func(yield func([]byte) bool) {
+		chunk := make([]byte, 0, chunkSize+checksumSize)
+		for _, part := range parts {
+			for len(part) > 0 {
+				k := min(len(part), chunkSize-len(chunk))
+				chunk, part = append(chunk, part[:k]...), part[k:]
+				if len(chunk) < chunkSize {
+					continue
+				}
+				if !yield(chunk) {
+					return
+				}
+				chunk = make([]byte, 0, chunkSize+checksumSize)
+			}
+		}
+		if len(chunk) > 0 {
+			yield(chunk)
+		}
+	}
 }
 
 func (w writer) put(id bucketID, key, value []byte, ordered bool) error {

@@ -148,7 +148,7 @@ func TestCheckpoint(t *testing.T) {
 	}
 	for _, size := range []int{10, 3*chunkSize + 1, chunkSize, 5} {
 		want := bytes.Repeat([]byte{byte(size)}, size)
-		mustCommit(t, s, Batch{Checkpoint: want})
+		mustCommit(t, s, Batch{Checkpoint: [][]byte{want[:size/3], nil, want[size/3:], {}}})
 		mustCommit(t, s, Batch{Put: pins(0, 1)}) // keeps it
 		s.Close()
 		s = mustOpen(t, path)
