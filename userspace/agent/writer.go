@@ -30,7 +30,7 @@ type writer struct {
 	closed     bool // nothing is taken any more
 	store      *store.Store
 	pending    map[store.Key]*policy.Decision // nil: to be removed
-	checkpoint [][]byte                         // nil: none new
+	checkpoint [][]byte                       // nil: none new
 	waiting    []chan<- error
 	failure    error     // of the last commit
 	saved      time.Time // when the last checkpoint was committed
