@@ -111,7 +111,7 @@ func (r *snapshotReader) head() {
 		}
 		plan := -1
 		for i := range e.plans {
-			if fingerprint(e.plans[i].rule) == id {
+			if e.plans[i].rule.Per == Per(per) && fingerprint(e.plans[i].rule) == id {
 				plan = i
 			}
 		}

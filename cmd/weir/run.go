@@ -5,6 +5,7 @@ import (
 	"log/slog"
 	"os"
 	"os/signal"
+	"runtime/debug"
 	"syscall"
 	"time"
 
@@ -31,6 +32,10 @@ for the first time on a host that you reach over the network.`,
 		Args:              noArgs,
 		ValidArgsFunction: cobra.NoFileCompletions,
 		RunE: func(cmd *cobra.Command, _ []string) error {
+			// A runtime that gives up, for want of memory or for a mistake of ours,
+			// exits with 2 by itself, which would tell systemd that starting again
+			// is of no use. So it ends by a signal.
+			debug.SetTraceback("crash")
 			if confirm < 0 {
 				return usagef(cmd, "bad --confirm %v: want a time such as 10m", confirm)
 			}
