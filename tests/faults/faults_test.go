@@ -76,6 +76,12 @@ type host struct {
 
 func mustHost(t *testing.T, more string) *host {
 	t.Helper()
+	return mustHostOn(t, more, nil)
+}
+
+// mustHostOn is mustHost after something was made ready in the lab.
+func mustHostOn(t *testing.T, more string, ready func(*testing.T, *lab.Lab)) *host {
+	t.Helper()
 	if os.Geteuid() != 0 {
 		if os.Getenv("CI") == "true" {
 			t.Fatal("must run as root")
@@ -95,6 +101,9 @@ func mustHost(t *testing.T, more string) *host {
 			t.Error(err)
 		}
 	})
+	if ready != nil {
+		ready(t, l)
+	}
 	h := &host{T: t, lab: l}
 	if h.weir, err = l.Weir(built, "enforce", more+rules); err != nil {
 		t.Fatal(err)

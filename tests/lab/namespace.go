@@ -132,6 +132,12 @@ func (l *Lab) makeNetwork(context.Context) error {
 			return err
 		}
 	}
+	return l.Connect()
+}
+
+// Connect joins the two namespaces, which are not joined: at first, or when the
+// mail host's interface was removed.
+func (l *Lab) Connect() error {
 	attrs := netlink.NewLinkAttrs()
 	attrs.Name = Interface
 	veth := &netlink.Veth{LinkAttrs: attrs, PeerName: WorldInterface, PeerNamespace: netlink.NsFd(l.World.handle)}
@@ -172,7 +178,7 @@ func setupMail() error {
 	}
 	for _, gateway := range []netip.Addr{router4, router6} {
 		route := &netlink.Route{LinkIndex: link.Attrs().Index, Gw: gateway.AsSlice()}
-		if err := netlink.RouteAdd(route); err != nil {
+		if err := netlink.RouteReplace(route); err != nil {
 			return fmt.Errorf("add default route via %s: %w", gateway, err)
 		}
 	}
@@ -200,7 +206,7 @@ func setupWorld() error {
 			Table:     unix.RT_TABLE_LOCAL,
 			Scope:     netlink.SCOPE_HOST,
 		}
-		if err := netlink.RouteAdd(route); err != nil {
+		if err := netlink.RouteReplace(route); err != nil {
 			return fmt.Errorf("make %s local: %w", net, err)
 		}
 	}
