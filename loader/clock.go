@@ -19,12 +19,15 @@ import (
 // clocks reads both clocks at one moment.
 type clocks func() (monotonic uint64, wall time.Time, err error)
 
-func systemClocks() (uint64, time.Time, error) {
-	var ts unix.Timespec
-	if err := unix.ClockGettime(unix.CLOCK_MONOTONIC, &ts); err != nil {
-		return 0, time.Time{}, fmt.Errorf("read CLOCK_MONOTONIC: %w", err)
+// clocksOf reads the kernel's clock beside a wall clock.
+func clocksOf(now func() time.Time) clocks {
+	return func() (uint64, time.Time, error) {
+		var ts unix.Timespec
+		if err := unix.ClockGettime(unix.CLOCK_MONOTONIC, &ts); err != nil {
+			return 0, time.Time{}, fmt.Errorf("read CLOCK_MONOTONIC: %w", err)
+		}
+		return uint64(ts.Nano()), now(), nil
 	}
-	return uint64(ts.Nano()), time.Now(), nil
 }
 
 // ticks tells how long a tick of the kernel is, and when the first would have

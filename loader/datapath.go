@@ -51,7 +51,7 @@ type Datapath struct {
 //
 // Errors: [ErrPermission], [ErrUnsupported], [ErrNoBPFFS], [ErrInUse].
 func Open(o Options) (*Datapath, error) {
-	return open(o, systemClocks, nil)
+	return open(o, clocksOf(o.Now), nil)
 }
 
 // open is Open with what tests vary: the clocks, and the program's constants.

@@ -9,6 +9,7 @@ import (
 	"strings"
 	"sync"
 	"testing"
+	"time"
 
 	"github.com/vishvananda/netlink"
 )
@@ -98,7 +99,7 @@ func TestFollowNativeAndGeneric(t *testing.T) {
 	// The next start says the same of what it found.
 	f.stop()
 	mustDo(t, d.Close())
-	d = mustOpen(t, Options{Dir: d.pins.dir, Capacity: 1 << 10, Modes: DefaultOptions().Modes, Logger: d.log})
+	d = mustOpen(t, Options{Dir: d.pins.dir, Capacity: 1 << 10, Modes: DefaultOptions().Modes, Now: time.Now, Logger: d.log})
 	f = follow(t, d, ns, "eth0", "lo")
 	f.wantMode(t, "eth0", ModeNative, "driver veth supports native XDP")
 	f.wantMode(t, "lo", ModeGeneric, "earlier start")

@@ -145,7 +145,7 @@ func TestRestartAndUpgradeLeaveNoGap(t *testing.T) {
 			drop := Entry{Prefix: prefix(flaggedSource + "/32"), Action: ActionDrop}
 			start := func(layout int) *Datapath {
 				t.Helper()
-				d, err := open(o, systemClocks, otherLayout(layout))
+				d, err := open(o, clocksOf(o.Now), otherLayout(layout))
 				mustDo(t, err)
 				t.Cleanup(func() { _ = d.Close() })
 				switch mode {

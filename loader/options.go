@@ -6,6 +6,7 @@ import (
 	"log/slog"
 	"path/filepath"
 	"slices"
+	"time"
 )
 
 // maxCapacity keeps the hash tables within what the kernel can allocate.
@@ -40,6 +41,9 @@ type Options struct {
 	// nil: nobody ever does.
 	LetThrough func() bool
 
+	// Now is the wall clock by which entries end.
+	Now func() time.Time
+
 	// Logger is told what a caller does not get as an error.
 	Logger *slog.Logger
 }
@@ -52,6 +56,7 @@ func DefaultOptions() Options {
 		Capacity: 1 << 18,
 		Ports:    []uint16{25, 465, 587},
 		Modes:    []string{ModeNative, ModeGeneric, ModeTCX, ModeClsact},
+		Now:      time.Now,
 		Logger:   slog.Default(),
 	}
 }
@@ -72,8 +77,8 @@ func (o Options) Validate() error {
 	if len(ladder(o.Modes)) != len(o.Modes) || len(o.Modes) == 0 {
 		errs = append(errs, fmt.Errorf("modes %q: must be different ones of %q", o.Modes, DefaultOptions().Modes))
 	}
-	if o.Logger == nil {
-		errs = append(errs, errors.New("no logger"))
+	if o.Logger == nil || o.Now == nil {
+		errs = append(errs, errors.New("no logger, or no clock"))
 	}
 	return errors.Join(errs...)
 }

@@ -119,7 +119,7 @@ func TestReadBackRepairs(t *testing.T) {
 			wantCounted(t, d, "dropped", 54, func() { must(unix.Write(out, syn4(""))) })
 
 			// What was restored can be taken over.
-			o := Options{Dir: d.pins.dir, Capacity: 1 << 10, Ports: []uint16{25}, Modes: DefaultOptions().Modes, Logger: d.log}
+			o := Options{Dir: d.pins.dir, Capacity: 1 << 10, Ports: []uint16{25}, Modes: DefaultOptions().Modes, Now: time.Now, Logger: d.log}
 			if _, err := Open(o); !errors.Is(err, ErrInUse) {
 				t.Errorf("the folder is not held: %v", err)
 			}

@@ -169,6 +169,7 @@ func start(o Options) (_ *Agent, err error) {
 	}
 	a := &Agent{o: o, faults: &faults{}, rates: &rates{}, started: o.Now(), ears: newEars(), suspects: newSuspects(), holdChanged: make(chan chan struct{}), finder: protect.Finder{Sessions: protect.DefaultSessions}}
 	a.log = slog.New(faultHandler{Handler: o.Logger.Handler(), faults: a.faults})
+	a.o.Now = newSteady(o.Now, a.log).now
 	a.notifier = newNotifier(a.log)
 	c, err := config.Load(o.ConfigPath)
 	if err != nil {
@@ -335,7 +336,7 @@ func (a *Agent) restore() error {
 func (a *Agent) startKernel() error {
 	a.cleanups = append(a.cleanups, cleanup{"kernel", func() error { return a.disengage(false) }})
 	if a.config.Mode != config.Enforce {
-		removeLeftovers(a.config, a.log)
+		removeLeftovers(a.config, a.o.Now, a.log)
 		a.completed() // nothing is left to recover from
 		return nil
 	}
@@ -350,7 +351,7 @@ func (a *Agent) startKernel() error {
 // holds is taken over first.
 func (a *Agent) engage(c *config.Config, starts bool) error {
 	h := a.holds()
-	k, err := openKernel(c, h.deadline(), a.log)
+	k, err := openKernel(c, h.deadline(), a.o.Now, a.log)
 	if err != nil {
 		return err
 	}

@@ -29,14 +29,14 @@ type kernel struct {
 	following chan struct{}      // Follow has returned
 }
 
-func loaderOptions(c *config.Config, log *slog.Logger) loader.Options {
+func loaderOptions(c *config.Config, now func() time.Time, log *slog.Logger) loader.Options {
 	o := loader.DefaultOptions()
 	o.Dir = c.BPFFS
 	o.Ports = c.Ports
 	o.Capacity = c.Entries
 	o.Ceiling = ceilingOf(c)
 	o.LetThrough = func() bool { return isPanic(c.StateDir) }
-	o.Logger = log
+	o.Now, o.Logger = now, log
 	return o
 }
 
@@ -47,8 +47,8 @@ func ceilingOf(c *config.Config) loader.Ceiling {
 // openKernel loads the program. Nothing is attached yet, and what an earlier
 // run attached goes on with the tables as they are. Nothing will be enforced
 // beyond end, unless that is zero.
-func openKernel(c *config.Config, end time.Time, log *slog.Logger) (*kernel, error) {
-	datapath, err := loader.Open(loaderOptions(c, log))
+func openKernel(c *config.Config, end time.Time, now func() time.Time, log *slog.Logger) (*kernel, error) {
+	datapath, err := loader.Open(loaderOptions(c, now, log))
 	if err != nil {
 		return nil, fmt.Errorf(`mode "enforce": %w (mode = "observe" decides without touching the kernel)`, err)
 	}
@@ -176,14 +176,14 @@ func (k *kernel) close(remove bool) error {
 
 // removeLeftovers takes away what an earlier run in mode enforce left in the
 // kernel. Where nothing was left, the kernel is not touched.
-func removeLeftovers(c *config.Config, log *slog.Logger) {
+func removeLeftovers(c *config.Config, now func() time.Time, log *slog.Logger) {
 	if _, err := os.Stat(c.BPFFS); err != nil {
 		if !errors.Is(err, fs.ErrNotExist) {
 			log.Info("whether an earlier run left something in the kernel cannot be seen", "error", err)
 		}
 		return
 	}
-	datapath, err := loader.Open(loaderOptions(c, log))
+	datapath, err := loader.Open(loaderOptions(c, now, log))
 	if err == nil {
 		err = errors.Join(datapath.Remove(), datapath.Close())
 	}
