@@ -97,7 +97,7 @@ func groupID(group string, log *slog.Logger) int {
 // handOver gives the prepared socket its group and mode and moves it to its
 // place.
 func handOver(prepared, path string, gid int, log *slog.Logger) error {
-	if gid >= 0 {
+	if gid >= 0 && gid != os.Getegid() {
 		if err := os.Chown(prepared, -1, gid); err != nil {
 			log.Warn("only root and the agent's own user may use the control socket: its group cannot be set", "gid", gid, "error", err)
 		}
