@@ -13,7 +13,7 @@ FUZZTIME ?= 5s
 GO = $(eval GO := $(or $(shell tests/setup.sh go),$(error there is no Go to build with, see above)))$(GO)
 export CGO_ENABLED = 0
 
-.PHONY: help build generate verify test test-kernels bench bench-intake bench-latency bench-datapath bench-policy bench-stolen bench-sessions bench-flood bench-start bench-correlation bench-authpolicy fuzz lint fmt install package demo
+.PHONY: help build generate verify test test-kernels test-vm bench bench-intake bench-latency bench-datapath bench-policy bench-stolen bench-sessions bench-flood bench-start bench-correlation bench-authpolicy fuzz lint fmt install package demo
 .DEFAULT_GOAL := help
 
 help: ## show this list
@@ -37,6 +37,15 @@ test: ## run everything: verify, lint, fuzz smoke, unit, kernel and end-to-end t
 test-kernels: ## run the tests that touch the kernel on Debian's kernels, in QEMU (KERNELFLAGS, as root)
 	tests/setup.sh test
 	kernels=$$(tests/setup.sh kernels) && $(GO) run ./tests/kernels -go "$(GO)" -kernels "$$kernels" $(KERNELFLAGS)
+
+test-vm: ## install, attack, upgrade, reboot and remove the package on a Debian in QEMU (VMFLAGS, as root)
+	tests/setup.sh test
+	disk=$$(tests/setup.sh vm) && kernels=$$(tests/setup.sh kernels) && \
+		for v in old new; do \
+			$(MAKE) package VERSION=$(VERSION).$$([ $$v = old ] && echo 1 || echo 2) DIST=bin/vm/$$v && \
+			mv bin/vm/$$v/*.deb bin/vm/$$v.deb || exit 1; \
+		done && \
+		$(GO) run ./tests/vm -go "$(GO)" -disk "$$disk" -kernel "$$kernels/6.1" -packages bin/vm $(VMFLAGS)
 
 bench: ## run the benchmarks of the Go code
 	$(GO) test -run '^$$' -bench . -benchmem ./...
