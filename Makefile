@@ -4,6 +4,7 @@
 # weir's version is the commit that the go command stamps into it, where git
 # can tell one.
 BUILDVCS ?= $(if $(shell git rev-parse HEAD 2>/dev/null),true,false)
+VERSION ?= $(shell packaging/version.sh)
 PREFIX ?= /usr
 DESTDIR ?=
 FUZZTIME ?= 5s
@@ -12,14 +13,14 @@ FUZZTIME ?= 5s
 GO = $(eval GO := $(or $(shell tests/setup.sh go),$(error there is no Go to build with, see above)))$(GO)
 export CGO_ENABLED = 0
 
-.PHONY: help build generate verify test test-kernels bench bench-intake bench-latency bench-datapath bench-policy bench-stolen bench-sessions bench-flood bench-start bench-load bench-correlation bench-authpolicy fuzz lint fmt install demo
+.PHONY: help build generate verify test test-kernels test-vm bench bench-intake bench-latency bench-datapath bench-policy bench-stolen bench-sessions bench-flood bench-start bench-load bench-correlation bench-authpolicy fuzz lint fmt install package demo
 .DEFAULT_GOAL := help
 
 help: ## show this list
 	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/  make \1\t\2/p' Makefile | expand -t 22
 
 build: ## write bin/weir (needs no clang: the BPF objects are in the tree)
-	$(GO) build -trimpath -buildvcs=$(BUILDVCS) -ldflags '-s -w' -o bin/weir ./cmd/weir
+	$(GO) build -trimpath -buildvcs=$(BUILDVCS) -ldflags '-s -w -X main.release=$(VERSION)' -o bin/weir ./cmd/weir
 
 generate: ## compile the BPF program and generate its Go side (needs clang and llvm)
 	$(GO) generate ./...
@@ -36,6 +37,15 @@ test: ## run everything: verify, lint, fuzz smoke, unit, kernel and end-to-end t
 test-kernels: ## run the tests that touch the kernel on Debian's kernels, in QEMU (KERNELFLAGS, as root)
 	tests/setup.sh test
 	kernels=$$(tests/setup.sh kernels) && $(GO) run ./tests/kernels -go "$(GO)" -kernels "$$kernels" $(KERNELFLAGS)
+
+test-vm: ## install, attack, upgrade, reboot and remove the package on a Debian in QEMU (VMFLAGS, as root)
+	tests/setup.sh test
+	disk=$$(tests/setup.sh vm) && kernels=$$(tests/setup.sh kernels) && \
+		for v in old new; do \
+			$(MAKE) package VERSION=$(VERSION).$$([ $$v = old ] && echo 1 || echo 2) DIST=bin/vm/$$v && \
+			mv bin/vm/$$v/*.deb bin/vm/$$v.deb || exit 1; \
+		done && \
+		$(GO) run ./tests/vm -go "$(GO)" -disk "$$disk" -kernel "$$kernels/6.1" -packages bin/vm $(VMFLAGS)
 
 bench: ## run the benchmarks of the Go code
 	$(GO) test -run '^$$' -bench . -benchmem ./...
@@ -96,13 +106,36 @@ lint: ## gofmt, vet, staticcheck, and the lines that the project drew for itself
 fmt: ## format the Go code
 	$(GO) fmt ./...
 
-install: build ## install below DESTDIR and PREFIX (/usr): weir, unit, group, configuration
+share = $(DESTDIR)$(PREFIX)/share
+install: build ## install below DESTDIR and PREFIX (/usr): weir, unit, user, configuration, manual, completions
 	install -D -m 755 bin/weir $(DESTDIR)$(PREFIX)/bin/weir
-	install -d $(DESTDIR)$(PREFIX)/lib/systemd/system
+	install -d $(DESTDIR)$(PREFIX)/lib/systemd/system $(share)/man/man1 $(share)/man/man5
 	sed 's#/usr/bin/weir#$(PREFIX)/bin/weir#' packaging/weir.service >$(DESTDIR)$(PREFIX)/lib/systemd/system/weir.service
 	chmod 644 $(DESTDIR)$(PREFIX)/lib/systemd/system/weir.service
 	install -D -m 644 packaging/weir.sysusers $(DESTDIR)$(PREFIX)/lib/sysusers.d/weir.conf
 	[ -e $(DESTDIR)/etc/weir/weir.toml ] || install -D -m 644 packaging/weir.toml $(DESTDIR)/etc/weir/weir.toml
+	rm -rf bin/man && mkdir -p bin/man
+	$(GO) run -buildvcs=false -tags manual ./cmd/weir bin/man packaging/weir.toml $(VERSION) $(EPOCH)
+	gzip -9n bin/man/*
+	install -m 644 bin/man/*.1.gz $(share)/man/man1
+	install -m 644 bin/man/*.5.gz $(share)/man/man5
+	bin/weir completion bash | install -D -m 644 /dev/stdin $(share)/bash-completion/completions/weir
+	bin/weir completion zsh | install -D -m 644 /dev/stdin $(share)/zsh/vendor-completions/_weir
+	bin/weir completion fish | install -D -m 644 /dev/stdin $(share)/fish/vendor_completions.d/weir.fish
+
+DIST ?= dist
+MAINTAINER ?= the weir maintainers <maintainers@weir.invalid>
+# When the tree was committed: the same tree gives the same packages.
+EPOCH = $(or $(SOURCE_DATE_EPOCH),$(shell git log -1 --format=%ct 2>/dev/null || echo 0))
+package: ## build .deb and .rpm into DIST (dist/)
+	rm -rf bin/stage && mkdir -p $(DIST)
+	umask 022 && $(MAKE) install DESTDIR=bin/stage PREFIX=/usr VERSION=$(VERSION)
+	packaging/licences.sh "$(GO)" | gzip -9n | install -D -m 644 /dev/stdin bin/stage/usr/share/doc/weir/licences.gz
+	packaging/changelog.sh '$(VERSION)-1' '$(MAINTAINER)' $(EPOCH) | gzip -9n >bin/stage/changelog.Debian.gz
+	for p in deb rpm; do \
+		SOURCE_DATE_EPOCH=$(EPOCH) VERSION=$(VERSION) MAINTAINER='$(MAINTAINER)' ARCH=$$($(GO) env GOARCH) \
+			$(GO) tool -modfile=packaging/nfpm.mod nfpm package -f packaging/nfpm.yaml -p $$p -t $(DIST) || exit 1; \
+	done
 
 demo: ## show weir at work: a real mail host attacked, in network namespaces (as root)
 	tests/setup.sh demo

@@ -316,10 +316,18 @@ func (p *pins) hooks() (found []pinnedHook, err error) {
 	return found, nil
 }
 
-// remove removes the folder and everything in it.
+// remove removes everything in the folder, and the folder itself where that can
+// be done: in a unit's sandbox it is a mount point.
 func (p *pins) remove() error {
-	if err := os.RemoveAll(p.dir); err != nil {
+	entries, err := os.ReadDir(p.dir)
+	if err != nil && !errors.Is(err, fs.ErrNotExist) {
 		return fmt.Errorf("remove pins: %w", err)
 	}
+	for _, e := range entries {
+		if err := os.RemoveAll(filepath.Join(p.dir, e.Name())); err != nil {
+			return fmt.Errorf("remove pins: %w", err)
+		}
+	}
+	_ = os.Remove(p.dir)
 	return nil
 }

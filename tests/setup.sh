@@ -20,6 +20,11 @@
 #                            installed (root)
 #   tests/setup.sh kernels   install what `make test-kernels` needs, unpack
 #                            Debian's kernels outside of the tree, and print where
+#   tests/setup.sh vm        make the disk of a Debian 12 with systemd, Postfix and
+#                            Dovecot, for `make test-vm`, outside of the tree, and
+#                            print where (root)
+#   tests/setup.sh package   install what looks into the packages that `make
+#                            package` builds
 set -euo pipefail
 cd "$(dirname "$0")/.."
 
@@ -30,6 +35,7 @@ demo_packages="iproute2 postfix dovecot-core dovecot-imapd dovecot-pop3d dovecot
 filter_packages="nftables ipset iptables"
 policy_packages="python3-yaml libnet-server-perl libnet-dns-perl" # what the servers themselves need
 guest_packages="qemu-system-x86 busybox-static cpio xz-utils kmod"
+vm_packages="debootstrap e2fsprogs"
 test_packages="$demo_packages clang llvm libbpf-dev swaks libio-socket-inet6-perl systemd systemd-journal-remote rbldnsd"
 
 # installed PACKAGE: dpkg says that it is there and configured.
@@ -271,6 +277,31 @@ dovecot24() {
 	echo "$dir"
 }
 
+# vm prints the image of a root file system. Postfix and Dovecot are as Debian
+# configures them; rsyslog writes their log. It is made again when this list of
+# packages changes.
+vm() {
+	local dir=${XDG_CACHE_HOME:-$HOME/.cache}/weir-vm packages image log
+	packages=systemd,systemd-sysv,dbus,udev,libpam-systemd,kmod,procps,iproute2,rsyslog,postfix,dovecot-imapd,openssl
+	image=$dir/debian12-$(echo "$packages" | cksum | cut -d ' ' -f 1).ext4
+	if [ -e "$image" ]; then echo "$image"; return; fi
+	[ "$(id -u)" = 0 ] || die "a root file system is made as root"
+	say "making a Debian 12 with systemd"
+	rm -rf "$dir"
+	mkdir -p "$dir"
+	log=$(mktemp)
+	if ! { debootstrap --variant=minbase --include="$packages" bookworm "$dir/root" "$(mirror)" &&
+		chroot "$dir/root" apt-get clean && rm -rf "$dir"/root/var/lib/apt/lists/* &&
+		echo guest >"$dir/root/etc/hostname" && : >"$dir/root/etc/machine-id" &&
+		truncate -s 1500M "$image.new" && mkfs.ext4 -q -d "$dir/root" "$image.new" &&
+		mv "$image.new" "$image"; } >"$log" 2>&1 </dev/null; then
+		tail -n 30 "$log" >&2
+		die "the Debian cannot be made; all output is in $log"
+	fi
+	rm -rf "$dir/root" "$log"
+	echo "$image"
+}
+
 case ${1:-} in
 go) find_go || fetch_go ;;
 demo) install $demo_packages ;;
@@ -302,5 +333,10 @@ kernels)
 	install $guest_packages
 	fetch_kernels
 	;;
-*) die "usage: tests/setup.sh go|demo|test|dovecot24|bench [datapath|policy]|kernels" ;;
+vm)
+	install $guest_packages $vm_packages
+	vm
+	;;
+package) install lintian rpm ;;
+*) die "usage: tests/setup.sh go|demo|test|dovecot24|bench [datapath|policy]|kernels|vm|package" ;;
 esac

@@ -1,3 +1,5 @@
+//go:build !manual
+
 // Command weir is the agent and the operator's commands for it: one file a
 // verb, none with logic of its own. It may know every package in userspace.
 package main

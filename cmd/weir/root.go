@@ -60,7 +60,7 @@ decided and change it; they need root, or membership in group weir.`,
 	root.SetFlagErrorFunc(func(cmd *cobra.Command, err error) error { return usage(cmd, err) })
 	root.PersistentFlags().StringVar(&a.configPath, "config", config.DefaultPath, "configuration `file`")
 	root.AddCommand(
-		a.confirmCommand(), a.explainCommand(), a.listCommand(), a.panicCommand(), a.pinCommand(), a.releaseCommand(), a.replayCommand(), a.runCommand(),
+		a.confirmCommand(), a.detachCommand(), a.explainCommand(), a.listCommand(), a.panicCommand(), a.pinCommand(), a.releaseCommand(), a.replayCommand(), a.runCommand(),
 		a.statusCommand(), a.unpinCommand(), a.userCommand(), a.versionCommand(), exitCodesTopic(),
 	)
 	root.SuggestionsMinimumDistance = 2

@@ -24,9 +24,15 @@ func (a *app) versionCommand() *cobra.Command {
 	}
 }
 
-// buildVersion returns what the go tool stamped into the program: the tag it
-// was built from, or the commit and whether files had changed since.
+// release is the version that the Makefile gives to the linker.
+var release string
+
+// buildVersion returns that, or what the go tool stamped into the program: the
+// tag it was built from, or the commit and whether files had changed since.
 func buildVersion() string {
+	if release != "" {
+		return release
+	}
 	info, ok := debug.ReadBuildInfo()
 	if !ok || info.Main.Version == "" || info.Main.Version == "(devel)" {
 		return "devel"

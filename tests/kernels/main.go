@@ -5,7 +5,7 @@
 // A guest sees this machine's files, read-only and with memory laid over
 // them, so that Postfix, Dovecot and the tests' own files are there as they
 // are here, and nothing that a test does comes back. Only the kernel and its
-// modules are others (init.sh, guest.sh).
+// modules are others (package machine, guest.sh).
 //
 // Every failure fails the command, and so does every skip that expected.go
 // does not explain, or explains and that did not happen.
@@ -14,6 +14,7 @@ package main
 import (
 	"cmp"
 	"context"
+	_ "embed"
 	"errors"
 	"flag"
 	"fmt"
@@ -25,7 +26,12 @@ import (
 	"strings"
 	"syscall"
 	"time"
+
+	"weir/tests/machine"
 )
+
+//go:embed guest.sh
+var guestScript []byte
 
 // options of a run.
 type options struct {
@@ -151,7 +157,7 @@ func (k kernel) plan(o options, root, dir string) error {
 }
 
 // test boots the kernel and returns what the tests said there.
-func (k kernel) test(ctx context.Context, o options, dir string) ([]result, error) {
+func (k kernel) test(ctx context.Context, o options, dir string) ([]machine.Result, error) {
 	folder, err := filepath.EvalSymlinks(filepath.Join(o.kernels, k.kind))
 	if err != nil {
 		return nil, fmt.Errorf("no such kernel: %w", err)
@@ -165,7 +171,7 @@ func (k kernel) test(ctx context.Context, o options, dir string) ([]result, erro
 	}
 	ctx, cancel := context.WithTimeout(ctx, o.limit)
 	defer cancel()
-	out, err := boot(ctx, guest{kernel: folder, run: dir, shared: []string{"/", o.kernels, root}})
-	results, bad := read(context.WithoutCancel(ctx), o.goTool, out)
+	out, err := machine.Guest{Kernel: folder, Run: dir, Shared: []string{"/", o.kernels, root}, Memory: 2048, Devices: nics()}.Boot(ctx)
+	results, bad := machine.Results(context.WithoutCancel(ctx), o.goTool, out)
 	return results, errors.Join(err, bad)
 }

@@ -3,6 +3,8 @@ package main
 import (
 	"strings"
 	"testing"
+
+	"weir/tests/machine"
 )
 
 // What two packages write in a guest: one whose tests pass, fail and skip,
@@ -26,7 +28,7 @@ guest: done
 `
 
 func TestReport(t *testing.T) {
-	results, err := read(t.Context(), "go", []byte(written))
+	results, err := machine.Results(t.Context(), "go", []byte(written))
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -48,13 +50,13 @@ func TestReport(t *testing.T) {
 
 // A skip that was expected is none that fails, unless it did not happen.
 func TestExpectedSkips(t *testing.T) {
-	r := result{pkg: "./tests/kernels/guest", test: "TestOldKernelIsRefused", outcome: "skip"}
+	r := machine.Result{Package: "./tests/kernels/guest", Test: "TestOldKernelIsRefused", Outcome: "skip"}
 	var out strings.Builder
-	if got, want := (options{}).report(&out, "6.1", []result{r}, 0), (tally{skipped: 1}); got != want {
+	if got, want := (options{}).report(&out, "6.1", []machine.Result{r}, 0), (tally{skipped: 1}); got != want {
 		t.Errorf("%+v, want %+v\n%s", got, want, out.String())
 	}
-	r.outcome = "pass"
-	if got, want := (options{}).report(&out, "6.1", []result{r}, 0), (tally{passed: 1, failed: 1}); got != want {
+	r.Outcome = "pass"
+	if got, want := (options{}).report(&out, "6.1", []machine.Result{r}, 0), (tally{passed: 1, failed: 1}); got != want {
 		t.Errorf("%+v, want %+v\n%s", got, want, out.String())
 	}
 }
@@ -62,7 +64,7 @@ func TestExpectedSkips(t *testing.T) {
 // A guest that ends amid a package has failed.
 func TestCutShort(t *testing.T) {
 	cut, _, _ := strings.Cut(written, "guest: end ./loader")
-	if _, err := read(t.Context(), "go", []byte(cut)); err == nil || !strings.Contains(err.Error(), "./loader did not end") {
+	if _, err := machine.Results(t.Context(), "go", []byte(cut)); err == nil || !strings.Contains(err.Error(), "./loader did not end") {
 		t.Errorf("%v", err)
 	}
 }

@@ -336,7 +336,7 @@ func (a *Agent) restore() error {
 func (a *Agent) startKernel() error {
 	a.cleanups = append(a.cleanups, cleanup{"kernel", func() error { return a.disengage(false) }})
 	if a.config.Mode != config.Enforce {
-		removeLeftovers(a.config, a.o.Now, a.log)
+		removeLeftovers(a.config, a.log)
 		a.completed() // nothing is left to recover from
 		return nil
 	}

@@ -174,22 +174,37 @@ func (k *kernel) close(remove bool) error {
 	return errors.Join(err, k.datapath.Close())
 }
 
-// removeLeftovers takes away what an earlier run in mode enforce left in the
-// kernel. Where nothing was left, the kernel is not touched.
-func removeLeftovers(c *config.Config, now func() time.Time, log *slog.Logger) {
-	if _, err := os.Stat(c.BPFFS); err != nil {
-		if !errors.Is(err, fs.ErrNotExist) {
-			log.Info("whether an earlier run left something in the kernel cannot be seen", "error", err)
-		}
-		return
+// Detach takes out of the kernel what a run in mode enforce has left there, and
+// reports whether there was anything. Where nothing was left, the kernel is not
+// touched. While an agent enforces, the error is [loader.ErrInUse].
+func Detach(c *config.Config, log *slog.Logger) (found bool, err error) {
+	entries, err := os.ReadDir(c.BPFFS)
+	if errors.Is(err, fs.ErrNotExist) || err == nil && len(entries) == 0 {
+		return false, nil
 	}
-	datapath, err := loader.Open(loaderOptions(c, now, log))
-	if err == nil {
-		err = errors.Join(datapath.Remove(), datapath.Close())
+	if err != nil {
+		return false, fmt.Errorf("look for what is in the kernel: %w", err)
+	}
+	datapath, err := loader.Open(loaderOptions(c, time.Now, log))
+	if err != nil {
+		return true, err
+	}
+	return true, errors.Join(datapath.Remove(), datapath.Close())
+}
+
+// removeLeftovers does so when mode observe begins.
+func removeLeftovers(c *config.Config, log *slog.Logger) {
+	found, err := Detach(c, log)
+	if err != nil && !found {
+		log.Info("whether an earlier run left something in the kernel cannot be seen", "error", err)
+		return
 	}
 	if err != nil {
 		log.Error(`mode is "observe", but what an earlier run in mode "enforce" left in the kernel could not be removed and is still in force: run this once as root`,
 			"folder", c.BPFFS, "error", err)
+		return
+	}
+	if !found {
 		return
 	}
 	log.Info("removed from the kernel what an earlier run had left in force", "folder", c.BPFFS)

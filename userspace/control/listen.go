@@ -111,7 +111,7 @@ func groupID(group string) (int, error) {
 // handOver gives the prepared socket its groups and mode and moves it to its
 // place.
 func handOver(prepared, path string, who *roles, log *slog.Logger) error {
-	if who.operators >= 0 {
+	if who.operators >= 0 && who.operators != os.Getegid() {
 		if err := os.Chown(prepared, -1, who.operators); err != nil {
 			log.Warn("only root and the agent's own user may use the control socket: its group cannot be set", "gid", who.operators, "error", err)
 		}

@@ -34,7 +34,7 @@ func listen(where, group string, log *slog.Logger) (net.Listener, error) {
 		return nil, fmt.Errorf("dovecot policy server: %w", err)
 	}
 	if g, err := user.LookupGroup(group); err == nil {
-		if gid, err := strconv.Atoi(g.Gid); err == nil {
+		if gid, err := strconv.Atoi(g.Gid); err == nil && gid != os.Getegid() {
 			err = os.Chown(address, -1, gid)
 			if err != nil {
 				log.Warn("only root may use this socket: its group cannot be set", "socket", address, "error", err)
@@ -116,6 +116,9 @@ func ReadKey(path string) (string, error) {
 		return "", fmt.Errorf("api_key_file %s: everybody may read it: chmod 640", path)
 	}
 	text, err := os.ReadFile(path)
+	if errors.Is(err, fs.ErrPermission) {
+		return "", fmt.Errorf("api_key_file: %w: give it to the agent's group (chgrp weir %s)", err, path)
+	}
 	if err != nil {
 		return "", fmt.Errorf("api_key_file: %w", err)
 	}

@@ -1,4 +1,10 @@
-package main
+// Package machine boots guests in QEMU under plain emulation, on kernels of
+// Debian, and reads what Go tests say in them.
+//
+// A guest sees this machine's files by virtiofs, read-only: all of them, with
+// memory laid over, as its own, or some folders, beside a disk of its own
+// (init.sh). What it writes to its second serial port is what it says.
+package machine
 
 import (
 	"bytes"
@@ -17,24 +23,37 @@ import (
 //go:embed init.sh
 var initScript []byte
 
-//go:embed guest.sh
-var guestScript []byte
-
-// guest is a machine to be booted.
-type guest struct {
-	kernel string   // folder of the unpacked kernel, named as its release
-	run    string   // folder with guest.sh and its plan
-	shared []string // mounts that the guest may need, outer ones first
+// Guest is a machine to be booted.
+type Guest struct {
+	Kernel  string   // folder of the unpacked kernel, named as its release (tests/setup.sh kernels)
+	Run     string   // folder with guest.sh, which begins what is to be done
+	Shared  []string // folders that the guest may need, outer ones first; "/" for all without a Disk
+	Disk    string   // image of the root file system, which stays as it is; empty: this machine's files
+	Memory  int      // MiB
+	Devices []string // more of QEMU's arguments
 }
 
-// needed modules: what the files of this machine come through.
-var needed = []string{"virtio_pci", "virtiofs", "overlay"}
+// Joined are two NICs of one network: eth0 and eth1 of a guest whose
+// interfaces keep the kernel's names.
+func Joined() []string {
+	return []string{
+		"-netdev", "hubport,id=one,hubid=0", "-device", "virtio-net-pci,netdev=one,mac=52:54:00:00:00:01",
+		"-netdev", "hubport,id=two,hubid=0", "-device", "virtio-net-pci,netdev=two,mac=52:54:00:00:00:02",
+	}
+}
 
-// boot runs a guest to its end, and returns what it wrote. Where ctx ends
-// first, that is what it wrote until then.
-func boot(ctx context.Context, g guest) (out []byte, err error) {
-	release := filepath.Base(g.kernel)
-	dir, err := os.MkdirTemp(g.run, "guest-")
+// neededModules is what files come through.
+func neededModules() []string {
+	return []string{"virtio_pci", "virtiofs", "overlay", "virtio_blk", "ext4"}
+}
+
+// Boot runs a guest until it switches itself off, and returns what it wrote.
+// It has to have written "guest: done". Where ctx ends first, Boot returns what
+// was written until then. A guest with a disk may reboot, and finds what it
+// changed there.
+func (g Guest) Boot(ctx context.Context) (out []byte, err error) {
+	release := filepath.Base(g.Kernel)
+	dir, err := os.MkdirTemp(g.Run, "guest-")
 	if err != nil {
 		return nil, err
 	}
@@ -53,16 +72,24 @@ func boot(ctx context.Context, g guest) (out []byte, err error) {
 	}()
 	console := filepath.Join(dir, "console")
 	output := filepath.Join(dir, "output")
+	memory := fmt.Sprintf("%dM", g.Memory)
+	arguments := fmt.Sprintf("console=ttyS0 quiet panic=-1 net.ifnames=0 weir.modules=%s weir.run=%s",
+		filepath.Join(g.Kernel, "lib", "modules"), g.Run)
 	// One CPU of the guest after the other: see docs/decisions/kernels.md.
 	qemu := exec.CommandContext(ctx, "qemu-system-x86_64",
 		"-machine", "q35,memory-backend=memory", "-accel", "tcg,thread=single", "-cpu", "max",
-		"-smp", "2", "-m", "2G", "-object", "memory-backend-memfd,id=memory,size=2G,share=on",
-		"-nodefaults", "-display", "none", "-no-reboot",
-		"-kernel", filepath.Join(g.kernel, "boot", "vmlinuz-"+release), "-initrd", initrd,
-		"-append", fmt.Sprintf("console=ttyS0 quiet panic=-1 weir.modules=%s weir.run=%s", filepath.Join(g.kernel, "lib", "modules"), g.run),
+		"-smp", "2", "-m", memory, "-object", "memory-backend-memfd,id=memory,share=on,size="+memory,
+		"-nodefaults", "-display", "none", "-device", "virtio-rng-pci",
+		"-kernel", filepath.Join(g.Kernel, "boot", "vmlinuz-"+release), "-initrd", initrd,
 		"-chardev", "socket,id=files,path="+socket, "-device", "vhost-user-fs-pci,chardev=files,tag=files",
 		"-serial", "file:"+console, "-serial", "file:"+output)
-	qemu.Args = append(qemu.Args, nics...)
+	if g.Disk != "" {
+		arguments += " weir.disk"
+		qemu.Args = append(qemu.Args, "-drive", "if=virtio,format=raw,snapshot=on,file="+g.Disk)
+	} else {
+		qemu.Args = append(qemu.Args, "-no-reboot")
+	}
+	qemu.Args = append(append(qemu.Args, "-append", arguments), g.Devices...)
 	// Taps of the guest's NICs come into a network of their own.
 	qemu.SysProcAttr = &syscall.SysProcAttr{Cloneflags: syscall.CLONE_NEWNET, Pdeathsig: syscall.SIGKILL}
 	said, err := qemu.CombinedOutput()
@@ -72,28 +99,28 @@ func boot(ctx context.Context, g guest) (out []byte, err error) {
 	out, unread := os.ReadFile(output)
 	err = errors.Join(err, unread)
 	if err == nil && !bytes.Contains(out, []byte("guest: done")) {
-		err = errors.New("it ended before its tests did")
+		err = errors.New("it ended before it was done")
 	}
 	if err != nil {
 		text, _ := os.ReadFile(console)
-		err = fmt.Errorf("guest: %w\n%s\nits console:\n%s\nits output:\n%s", err, said, last(text), last(out))
+		err = fmt.Errorf("guest: %w\n%s\nits console:\n%s\nits output:\n%s", err, said, Last(text), Last(out))
 	}
 	return out, err
 }
 
-// last returns the end of a text.
-func last(text []byte) []byte { return text[max(0, len(text)-3000):] }
+// Last returns the end of a text.
+func Last(text []byte) []byte { return text[max(0, len(text)-3000):] }
 
 // share starts virtiofsd on a read-only view of this machine, in a mount
 // namespace of its own, and returns when it listens.
-func (g guest) share(dir, socket string) (*exec.Cmd, error) {
+func (g Guest) share(dir, socket string) (*exec.Cmd, error) {
 	view := filepath.Join(dir, "view")
 	if err := os.Mkdir(view, 0o755); err != nil {
 		return nil, err
 	}
 	script := "set -e; mount --make-rprivate /\n"
-	for _, m := range g.shared {
-		script += fmt.Sprintf("mount -o bind,ro '%s' '%s'\n", m, filepath.Join(view, m))
+	for _, m := range g.Shared {
+		script += fmt.Sprintf("mkdir -p '%[2]s' 2>/dev/null || :\nmount -o bind,ro '%[1]s' '%[2]s'\n", m, filepath.Join(view, m))
 	}
 	script += fmt.Sprintf("exec /usr/lib/qemu/virtiofsd --socket-path='%s' -o source='%s' -o sandbox=chroot -o cache=always", socket, view)
 	cmd := exec.Command("sh", "-c", script)
@@ -116,7 +143,7 @@ func (g guest) share(dir, socket string) (*exec.Cmd, error) {
 
 // writeInitrd writes the first file system of the guest: busybox, init.sh, and
 // the modules that are needed until it sees this machine's.
-func (g guest) writeInitrd(ctx context.Context, dir, file string) error {
+func (g Guest) writeInitrd(ctx context.Context, dir, file string) error {
 	root := filepath.Join(dir, "initrd.d")
 	for _, d := range []string{"bin", "dev", "files", "memory", "modules", "proc", "root"} {
 		if err := os.MkdirAll(filepath.Join(root, d), 0o755); err != nil {
@@ -158,11 +185,11 @@ func (g guest) writeInitrd(ctx context.Context, dir, file string) error {
 
 // modules returns the files of the needed modules, in the order in which they
 // must be loaded (modprobe(8), --show-depends).
-func (g guest) modules(ctx context.Context) ([]string, error) {
-	args := append([]string{"-S", filepath.Base(g.kernel), "-d", g.kernel, "--show-depends", "-a"}, needed...)
+func (g Guest) modules(ctx context.Context) ([]string, error) {
+	args := append([]string{"-S", filepath.Base(g.Kernel), "-d", g.Kernel, "--show-depends", "-a"}, neededModules()...)
 	out, err := exec.CommandContext(ctx, "modprobe", args...).Output()
 	if err != nil {
-		return nil, fmt.Errorf("find modules of %s: %w", g.kernel, err)
+		return nil, fmt.Errorf("find modules of %s: %w", g.Kernel, err)
 	}
 	var files []string
 	seen := make(map[string]bool)
