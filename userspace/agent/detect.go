@@ -110,12 +110,16 @@ func (a *Agent) tellFound(found *detect.Found) {
 	}
 }
 
-// notes are what was found and is not an input.
+// notes are what the configuration should not say, and what was found and is
+// not an input.
 func (a *Agent) notes() (out []string) {
 	a.mu.Lock()
 	defer a.mu.Unlock()
+	for _, w := range a.config.Warnings {
+		out = append(out, w.Error())
+	}
 	if a.found == nil {
-		return nil
+		return out
 	}
 	for _, n := range a.found.Notes {
 		text := n.Text
