@@ -87,7 +87,7 @@ func (c *Config) allow(top *section) {
 
 // protectKinds are those who can be protected without being named, as the
 // protect package finds them.
-func protectKinds() []string { return []string{"own", "gateways", "administrators"} }
+func protectKinds() []string { return []string{"own", "gateways", "administrators", "proxies"} }
 
 func (c *Config) protect(top *section) {
 	if _, found := top.get("protect"); !found {

@@ -113,7 +113,7 @@ func (p *Postfix) value(s *Service, key string, depth int) (string, bool) {
 		text = p.Settings[key]
 	}
 	if depth == maxDepth {
-		return text, false
+		return "", false // it refers to itself
 	}
 	return p.expand(s, text, depth)
 }
