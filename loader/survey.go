@@ -149,7 +149,7 @@ func xdpFeatures(index int) (features uint64, known bool) {
 		return 0, false
 	}
 	req := nl.NewNetlinkRequest(int(family.ID), unix.NLM_F_ACK)
-	req.AddData(&nl.Genlmsg{Command: netdevGetDevice, Version: 1})
+	req.AddData(genericHeader{netdevGetDevice, 1})
 	req.AddData(nl.NewRtAttr(netdevIndex, nl.Uint32Attr(uint32(index))))
 	messages, err := req.Execute(unix.NETLINK_GENERIC, 0)
 	if err != nil || len(messages) == 0 || len(messages[0]) < nl.SizeofGenlmsg {
@@ -166,6 +166,13 @@ func xdpFeatures(index int) (features uint64, known bool) {
 	}
 	return 0, false
 }
+
+// genericHeader is struct genlmsghdr: command, version, and two bytes that must
+// be zero, which nl.Genlmsg takes from wherever they are.
+type genericHeader [nl.SizeofGenlmsg]byte
+
+func (h genericHeader) Len() int          { return len(h) }
+func (h genericHeader) Serialize() []byte { return h[:] }
 
 // HaveTCX reports whether the kernel has TCX. Who may not ask is answered by
 // the kernel's release.
