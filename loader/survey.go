@@ -20,8 +20,9 @@ type Surveyed struct {
 	Kind    string // as ip -d link shows it
 	Driver  string // "" if it does not tell
 	Up      bool
-	MTU     int // bytes
-	Queues  int // of receiving, 0 if it does not tell
+	MTU     int      // bytes
+	Queues  int      // of receiving, 0 if it does not tell
+	Joins   []string // offloads that are on and join packets: rx-lro, rx-gro-hw
 	Program string
 	Ours    bool     // Program is weir's
 	Behind  []string // other programs at its TCX ingress, as far as they may be seen
@@ -56,6 +57,12 @@ func survey(c choice) Surveyed {
 	s := Surveyed{
 		Name: attrs.Name, Index: attrs.Index, Kind: c.Type(), Driver: driver(c), Up: attrs.OperState == netlink.OperUp || attrs.OperState == netlink.OperUnknown,
 		MTU: attrs.MTU, Queues: max(channels.rx+channels.combined, attrs.NumRxQueues),
+	}
+	features := featuresOf(attrs.Name)
+	for _, name := range []string{"rx-lro", "rx-gro-hw"} {
+		if features[name].on {
+			s.Joins = append(s.Joins, name)
+		}
 	}
 	if x := attrs.Xdp; x != nil && x.Attached {
 		s.Program = programName(x.ProgId)

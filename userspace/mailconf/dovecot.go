@@ -106,7 +106,7 @@ next:
 func (d *Dovecot) Trusted() (out []Trust) {
 	for _, s := range d.Settings {
 		if s.Key == "haproxy_trusted_networks" || s.Key == "login_trusted_networks" {
-			out = append(out, trusted("Dovecot", s.Key, s.File, words(s.Value))...)
+			out = append(out, trusted("Dovecot", s.Key, s.File, Words(s.Value))...)
 		}
 	}
 	return out

@@ -5,6 +5,7 @@ import "strings"
 // Exim is the main section of its configuration.
 type Exim struct {
 	File    string
+	text    string
 	options map[string]string
 	files   *Files
 }
@@ -21,7 +22,7 @@ func (f *Files) Exim() *Exim {
 		if text == "" {
 			continue
 		}
-		e := &Exim{File: name, options: make(map[string]string), files: f}
+		e := &Exim{File: name, text: text, options: make(map[string]string), files: f}
 		e.read(text)
 		return e
 	}
@@ -66,6 +67,16 @@ func (e *Exim) Get(name string) (value string, known bool) {
 		}
 	}
 	return value, false
+}
+
+// Mentions reports whether the configuration has a text outside of comments.
+func (e *Exim) Mentions(text string) bool {
+	for line := range strings.Lines(e.text) {
+		if !strings.HasPrefix(strings.TrimSpace(line), "#") && strings.Contains(line, text) {
+			return true
+		}
+	}
+	return false
 }
 
 // hasMacro: what is replaced begins with a capital letter, and is looked for

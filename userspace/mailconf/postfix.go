@@ -58,7 +58,7 @@ func (f *Files) Postfixes() (all []*Postfix) {
 		return nil
 	}
 	all = append(all, first)
-	for _, dir := range words(first.Settings["multi_instance_directories"]) {
+	for _, dir := range Words(first.Settings["multi_instance_directories"]) {
 		if p := f.Postfix(dir); p != nil {
 			all = append(all, p)
 		}
@@ -75,7 +75,7 @@ func (p *Postfix) chrootDefault() bool {
 
 // parseService reads "name type private unpriv chroot wakeup maxproc command…".
 func parseService(line string, chroot bool) (s Service, ok bool) {
-	fields := words(line)
+	fields := Words(line)
 	if len(fields) < 8 {
 		return s, false
 	}
@@ -195,7 +195,7 @@ func (p *Postfix) Trusted() (out []Trust) {
 		if s != nil {
 			where = path.Join(p.Dir, "master.cf")
 		}
-		out = append(out, trusted("Postfix", key, where, words(value))...)
+		out = append(out, trusted("Postfix", key, where, Words(value))...)
 	}
 	return out
 }
@@ -241,8 +241,8 @@ func logicalLines(text string) (out []string) {
 	return out
 }
 
-// words splits at white space and commas; what stands in braces is one word.
-func words(text string) (out []string) {
+// Words splits at white space and commas; what stands in braces is one word.
+func Words(text string) (out []string) {
 	depth, start := 0, -1
 	for i := 0; i <= len(text); i++ {
 		switch {
