@@ -114,6 +114,9 @@ func expect(l netlink.Link, ours bool) (mode string, why []string) {
 	case features&xdpBasic == 0 && !f.features["rx-lro"].on && !f.features["rx-gro-hw"].on:
 		return ModeGeneric, []string{f.who() + " has no native XDP"}
 	}
+	if g := f.features["rx-gro-hw"]; g.on && g.fixed {
+		return ModeGeneric, []string{fixedOffload}
+	}
 	words := f.inTheWay(features)
 	if features&xdpBasic == 0 {
 		return ModeGeneric, append([]string{f.who() + " offers no native XDP as it is set"}, words...)
