@@ -66,11 +66,7 @@ func open(o Options, clocks clocks, adjust func(*ebpf.CollectionSpec) error) (_ 
 	if err != nil {
 		return nil, err
 	}
-	for _, name := range []string{datapathMapSources4, datapathMapSources6, datapathMapPrefixes4, datapathMapPrefixes6} {
-		spec.Maps[name].MaxEntries = uint32(o.Capacity)
-	}
-	shape4().sizeFor(o.Capacity, spec.Maps[datapathMapVerdicts4], spec.Maps[datapathMapPrints4], spec.Maps[datapathMapCounts4])
-	shape6().sizeFor(o.Capacity, spec.Maps[datapathMapVerdicts6], spec.Maps[datapathMapPrints6], spec.Maps[datapathMapCounts6])
+	sizeMaps(spec, o.Capacity)
 	if adjust != nil {
 		if err := adjust(spec); err != nil {
 			return nil, err
@@ -110,6 +106,15 @@ func open(o Options, clocks clocks, adjust func(*ebpf.CollectionSpec) error) (_ 
 		return nil, err
 	}
 	return d, nil
+}
+
+// sizeMaps gives the maps room for so many entries.
+func sizeMaps(spec *ebpf.CollectionSpec, capacity int) {
+	for _, name := range []string{datapathMapSources4, datapathMapSources6, datapathMapPrefixes4, datapathMapPrefixes6} {
+		spec.Maps[name].MaxEntries = uint32(capacity)
+	}
+	shape4().sizeFor(capacity, spec.Maps[datapathMapVerdicts4], spec.Maps[datapathMapPrints4], spec.Maps[datapathMapCounts4])
+	shape6().sizeFor(capacity, spec.Maps[datapathMapVerdicts6], spec.Maps[datapathMapPrints6], spec.Maps[datapathMapCounts6])
 }
 
 // load loads the program on pinned maps if they fit, else on new ones that it

@@ -34,6 +34,9 @@ func factsOf(l netlink.Link, err error, said string) facts {
 // plainMTU is what a frame of one page has room for, whatever the driver.
 const plainMTU = 1500
 
+// fixedOffload is said where the kernel cannot have an offload switched off.
+const fixedOffload = "the hypervisor joins packets, and the guest cannot ask it not to: take the offload away there (QEMU: guest_tso4=off,guest_tso6=off,guest_ufo=off,guest_csum=off)"
+
 // noNative is what the kernel says for a driver that knows no XDP.
 const noNative = "does not support XDP"
 
@@ -77,7 +80,7 @@ func (f facts) words() []string {
 	}
 	if mentions("gro_hw", "gro-hw", "hw-gro", "hw gro", "shampo") || silent && f.features["rx-gro-hw"].on {
 		if f.features["rx-gro-hw"].fixed {
-			add("the hypervisor joins packets, and the guest cannot ask it not to: take the offload away there (QEMU: guest_tso4=off,guest_tso6=off,guest_ufo=off,guest_csum=off)")
+			out = append(out, fixedOffload)
 		} else {
 			add("receive offload joins packets: ethtool -K %s rx-gro-hw off", f.name)
 		}

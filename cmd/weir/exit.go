@@ -7,6 +7,7 @@ import (
 
 	"github.com/spf13/cobra"
 
+	"weir/userspace/check"
 	"weir/userspace/config"
 	"weir/userspace/control"
 )
@@ -19,6 +20,8 @@ const (
 	exitNotRunning
 	exitForbidden
 	exitNothing
+	exitWarning
+	exitError
 )
 
 // exitTable is the one list of exit codes and what they mean.
@@ -30,6 +33,8 @@ func exitTable() []string {
 		exitNotRunning: "the agent cannot be reached, or speaks another protocol",
 		exitForbidden:  "not permitted: needs root or membership in group weir",
 		exitNothing:    "nothing matched: what was to be explained, unpinned or released is not there",
+		exitWarning:    "weir check: a warning is the worst that was found",
+		exitError:      "weir check: an error was found",
 	}
 }
 
@@ -71,9 +76,14 @@ func nothingf(format string, args ...any) error {
 
 // exitCode returns the code for what a command ended with.
 func exitCode(err error) int {
+	found := (*foundError)(nil)
 	switch {
 	case err == nil:
 		return exitOK
+	case errors.As(err, &found) && found.report.Severity == check.Error:
+		return exitError
+	case errors.As(err, &found):
+		return exitWarning
 	case isUsage(err), errors.Is(err, control.ErrInvalid):
 		return exitUsage
 	case errors.Is(err, control.ErrNotRunning), errors.Is(err, control.ErrProtocol), errors.Is(err, control.ErrBusy):

@@ -28,6 +28,7 @@ func main() {
 		version:    buildVersion(),
 		run:        agent.Run,
 		replay:     agent.Replay,
+		check:      agent.Check,
 	}
 	os.Exit(e.main(ctx, os.Args[1:]))
 }

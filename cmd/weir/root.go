@@ -25,6 +25,7 @@ type env struct {
 	version    string
 	run        func(ctx context.Context, o agent.Options) error
 	replay     func(ctx context.Context, o agent.ReplayOptions, out io.Writer) error
+	check      checker
 }
 
 // app is env with what the persistent flags say.
@@ -60,7 +61,7 @@ decided and change it; they need root, or membership in group weir.`,
 	root.SetFlagErrorFunc(func(cmd *cobra.Command, err error) error { return usage(cmd, err) })
 	root.PersistentFlags().StringVar(&a.configPath, "config", config.DefaultPath, "configuration `file`")
 	root.AddCommand(
-		a.confirmCommand(), a.detachCommand(), a.explainCommand(), a.listCommand(), a.panicCommand(), a.pinCommand(), a.releaseCommand(), a.replayCommand(), a.runCommand(),
+		a.checkCommand(), a.confirmCommand(), a.detachCommand(), a.explainCommand(), a.listCommand(), a.panicCommand(), a.pinCommand(), a.releaseCommand(), a.replayCommand(), a.runCommand(),
 		a.statusCommand(), a.unpinCommand(), a.userCommand(), a.versionCommand(), exitCodesTopic(),
 	)
 	root.SuggestionsMinimumDistance = 2
@@ -105,7 +106,9 @@ func (e env) main(ctx context.Context, args []string) int {
 	if err == nil {
 		return code
 	}
-	switch bad := (*usageError)(nil); {
+	bad, found := (*usageError)(nil), (*foundError)(nil)
+	switch {
+	case errors.As(err, &found): // it was told
 	case errors.As(err, &bad):
 		fmt.Fprintf(e.stderr, "weir: %v\nSee %s --help\n", err, bad.command)
 	case errors.Is(err, context.Canceled):

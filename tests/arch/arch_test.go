@@ -33,7 +33,7 @@ var lines = []line{
 	{folder: "policy/...", foreign: []string{"github.com/gaissmai/bart/..."}},
 	{folder: "loader/..."},
 	{folder: "userspace/agent/...", ours: []string{"policy/...", "loader/...", "userspace/..."}},
-	{folder: "userspace/...", ours: []string{"policy/...", "loader/..."}}, // and what is below itself
+	{folder: "userspace/...", ours: []string{"policy/...", "loader/...", "userspace/mailconf"}}, // and what is below itself
 	{folder: "cmd/...", ours: []string{"userspace/..."}},
 	{folder: "tests/...", ours: []string{"..."}},
 }
@@ -159,6 +159,8 @@ func TestImportLinesSayNo(t *testing.T) {
 		{"userspace/store", "weir/policy", true},
 		{"userspace/store", "weir/userspace/intake", false},
 		{"userspace/agent", "weir/userspace/intake", true},
+		{"userspace/protect", "weir/userspace/mailconf", true},
+		{"userspace/mailconf", "weir/userspace/intake", false},
 		{"cmd/weir", "weir/userspace/control", true},
 		{"cmd/weir", "weir/loader", false},
 		{"somewhere", "weir/policy", false},

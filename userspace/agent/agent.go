@@ -193,6 +193,7 @@ func start(o Options) (_ *Agent, err error) {
 	a.cleanups = append(a.cleanups, cleanup{"inputs", func() error { a.leaveAll(); return nil }})
 	a.readAll(a.config)
 	a.serveControl()
+	a.warn(a.config)
 	a.log.Info("weir runs", "version", o.Version, "mode", a.config.Mode, "config", o.ConfigPath)
 	return a, nil
 }

@@ -37,6 +37,12 @@ func (w wanted) named(o wanted) bool {
 // wants lists what c wants read: what it names and, where it says so, what is
 // found on this host.
 func (a *Agent) wants(c *config.Config) (all []wanted, found *detect.Found) {
+	return inputsOf(c, a.o.host())
+}
+
+// inputsOf returns what a configuration has read on a host, and what was found
+// there; nil if it names all that is read.
+func inputsOf(c *config.Config, host detect.Host) (all []wanted, found *detect.Found) {
 	for _, in := range c.Intakes {
 		all = append(all, wanted{Intake: in})
 	}
@@ -47,7 +53,7 @@ func (a *Agent) wants(c *config.Config) (all []wanted, found *detect.Found) {
 	for _, in := range c.Intakes {
 		given = append(given, detect.Given{Type: in.Type, Path: in.Path, Own: ownSyslog(in)})
 	}
-	found = detect.Find(a.o.host(), given)
+	found = detect.Find(host, given)
 	for _, in := range found.Inputs {
 		all = append(all, wanted{
 			Intake: config.Intake{Type: in.Type, Path: in.Path, Units: in.Units},
@@ -110,14 +116,22 @@ func (a *Agent) tellFound(found *detect.Found) {
 	}
 }
 
-// notes are what was found and is not an input.
+// notes are what the configuration should not say, and what was found and is
+// not an input.
 func (a *Agent) notes() (out []string) {
 	a.mu.Lock()
 	defer a.mu.Unlock()
-	if a.found == nil {
-		return nil
+	for _, w := range a.config.Warnings {
+		out = append(out, w.Error())
 	}
-	for _, n := range a.found.Notes {
+	if a.found == nil {
+		return out
+	}
+	return append(out, notesOf(a.found)...)
+}
+
+func notesOf(found *detect.Found) (out []string) {
+	for _, n := range found.Notes {
 		text := n.Text
 		if n.Server != "" {
 			text = n.Server + ": " + text

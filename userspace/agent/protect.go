@@ -2,7 +2,6 @@ package agent
 
 import (
 	"context"
-	"net/netip"
 	"slices"
 	"time"
 
@@ -18,7 +17,7 @@ const protectEvery = 5 * time.Second
 func (a *Agent) findProtected(c *config.Config) (allowed []policy.Allowed, complete bool) {
 	a.finding.Lock()
 	defer a.finding.Unlock()
-	a.finder.Kinds = c.Protect
+	a.finder.Kinds, a.finder.FS = c.Protect, a.o.host().FS
 	found, err := a.finder.Find(a.o.Now())
 	unfound := ""
 	if err != nil {
@@ -30,7 +29,7 @@ func (a *Agent) findProtected(c *config.Config) (allowed []policy.Allowed, compl
 	a.unfound = unfound
 	allowed = make([]policy.Allowed, len(found))
 	for i, one := range found {
-		allowed[i] = policy.Allowed{Prefix: policy.JudgedPrefix(netip.PrefixFrom(one.Addr, one.Addr.BitLen())), Reason: one.Reason}
+		allowed[i] = policy.Allowed{Prefix: policy.JudgedPrefix(one.Prefix), Reason: one.Reason}
 	}
 	return allowed, err == nil
 }
@@ -38,7 +37,7 @@ func (a *Agent) findProtected(c *config.Config) (allowed []policy.Allowed, compl
 // protectService follows who must not be shut out.
 func (a *Agent) protectService() *service {
 	return &service{
-		name: "protecting the host, its gateways and administrators",
+		name: "protecting the host, its gateways, administrators and proxies",
 		wants: func(c *config.Config) (any, error) {
 			if len(c.Protect) == 0 {
 				return nil, nil

@@ -56,6 +56,7 @@ func (a *Agent) reload() {
 	a.mu.Lock()
 	a.config = c
 	a.mu.Unlock()
+	a.warn(c)
 	a.log.Info("configuration reloaded", "config", a.o.ConfigPath, "mode", c.Mode)
 	a.audit.Info("configuration reloaded", "config", a.o.ConfigPath, "mode", c.Mode, "keys", c.Changed(old))
 }
@@ -70,6 +71,13 @@ func (a *Agent) refuse(err error) {
 	}
 	for _, p := range problems {
 		a.log.Error(refused, "error", p)
+	}
+}
+
+// warn says what a configuration allows and is likely to hurt.
+func (a *Agent) warn(c *config.Config) {
+	for _, w := range c.Warnings {
+		a.log.Warn("the configuration is in force, but", "warning", w)
 	}
 }
 

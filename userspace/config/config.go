@@ -57,6 +57,7 @@ type Config struct {
 	DNSBL         DNSBL             `key:"dnsbl"`
 	Countries     string            `key:"geo"` // a database of countries, empty for none
 	Notify        Notify            `key:"notify"`
+	Warnings      Errors            // what is allowed and likely to hurt
 }
 
 // Default returns what an empty file means: it observes only, so that a
@@ -196,6 +197,7 @@ func Parse(name string, data []byte) (*Config, error) {
 	c.quota(top)
 	c.ceiling(top)
 	top.finish()
+	c.Warnings = doc.warnings
 	if len(doc.errors) > 0 {
 		slices.SortStableFunc(doc.errors, func(a, b *Error) int { return cmp.Compare(a.Line, b.Line) })
 		return nil, doc.errors

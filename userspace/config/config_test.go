@@ -305,3 +305,14 @@ func TestProtect(t *testing.T) {
 		t.Errorf("an unknown kind: %v", err)
 	}
 }
+
+// TestWarnings: protecting the port of SSH is allowed, and said.
+func TestWarnings(t *testing.T) {
+	c := mustParse(t, "ports = [\n  25,\n  22,\n]\n")
+	if len(c.Warnings) != 1 || c.Warnings[0].Line != 3 || !strings.Contains(c.Warnings[0].Error(), "22") || c.Warnings[0].Remedy == "" {
+		t.Errorf("of port 22: %v", c.Warnings)
+	}
+	if c := mustParse(t, "ports = [25, 220]\n"); len(c.Warnings) != 0 {
+		t.Errorf("of ports of mail: %v", c.Warnings)
+	}
+}

@@ -16,6 +16,8 @@ type document struct {
 	starts []int          // offset of each line but the first
 	lines  map[string]int // by path, its parts joined by pathSeparator
 	errors Errors
+
+	warnings Errors
 }
 
 const pathSeparator = "\x00"
@@ -23,6 +25,11 @@ const pathSeparator = "\x00"
 // fail notes a problem at a line.
 func (d *document) fail(line int, problem, remedy string) {
 	d.errors = append(d.errors, &Error{File: d.file, Line: line, Problem: problem, Remedy: remedy})
+}
+
+// warn notes what is allowed at a line, and likely to hurt.
+func (d *document) warn(line int, problem, remedy string) {
+	d.warnings = append(d.warnings, &Error{File: d.file, Line: line, Problem: problem, Remedy: remedy})
 }
 
 // parseDocument reads data and returns its top section. On a syntax error,

@@ -41,6 +41,9 @@ func (c *Config) interfaces(top *section) {
 	c.Interfaces = names
 }
 
+// SSH is the port by which administrators commonly reach a host.
+const SSH = 22
+
 func (c *Config) ports(top *section) {
 	list := top.list("ports", "[25, 465, 587]")
 	if list == nil {
@@ -54,6 +57,10 @@ func (c *Config) ports(top *section) {
 			continue
 		}
 		c.Ports = append(c.Ports, uint16(n))
+		if n == SSH {
+			top.doc.warn(top.elementLine("ports", i), "ports holds 22, by which administrators reach the host: who is flagged, rightly or not, is shut out of it",
+				"remove 22, or let allow name the networks that you log in from")
+		}
 	}
 	if len(list) == 0 {
 		top.fail("ports", "is an empty list", "name a port, or remove the line for 25, 465 and 587")
@@ -80,7 +87,7 @@ func (c *Config) allow(top *section) {
 
 // protectKinds are those who can be protected without being named, as the
 // protect package finds them.
-func protectKinds() []string { return []string{"own", "gateways", "administrators"} }
+func protectKinds() []string { return []string{"own", "gateways", "administrators", "proxies"} }
 
 func (c *Config) protect(top *section) {
 	if _, found := top.get("protect"); !found {

@@ -41,6 +41,8 @@ type journalReader struct {
 	names  names
 	batch  []Record
 	resume []byte // cursor of the entry to pass over, being known
+	past   bool   // read what there is, and end
+	most   int    // entries of the past, the last ones; 0: all
 	own    []byte // machine whose entries are wanted; nil: all
 }
 
@@ -66,11 +68,18 @@ type sinkError struct{ error }
 // Without --merge it would pass over all that was written before the last
 // reboot, whatever the cursor; with it, it also reads what other hosts sent.
 func (r *journalReader) args() []string {
-	a := []string{"--follow", "--no-tail", "--merge", "--no-pager", "--all", "--output=json", "--output-fields=" + journalFields}
+	a := []string{"--follow", "--no-tail"}
+	switch {
+	case r.past && r.most > 0:
+		a = []string{fmt.Sprintf("--lines=%d", r.most)}
+	case r.past:
+		a = nil
+	}
+	a = append(a, "--merge", "--no-pager", "--all", "--output=json", "--output-fields="+journalFields)
 	switch {
 	case r.last.Cursor != "":
 		a = append(a, "--cursor="+r.last.Cursor)
-	case !r.o.FromStart && !r.last.Time.IsZero():
+	case !r.o.FromStart && !r.last.Time.IsZero() && r.most == 0:
 		us := r.last.Time.UnixMicro()
 		a = append(a, fmt.Sprintf("--since=@%d.%06d", us/1e6, us%1e6))
 	}
@@ -114,7 +123,9 @@ func (r *journalReader) follow(ctx context.Context, command string) error {
 	r.split.reset()
 	r.resume = []byte(r.last.Cursor)
 	err = r.read(out)
-	cancel()
+	if err != nil || !r.past { // else it is about to end by itself
+		cancel()
+	}
 	waited := cmd.Wait()
 	switch text := complaint.String(); {
 	case err != nil:

@@ -92,6 +92,9 @@ func NewReplay(in io.Reader) (*Replay, error) {
 // is compressed. It may be called from another goroutine.
 func (r *Replay) Consumed() int64 { return r.in.n.Load() }
 
+// Packed reports whether the log is compressed.
+func (r *Replay) Packed() bool { return r.gz != nil }
+
 // Close releases the file. Closing again does nothing.
 func (r *Replay) Close() error {
 	if r.closed {

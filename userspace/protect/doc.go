@@ -1,4 +1,5 @@
 // Package protect finds who must never be shut out: the host itself, its
-// gateways, and the administrators who are logged in. It asks the kernel and
-// systemd-logind, and knows nothing of decisions.
+// gateways, the administrators who are logged in, and the proxies that mail
+// servers trust. It asks the kernel, systemd-logind and the servers'
+// configuration, and knows nothing of decisions.
 package protect

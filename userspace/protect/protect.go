@@ -3,6 +3,7 @@ package protect
 import (
 	"errors"
 	"fmt"
+	"io/fs"
 	"net/netip"
 	"slices"
 	"time"
@@ -11,6 +12,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"weir/loader"
+	"weir/userspace/mailconf"
 )
 
 // Kinds of those who are protected, as the configuration names them.
@@ -18,14 +20,15 @@ const (
 	Own            = "own"
 	Gateways       = "gateways"
 	Administrators = "administrators"
+	Proxies        = "proxies"
 )
 
 // Kinds returns all of them.
-func Kinds() []string { return []string{Own, Gateways, Administrators} }
+func Kinds() []string { return []string{Own, Gateways, Administrators, Proxies} }
 
 // One is somebody who must not be shut out.
 type One struct {
-	Addr   netip.Addr
+	Prefix netip.Prefix
 	Reason string // who that is, for operators
 }
 
@@ -36,8 +39,11 @@ const linger = time.Hour
 type Finder struct {
 	Kinds    []string
 	Sessions string // folder of systemd-logind; see DefaultSessions
+	FS       fs.FS  // the root folder, for the configuration of mail servers
 
-	seen map[netip.Addr]lastSeen
+	seen   map[netip.Addr]lastSeen
+	trust  []mailconf.Trust
+	looked time.Time // for those
 }
 
 type lastSeen struct {
@@ -46,8 +52,7 @@ type lastSeen struct {
 }
 
 // Find returns who is to be protected at now in the network namespace of the
-// process, by address, each address once. With an error it returns those it
-// has found.
+// process, each once. With an error it returns those it has found.
 func (f *Finder) Find(now time.Time) ([]One, error) {
 	names, err := linkNames()
 	var found []One
@@ -62,11 +67,13 @@ func (f *Finder) Find(now time.Time) ([]One, error) {
 			more, err = gateways(names)
 		case Administrators:
 			more, err = f.administrators(now)
+		case Proxies:
+			more = f.proxies(now)
 		}
 		found, errs = append(found, more...), append(errs, err)
 	}
-	slices.SortStableFunc(found, func(a, b One) int { return a.Addr.Compare(b.Addr) })
-	return slices.CompactFunc(found, func(a, b One) bool { return a.Addr == b.Addr }), errors.Join(errs...)
+	slices.SortStableFunc(found, func(a, b One) int { return a.Prefix.Compare(b.Prefix) })
+	return slices.CompactFunc(found, func(a, b One) bool { return a.Prefix == b.Prefix }), errors.Join(errs...)
 }
 
 // own returns the host's addresses, without the loopback's: nothing comes from
@@ -78,7 +85,7 @@ func own(names map[int]string) (found []One, err error) {
 	}
 	for _, a := range list {
 		if addr, ok := netip.AddrFromSlice(a.IP); ok && usable(addr) {
-			found = append(found, One{addr.Unmap(), "the host's own address, on " + names[a.LinkIndex]})
+			found = append(found, One{host(addr), "the host's own address, on " + names[a.LinkIndex]})
 		}
 	}
 	return found, nil
@@ -101,7 +108,7 @@ func gateways(names map[int]string) (found []One, err error) {
 			hops := append(r.MultiPath, &netlink.NexthopInfo{LinkIndex: r.LinkIndex, Gw: r.Gw, Via: r.Via})
 			for _, hop := range hops {
 				if addr, ok := hopAddr(hop); ok && usable(addr) {
-					found = append(found, One{addr.Unmap(), "the default gateway, on " + names[hop.LinkIndex]})
+					found = append(found, One{host(addr), "the default gateway, on " + names[hop.LinkIndex]})
 				}
 			}
 		}
@@ -116,6 +123,12 @@ func hopAddr(hop *netlink.NexthopInfo) (netip.Addr, bool) {
 		return netip.AddrFromSlice(via.Addr)
 	}
 	return netip.AddrFromSlice(hop.Gw)
+}
+
+// host is an address alone.
+func host(a netip.Addr) netip.Prefix {
+	a = a.Unmap().WithZone("")
+	return netip.PrefixFrom(a, a.BitLen())
 }
 
 func usable(a netip.Addr) bool { return !a.IsLoopback() && !a.IsUnspecified() && !a.IsMulticast() }

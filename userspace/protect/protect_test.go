@@ -6,7 +6,9 @@ import (
 	"path/filepath"
 	"reflect"
 	"runtime"
+	"strings"
 	"testing"
+	"testing/fstest"
 	"time"
 
 	"github.com/vishvananda/netlink"
@@ -66,8 +68,8 @@ func TestOwnAndGateways(t *testing.T) {
 		gateway(254, "::/0", "2001:db8:1::1")
 		reasons := make(map[string]string)
 		for _, one := range must((&Finder{Kinds: Kinds(), Sessions: t.TempDir()}).Find(noon)) {
-			if !one.Addr.IsLinkLocalUnicast() {
-				reasons[one.Addr.String()] = one.Reason
+			if addr := one.Prefix.Addr(); !addr.IsLinkLocalUnicast() {
+				reasons[addr.String()] = one.Reason
 			}
 		}
 		want := map[string]string{
@@ -101,7 +103,7 @@ func TestAdministrators(t *testing.T) {
 	addrs := func(at time.Time) (found []string) {
 		t.Helper()
 		for _, one := range must(f.Find(at)) {
-			found = append(found, one.Addr.String())
+			found = append(found, one.Prefix.Addr().String())
 		}
 		return found
 	}
@@ -123,5 +125,37 @@ func TestAdministrators(t *testing.T) {
 	f.Sessions = filepath.Join(dir, "none")
 	if got := addrs(noon); len(got) != 0 {
 		t.Errorf("without logind: %v", got)
+	}
+}
+
+// TestProxies: who a mail server believes is protected, unless that is half of
+// the Internet, and the configuration is read again when it may have changed.
+func TestProxies(t *testing.T) {
+	files := fstest.MapFS{
+		"etc/postfix/main.cf":      {Data: []byte("smtpd_authorized_xclient_hosts = 192.0.2.1 127.0.0.1 0.0.0.0/0 198.51.0.0/16 198.51.100.0/24\n")},
+		"etc/dovecot/dovecot.conf": {Data: []byte("haproxy_trusted_networks = 10.0.0.0/8 192.0.2.1 2001:db8::/32 2001:db8:1:2::/64\n")},
+	}
+	f := &Finder{Kinds: []string{Proxies}, FS: files}
+	find := func(at time.Time) string {
+		t.Helper()
+		var found []string
+		for _, one := range must(f.Find(at)) {
+			found = append(found, one.Prefix.String())
+		}
+		return strings.Join(found, " ")
+	}
+	const all = "10.0.0.0/8 192.0.2.1/32 198.51.100.0/24 2001:db8:1:2::/64"
+	if got := find(noon); got != all {
+		t.Errorf("found %s", got)
+	}
+	if one := must(f.Find(noon))[0]; one.Reason != "a proxy that Dovecot trusts (haproxy_trusted_networks)" {
+		t.Errorf("of %s it says %q", one.Prefix, one.Reason)
+	}
+	delete(files, "etc/dovecot/dovecot.conf")
+	if got := find(noon.Add(proxiesEvery - time.Second)); got != all {
+		t.Errorf("a moment later: %s", got)
+	}
+	if got := find(noon.Add(proxiesEvery)); got != "192.0.2.1/32 198.51.100.0/24" {
+		t.Errorf("read again: %s", got)
 	}
 }

@@ -53,7 +53,7 @@ func (f *Finder) administrators(now time.Time) (found []One, err error) {
 			delete(f.seen, addr)
 			continue
 		}
-		found = append(found, One{addr, s.reason})
+		found = append(found, One{host(addr), s.reason})
 	}
 	return found, nil
 }

@@ -1,22 +1,25 @@
 package detect
 
 import (
+	"cmp"
 	"path"
 	"slices"
 	"strings"
+
+	"weir/userspace/mailconf"
 )
 
 // postfixLogs reads maillog_file, postconf(5), of Postfix and its other
 // instances. Without it, Postfix writes to syslog.
 func postfixLogs(f *finder, s *server) {
-	dirs := []string{"/etc/postfix"}
-	main := f.postfixSettings("/etc/postfix/main.cf")
+	dirs := []string{mailconf.PostfixDir}
+	main := f.PostfixSettings(mailconf.PostfixDir + "/main.cf")
 	dirs = append(dirs, strings.FieldsFunc(main["multi_instance_directories"], func(c rune) bool { return c == ' ' || c == ',' || c == '\t' })...)
 	syslog := false
 	for _, dir := range dirs {
-		log := f.postfixSettings(dir + "/main.cf")["maillog_file"]
+		log := f.PostfixSettings(dir + "/main.cf")["maillog_file"]
 		if strings.Contains(log, "$") {
-			asked, ok := f.ask("postconf", "-c", dir, "-x", "-h", "maillog_file")
+			asked, ok := f.Ask("postconf", "-c", dir, "-x", "-h", "maillog_file")
 			if !ok {
 				f.note(s.name, "maillog_file in %s/main.cf is %q, and postconf could not be asked what that is", dir, log)
 				continue
@@ -37,45 +40,18 @@ func postfixLogs(f *finder, s *server) {
 	}
 }
 
-// postfixSettings reads a main.cf: a line that begins with white space
-// continues the one before, and the last value counts.
-func (f *finder) postfixSettings(name string) map[string]string {
-	settings := make(map[string]string)
-	last := ""
-	for line := range strings.Lines(f.read(name)) {
-		text := strings.TrimSpace(line)
-		switch {
-		case text == "" || text[0] == '#':
-		case line[0] == ' ' || line[0] == '\t':
-			settings[last] = strings.TrimSpace(settings[last] + " " + text)
-		default:
-			key, value, _ := strings.Cut(text, "=")
-			last = strings.TrimSpace(key)
-			settings[last] = strings.TrimSpace(value)
-		}
-	}
-	return settings
-}
-
-const dovecotConfig = "/etc/dovecot/dovecot.conf"
-
 // dovecotLogs reads where Dovecot writes what it tells at level info, to
 // which logins belong: info_log_path, else log_path, else syslog.
 func dovecotLogs(f *finder, s *server) {
-	config := dovecotConfig
-	if !f.exists(config) {
-		config = "/usr/local" + config
+	config := f.Dovecot()
+	if config == nil {
+		return
 	}
-	settings := make(map[string]string)
-	f.dovecotSettings(config, settings, 0)
-	log := settings["info_log_path"]
-	if log == "" {
-		log = settings["log_path"]
-	}
+	log := cmp.Or(config.Get("info_log_path"), config.Get("log_path"))
 	if strings.ContainsAny(log, "%$") {
-		asked, ok := f.ask("doveconf", "-x", "-h", "info_log_path")
+		asked, ok := f.Ask("doveconf", "-x", "-h", "info_log_path")
 		if ok && asked == "" {
-			asked, ok = f.ask("doveconf", "-x", "-h", "log_path")
+			asked, ok = f.Ask("doveconf", "-x", "-h", "log_path")
 		}
 		if !ok {
 			f.note(s.name, "log_path is %q, and doveconf could not be asked what that is", log)
@@ -89,43 +65,7 @@ func dovecotLogs(f *finder, s *server) {
 	case strings.HasPrefix(log, "/dev/"):
 		f.note(s.name, "it writes to %s, which cannot be followed: set log_path to syslog or to a file", log)
 	default:
-		f.toFile(s, log, "log_path of "+config)
-	}
-}
-
-// dovecotSettings reads what stands outside of blocks, and what is included.
-func (f *finder) dovecotSettings(name string, into map[string]string, depth int) {
-	if depth > 8 {
-		return
-	}
-	level := 0
-	for line := range strings.Lines(f.read(name)) {
-		text := strings.TrimSpace(line)
-		if i := strings.Index(text, " #"); i >= 0 {
-			text = strings.TrimSpace(text[:i])
-		}
-		if text == "" || text[0] == '#' {
-			continue
-		}
-		key, value, set := strings.Cut(text, "=")
-		key, value = strings.TrimSpace(key), strings.Trim(strings.TrimSpace(value), `"'`)
-		words := strings.Fields(text)
-		switch {
-		case (words[0] == "!include" || words[0] == "!include_try") && len(words) == 2:
-			pattern := words[1]
-			if !path.IsAbs(pattern) {
-				pattern = path.Join(path.Dir(name), pattern)
-			}
-			for _, included := range f.glob(pattern) {
-				f.dovecotSettings(included, into, depth+1)
-			}
-		case strings.HasSuffix(text, "{"):
-			level++
-		case text[0] == '}':
-			level--
-		case set && level == 0:
-			into[key] = value
-		}
+		f.toFile(s, log, "log_path of "+config.File)
 	}
 }
 
@@ -144,7 +84,7 @@ func eximLogs(f *finder, s *server) {
 			return
 		default:
 			file = strings.ReplaceAll(part, "%slog", "mainlog")
-			if !f.exists(file) && strings.Contains(part, "%s") {
+			if !f.Exists(file) && strings.Contains(part, "%s") {
 				file = strings.ReplaceAll(part, "%s", "main")
 			}
 		}
@@ -154,11 +94,11 @@ func eximLogs(f *finder, s *server) {
 	}
 	if file == "" && !syslog { // the folder that was built in
 		known := []string{"/var/log/exim4/mainlog", "/var/log/exim/main.log", "/var/log/exim/mainlog", "/var/log/exim_mainlog", "/var/spool/exim/log/mainlog", "/var/spool/exim4/log/mainlog"}
-		i := slices.IndexFunc(known, f.exists)
+		i := slices.IndexFunc(known, f.Exists)
 		if i < 0 { // nothing was ever logged; Exim's own folder is there
 			i = slices.IndexFunc(known, func(name string) bool {
 				folder := path.Dir(name)
-				return folder != "/var/log" && f.exists(folder)
+				return folder != "/var/log" && f.Exists(folder)
 			})
 		}
 		if i >= 0 {
@@ -184,36 +124,15 @@ func eximLogs(f *finder, s *server) {
 // eximLogPath returns log_file_path, and where it stands. Exim is asked where
 // macros may have a part in it.
 func (f *finder) eximLogPath() (value, config string) {
-	for _, config := range []string{"/var/lib/exim4/config.autogenerated", "/etc/exim4/exim4.conf", "/etc/exim/exim.conf", "/etc/exim.conf"} {
-		text := f.read(config)
-		if text == "" {
-			continue
-		}
-		found, plain := "", true
-		for line := range strings.Lines(text) {
-			line = strings.TrimSpace(line)
-			if strings.HasPrefix(line, "begin ") {
-				break // the main section is over
-			}
-			if rest, ok := strings.CutPrefix(line, "log_file_path"); ok {
-				if _, rest, ok = strings.Cut(rest, "="); ok {
-					found = strings.TrimSpace(rest)
-					plain = strings.HasPrefix(found, "/") || found == "syslog" || strings.HasPrefix(found, ":") || strings.HasPrefix(found, "syslog ")
-				}
-			}
-		}
-		if plain {
-			return strings.Trim(found, `"`), config
-		}
-		for _, program := range []string{"exim4", "exim"} {
-			if out, ok := f.ask(program, "-bP", "log_file_path"); ok {
-				_, value, _ := strings.Cut(out, "=")
-				return strings.TrimSpace(value), config
-			}
-		}
-		return "", config
+	e := f.Exim()
+	if e == nil {
+		return "", "Exim"
 	}
-	return "", "Exim"
+	value, known := e.Get("log_file_path")
+	if !known {
+		value = ""
+	}
+	return value, e.File
 }
 
 // blocks reads a configuration of nginx's form, with what it includes, and
@@ -227,7 +146,7 @@ func (f *finder) blockFile(name, base string, inside *[]string, each func(block,
 		return
 	}
 	var statement strings.Builder
-	for line := range strings.Lines(f.read(name)) {
+	for line := range strings.Lines(f.Read(name)) {
 		line, _, _ = strings.Cut(line, "#")
 		for _, c := range line {
 			switch c {
@@ -255,7 +174,7 @@ func (f *finder) blockFile(name, base string, inside *[]string, each func(block,
 				if !path.IsAbs(pattern) {
 					pattern = path.Join(base, pattern)
 				}
-				for _, included := range f.glob(pattern) {
+				for _, included := range f.Glob(pattern) {
 					f.blockFile(included, base, inside, each, depth+1)
 				}
 			}

@@ -11,13 +11,14 @@ package detect
 
 import (
 	"cmp"
-	"errors"
 	"fmt"
 	"io/fs"
 	"path"
 	"slices"
 	"strings"
 	"time"
+
+	"weir/userspace/mailconf"
 )
 
 // Host is what is looked at.
@@ -76,7 +77,7 @@ type Given struct {
 // Find looks for the logs of the installed servers. What given inputs hold
 // already is left to them.
 func Find(h Host, given []Given) *Found {
-	f := &finder{Host: h, given: given, syslog: make(map[string][]*server)}
+	f := &finder{Host: h, Files: &mailconf.Files{FS: h.FS, Run: h.Run}, given: given, syslog: make(map[string][]*server)}
 	for i := range servers {
 		s := &servers[i]
 		if !f.any(s.signs) {
@@ -101,11 +102,11 @@ func Find(h Host, given []Given) *Found {
 // finder is one search.
 type finder struct {
 	Host
+	*mailconf.Files
 	given  []Given
 	found  Found
 	syslog map[string][]*server // those that write to syslog, by facility
 	both   []bothWays
-	reads  int // of configuration files
 }
 
 // bothWays is a server that writes the same to syslog and to a file.
@@ -139,9 +140,9 @@ func (f *finder) addFile(of []*server, name, why string) {
 		return
 	}
 	names := serverNames(of)
-	if file, err := f.FS.Open(rel(name)); err == nil {
+	if file, err := f.Host.FS.Open(mailconf.Rel(name)); err == nil {
 		file.Close()
-	} else if f.exists(name) {
+	} else if f.Exists(name) {
 		f.note(strings.Join(names, ", "), "%s may not be read by weir: add the group of that file or folder to its unit (systemctl edit weir: [Service], SupplementaryGroups=)", name)
 	}
 	for i := range f.found.Inputs {
@@ -181,38 +182,9 @@ func serverNames(of []*server) []string {
 	return names
 }
 
-// rel is an absolute name as fs.FS wants it.
-func rel(name string) string {
-	name = strings.TrimPrefix(path.Clean("/"+name), "/")
-	return cmp.Or(name, ".")
-}
-
-// exists reports whether there is something of that name. What may not be
-// looked at is held to be there: weir runs without the right to look past
-// permissions, and its operator is to hear of it.
-func (f *finder) exists(name string) bool {
-	_, err := fs.Stat(f.FS, rel(name))
-	return err == nil || errors.Is(err, fs.ErrPermission)
-}
-
 // any reports whether one of the patterns names something that is there.
 func (f *finder) any(patterns []string) bool {
-	return slices.ContainsFunc(patterns, func(p string) bool { return len(f.glob(p)) > 0 })
-}
-
-// glob returns the absolute names of what a pattern matches, in order.
-func (f *finder) glob(pattern string) []string {
-	if !strings.ContainsAny(pattern, "*?[") {
-		if f.exists(pattern) {
-			return []string{pattern}
-		}
-		return nil
-	}
-	names, _ := fs.Glob(f.FS, rel(pattern)) // the patterns are ours or name nothing
-	for i := range names {
-		names[i] = "/" + names[i]
-	}
-	return names
+	return slices.ContainsFunc(patterns, func(p string) bool { return len(f.Glob(p)) > 0 })
 }
 
 // same reports whether two names are of one file.
@@ -220,36 +192,7 @@ func (f *finder) same(a, b string) bool {
 	if path.Clean(a) == path.Clean(b) {
 		return true
 	}
-	x, errX := fs.Stat(f.FS, rel(a))
-	y, errY := fs.Stat(f.FS, rel(b))
+	x, errX := fs.Stat(f.Host.FS, mailconf.Rel(a))
+	y, errY := fs.Stat(f.Host.FS, mailconf.Rel(b))
 	return errX == nil && errY == nil && sameFile(x, y)
-}
-
-// Bounds of what is read: bytes of one configuration file, and how many files,
-// which may include each other.
-const (
-	maxConfig = 1 << 20
-	maxReads  = 1000
-)
-
-// read returns the text of a configuration file, empty if it cannot be read.
-func (f *finder) read(name string) string {
-	if f.reads++; f.reads > maxReads {
-		return ""
-	}
-	file, err := f.FS.Open(rel(name))
-	if err != nil {
-		return ""
-	}
-	defer file.Close()
-	return readMost(file, maxConfig)
-}
-
-// ask runs a program that may not be there.
-func (f *finder) ask(name string, args ...string) (string, bool) {
-	if f.Run == nil {
-		return "", false
-	}
-	out, err := f.Run(name, args...)
-	return strings.TrimSpace(out), err == nil
 }

@@ -13,6 +13,8 @@ import (
 	"testing"
 	"testing/fstest"
 	"time"
+
+	"weir/userspace/mailconf"
 )
 
 var update = flag.Bool("update", false, "write golden files anew")
@@ -61,8 +63,8 @@ func mustHost(t *testing.T, text string) (h Host, given []Given, want, before st
 			if strings.HasSuffix(name, "/") {
 				file.Mode |= fs.ModeDir
 			}
-			tree.MapFS[rel(name)] = file
-			tree.names[rel(name)] = kind == "forbidden"
+			tree.MapFS[mailconf.Rel(name)] = file
+			tree.names[mailconf.Rel(name)] = kind == "forbidden"
 			content = func(line string) { file.Data = append(file.Data, line...) }
 		case "command":
 			content = func(line string) { commands[name] += line }

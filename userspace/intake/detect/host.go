@@ -30,12 +30,6 @@ func run(name string, args ...string) (string, error) {
 
 func sameFile(a, b fs.FileInfo) bool { return os.SameFile(a, b) }
 
-// readMost reads up to limit bytes, and what it could in case of an error.
-func readMost(r io.Reader, limit int64) string {
-	b, _ := io.ReadAll(io.LimitReader(r, limit))
-	return string(b)
-}
-
 // readLast reads the last limit bytes of a file.
 func readLast(file fs.File, limit int64) string {
 	info, err := file.Stat()
@@ -47,5 +41,6 @@ func readLast(file fs.File, limit int64) string {
 			return ""
 		}
 	}
-	return readMost(file, limit)
+	b, _ := io.ReadAll(io.LimitReader(file, limit)) // what there is will do
+	return string(b)
 }

@@ -1,6 +1,10 @@
 package detect
 
-import "strings"
+import (
+	"strings"
+
+	"weir/userspace/mailconf"
+)
 
 // server is a mail server, or a program beside one, whose log is read.
 type server struct {
@@ -19,7 +23,7 @@ var servers = [...]server{
 		tags:  []string{"postfix/", "postfix-"}, logs: postfixLogs,
 	},
 	{
-		name: "Dovecot", signs: []string{dovecotConfig, "/usr/local/etc/dovecot/dovecot.conf"},
+		name: "Dovecot", signs: mailconf.DovecotFiles(),
 		units: []string{"dovecot.service"}, tags: []string{"dovecot:", "dovecot["}, logs: dovecotLogs,
 	},
 	{
@@ -89,7 +93,7 @@ var servers = [...]server{
 func fileOrSyslog(names ...string) func(*finder, *server) {
 	return func(f *finder, s *server) {
 		for _, name := range names {
-			if f.exists(name) {
+			if f.Exists(name) {
 				f.toFile(s, name, s.name+" writes there")
 				return
 			}
@@ -103,7 +107,7 @@ func fileOrSyslog(names ...string) func(*finder, *server) {
 func roundcubeLogs(f *finder, s *server) {
 	for _, dir := range []string{"/var/log/roundcube", "/var/log/roundcubemail"} {
 		for _, name := range []string{"errors.log", "errors", "userlogins.log", "userlogins"} {
-			if f.exists(dir + "/" + name) {
+			if f.Exists(dir + "/" + name) {
 				f.toFile(s, dir+"/"+name, "Roundcube writes there")
 			}
 		}
@@ -114,12 +118,12 @@ func roundcubeLogs(f *finder, s *server) {
 // configuration names; see "tracer" in its documentation.
 func stalwartLogs(f *finder, s *server) {
 	dirs := []string{"/var/log/stalwart", "/var/log/stalwart-mail"}
-	for _, home := range f.glob("/opt/stalwart*") {
+	for _, home := range f.Glob("/opt/stalwart*") {
 		dirs = append([]string{home + "/logs"}, dirs...)
 	}
 	for _, dir := range dirs {
 		const log = "/stalwart.log"
-		if len(f.glob(dir+log+".*")) > 0 || f.exists(dir+log) {
+		if len(f.Glob(dir+log+".*")) > 0 || f.Exists(dir+log) {
 			f.toFile(s, dir+log, "Stalwart writes a file for each day there")
 			return
 		}

@@ -8,6 +8,8 @@ import (
 	"slices"
 	"strings"
 	"time"
+
+	"weir/userspace/mailconf"
 )
 
 // alive is how long ago a log may have been written to last that is still in
@@ -105,7 +107,7 @@ func (f *finder) resolveFacility(facility string, of []*server) {
 	default:
 		for _, c := range f.candidates(facility) {
 			switch {
-			case c.own && f.exists(c.name):
+			case c.own && f.Exists(c.name):
 				f.addFile(of, c.name, f.stale(facility)+", but there is nothing else")
 				return
 			case c.own && c.routed:
@@ -134,7 +136,7 @@ func (f *finder) file(facility string, of []*server) (name, why string) {
 	list := f.candidates(facility)
 	routed := slices.ContainsFunc(list, func(c candidate) bool { return c.routed })
 	for _, c := range list {
-		info, err := fs.Stat(f.FS, rel(c.name))
+		info, err := fs.Stat(f.Host.FS, mailconf.Rel(c.name))
 		if err == nil && !info.Mode().IsRegular() {
 			continue
 		}
@@ -156,7 +158,7 @@ func (f *finder) file(facility string, of []*server) (name, why string) {
 // stale says when a file was written to last that is not any more.
 func (f *finder) stale(facility string) string {
 	for _, c := range f.candidates(facility) {
-		if info, err := fs.Stat(f.FS, rel(c.name)); err == nil && c.own {
+		if info, err := fs.Stat(f.Host.FS, mailconf.Rel(c.name)); err == nil && c.own {
 			return fmt.Sprintf("%s was last written to on %s", c.name, info.ModTime().Format(time.DateOnly))
 		}
 	}
@@ -176,7 +178,7 @@ const lookAt = 512 << 10
 // end of the file before it.
 func (f *finder) holds(name string, of []*server) string {
 	for _, name := range append([]string{name}, f.before(name)...) {
-		file, err := f.FS.Open(rel(name))
+		file, err := f.Host.FS.Open(mailconf.Rel(name))
 		if err != nil {
 			continue
 		}
@@ -196,18 +198,18 @@ func (f *finder) holds(name string, of []*server) string {
 // before returns the youngest rotated file of a log, which may have been
 // rotated a moment ago.
 func (f *finder) before(name string) []string {
-	if f.exists(name + ".1") {
+	if f.Exists(name + ".1") {
 		return []string{name + ".1"}
 	}
-	dated := slices.DeleteFunc(f.glob(name+"-2*"), func(n string) bool { return path.Ext(n) == ".gz" || path.Ext(n) == ".xz" })
+	dated := slices.DeleteFunc(f.Glob(name+"-2*"), func(n string) bool { return path.Ext(n) == ".gz" || path.Ext(n) == ".xz" })
 	return dated[max(0, len(dated)-1):]
 }
 
 // rsyslogRuns reports whether rsyslogd is known to run. systemd lists the
 // units that do by links that lead nowhere, so their names have to do.
 func (f *finder) rsyslogRuns() bool {
-	units, _ := fs.ReadDir(f.FS, "run/systemd/units")
-	return f.exists("/run/rsyslogd.pid") ||
+	units, _ := fs.ReadDir(f.Host.FS, "run/systemd/units")
+	return f.Exists("/run/rsyslogd.pid") ||
 		slices.ContainsFunc(units, func(e fs.DirEntry) bool { return e.Name() == "invocation:rsyslog.service" })
 }
 
@@ -243,8 +245,8 @@ func (f *finder) routes(facility string) []candidate {
 		return nil // the configuration outlives the package
 	}
 	var list []candidate
-	for _, config := range append([]string{"/etc/rsyslog.conf"}, f.glob("/etc/rsyslog.d/*.conf")...) {
-		for line := range strings.Lines(f.read(config)) {
+	for _, config := range append([]string{"/etc/rsyslog.conf"}, f.Glob("/etc/rsyslog.d/*.conf")...) {
+		for line := range strings.Lines(f.Read(config)) {
 			selector, action, _ := strings.Cut(strings.TrimSpace(line), " ")
 			if i := strings.IndexByte(selector, '\t'); i >= 0 {
 				selector, action, _ = strings.Cut(strings.TrimSpace(line), "\t")
