@@ -186,7 +186,7 @@ func agentFacts(st *control.Status, now time.Time) check.Agent {
 	for _, in := range st.Intakes {
 		a.Intakes[in.Name] = check.Read{
 			Lines: in.Lines, Events: in.Events, Lost: in.Lost, NotUnderstood: in.NotUnderstood,
-			Lag: time.Duration(in.Lag * float64(time.Second)), Error: in.Error,
+			Behind: in.Behind, Lag: time.Duration(in.Lag * float64(time.Second)), Error: in.Error,
 		}
 	}
 	return a

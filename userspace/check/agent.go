@@ -39,7 +39,8 @@ type Attached struct{ Mode, Reason string }
 // Read is what the agent has read of a log.
 type Read struct {
 	Lines, Events, Lost, NotUnderstood uint64
-	Lag                                time.Duration
+	Behind                             int64         // bytes that are written and not read
+	Lag                                time.Duration // of the last reading
 	Error                              string
 }
 

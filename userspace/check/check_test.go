@@ -189,7 +189,7 @@ func TestFindings(t *testing.T) {
 		{"logs", "file:/var/log/mail.log", Warning, "50 % of those", "README", func(f *Facts) { f.Logs.All[0].NotUnderstood = 500 }},
 		{"logs", "file:/var/log/mail.log", Warning, "written to 36h0m0s ago", "elsewhere", func(f *Facts) { f.Logs.All[0].Written = noon.Add(-36 * time.Hour) }},
 		{"logs", "file:/var/log/mail.log", Warning, "lost 12 lines", "weir status", func(f *Facts) { f.Agent.Intakes["file:/var/log/mail.log"] = Read{Lost: 12} }},
-		{"logs", "file:/var/log/mail.log", Warning, "5m0s behind", "weir status", func(f *Facts) { f.Agent.Intakes["file:/var/log/mail.log"] = Read{Lag: 5 * time.Minute} }},
+		{"logs", "file:/var/log/mail.log", Warning, "5m0s behind", "weir status", func(f *Facts) { f.Agent.Intakes["file:/var/log/mail.log"] = Read{Lag: 5 * time.Minute, Behind: 3000} }},
 		{"logs", "found", Note, "nginx", "", func(f *Facts) { f.Logs.Notes = []string{"nginx: only at level info"} }},
 		{"postfix", "587", Warning, "look like those of port 25", "syslog_name=postfix/submission", func(f *Facts) {
 			f.Servers = serversOf(Sockets{}, master, "smtp inet n - y - - smtpd\n587 inet n - y - - smtpd -o smtpd_sasl_auth_enable=yes\n")

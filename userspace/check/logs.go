@@ -96,8 +96,8 @@ func live(name string, r *Read, b *book) {
 		b.add(Warning, name, "weir status tells more", "the agent says: %s", r.Error)
 	case r.Lost > 0:
 		b.add(Warning, name, "weir status tells why", "the agent has lost %s of it", counted(r.Lost, "line", "lines"))
-	case r.Lag > time.Minute:
-		b.add(Warning, name, "weir status tells more", "the agent is %s behind", r.Lag.Round(time.Second))
+	case r.Lag > time.Minute && r.Behind > 0:
+		b.add(Warning, name, "weir status tells more", "the agent is %s behind, which is %s", r.Lag.Round(time.Second), size(r.Behind))
 	default:
 		b.ok(name, "the agent has read %s and %s of it", counted(r.Lines, "line", "lines"), counted(r.Events, "event", "events"))
 	}
