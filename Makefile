@@ -113,6 +113,7 @@ install: build ## install below DESTDIR and PREFIX (/usr): weir, unit, user, con
 	sed 's#/usr/bin/weir#$(PREFIX)/bin/weir#' packaging/weir.service >$(DESTDIR)$(PREFIX)/lib/systemd/system/weir.service
 	chmod 644 $(DESTDIR)$(PREFIX)/lib/systemd/system/weir.service
 	install -D -m 644 packaging/weir.sysusers $(DESTDIR)$(PREFIX)/lib/sysusers.d/weir.conf
+	install -D -m 644 packaging/weir.logrotate $(DESTDIR)/etc/logrotate.d/weir
 	[ -e $(DESTDIR)/etc/weir/weir.toml ] || install -D -m 644 packaging/weir.toml $(DESTDIR)/etc/weir/weir.toml
 	rm -rf bin/man && mkdir -p bin/man
 	$(GO) run -buildvcs=false -tags manual ./cmd/weir bin/man packaging/weir.toml $(VERSION) $(EPOCH)
