@@ -75,7 +75,7 @@ func (p *Postfix) chrootDefault() bool {
 
 // parseService reads "name type private unpriv chroot wakeup maxproc command…".
 func parseService(line string, chroot bool) (s Service, ok bool) {
-	fields := Words(line)
+	fields := split(line, " \t")
 	if len(fields) < 8 {
 		return s, false
 	}
@@ -242,11 +242,13 @@ func logicalLines(text string) (out []string) {
 }
 
 // Words splits at white space and commas; what stands in braces is one word.
-func Words(text string) (out []string) {
+func Words(text string) []string { return split(text, " \t\r\n,") }
+
+func split(text, separators string) (out []string) {
 	depth, start := 0, -1
 	for i := 0; i <= len(text); i++ {
 		switch {
-		case i == len(text), depth == 0 && strings.IndexByte(" \t\r\n,", text[i]) >= 0:
+		case i == len(text), depth == 0 && strings.IndexByte(separators, text[i]) >= 0:
 			if start >= 0 {
 				out = append(out, text[start:i])
 				start = -1
