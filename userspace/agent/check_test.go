@@ -210,7 +210,12 @@ func TestCheckAsksTheAgent(t *testing.T) {
 	})
 	r := b.mustCheck()
 	want(t, r, "agent", "running", "answers")
-	want(t, r, "agent", "note", "22")
+	want(t, r, "configuration", "line 7", "22")
+	for _, f := range r.Findings {
+		if f.Field == "agent" && f.Subject == "note" {
+			t.Errorf("it is told twice: %s", f.Seen)
+		}
+	}
 	want(t, r, "logs", "file:"+b.log, "the agent has read ")
 	want(t, r, "state", filepath.Join(b.dir, "state"), "weir's alone")
 	if f := want(t, r, "agent", "version", ""); f.Severity != check.Warning {
