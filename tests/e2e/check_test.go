@@ -116,7 +116,7 @@ func TestCheckExaminesTheHost(t *testing.T) {
 	s.wantFinding(found, "proxies", "port submission", "warning", good4.String()+", connected now, may be shut out")
 	s.wantFinding(found, "proxies", "198.51.100.80/32", "ok", "protect: a proxy that Dovecot trusts")
 	s.wantFinding(found, "proxies", "198.51.0.0/16", "warning", "it may be shut out")
-	s.wantFinding(found, "postfix", "policy", "error", "all mail of that service is deferred")
+	s.wantFinding(found, "postfix", "policy", "error", "all mail that comes there is deferred")
 }
 
 // Without an agent, with another's program on the interface and a state folder

@@ -196,7 +196,7 @@ func TestFindings(t *testing.T) {
 		}},
 		{"postfix", "policy", Warning, "no mail server asks there", "docs/policy-server.md", func(f *Facts) { f.Servers = serversOf(Sockets{}, main, "compatibility_level = 3.6\n") }},
 		{"postfix", "policy", Warning, "weir does not listen there: mail passes", "listen", func(f *Facts) { f.Settings.PolicyListen = nil }},
-		{"postfix", "policy", Error, "weir does not listen there: all mail of that service is deferred", "unix:/var/spool/postfix/weir/policy.sock", func(f *Facts) {
+		{"postfix", "policy", Error, "weir does not listen there: all mail that comes there is deferred", "unix:/var/spool/postfix/weir/policy.sock", func(f *Facts) {
 			f.Settings.PolicyListen = nil
 			f.Servers = serversOf(Sockets{}, main, "smtpd_recipient_restrictions = permit_mynetworks, check_policy_service unix:weir/policy.sock\n")
 		}},
@@ -238,7 +238,7 @@ func TestFindings(t *testing.T) {
 		{"proxies", "0.0.0.0/0", Warning, "which is everybody", "haproxy_trusted_networks", func(f *Facts) {
 			f.Servers = serversOf(Sockets{}, dovecot, strings.ReplaceAll(wellServers()[dovecot], "= 192.0.2.80", "= 192.0.2.80 0.0.0.0/0"))
 		}},
-		{"proxies", "port smtp", Warning, "nobody is connected now", "allow", func(f *Facts) {
+		{"proxies", "ports", Warning, "nobody is connected now", "allow", func(f *Facts) {
 			f.Servers = serversOf(Sockets{}, main, wellServers()[main]+"postscreen_upstream_proxy_protocol = haproxy\n", master, "smtp inet n - y - 1 postscreen\n")
 		}},
 		{"proxies", "port 25", Warning, "198.51.100.3, connected now, may be shut out", `allow = ["198.51.100.3"]`, func(f *Facts) {
