@@ -208,6 +208,9 @@ func TestCheckAsksTheAgent(t *testing.T) {
 		st, err := a.Status(t.Context())
 		return err == nil && len(st.Intakes) == 1 && st.Intakes[0].Lines >= 181
 	})
+	if st, err := a.Status(t.Context()); err != nil || !strings.Contains(strings.Join(st.Notes, "\n"), "ports holds 22") {
+		t.Errorf("status says nothing of port 22: %v, %v", st.Notes, err)
+	}
 	r := b.mustCheck()
 	want(t, r, "agent", "running", "answers")
 	want(t, r, "configuration", "line 7", "22")

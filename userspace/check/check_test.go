@@ -253,7 +253,7 @@ func TestFindings(t *testing.T) {
 		{"rules", "last day", Note, "no event", "", func(f *Facts) { f.Rules = Rules{Since: noon.Add(-24 * time.Hour)} }},
 		{"rules", "last day", Note, "could not be seen", "root", func(f *Facts) { f.Rules.NotSeen = errHidden }},
 		{"rules", "read", Note, "took longer", "--patience", func(f *Facts) { f.Rules.Stopped = "reading took longer" }},
-		{"rules", "users", Note, "1 user would be flagged", "passwords", func(f *Facts) {
+		{"rules", "users", Note, "1 user would be flagged", "password", func(f *Facts) {
 			f.Rules.Flags = append(f.Rules.Flags, Flag{Target: "carol", User: true, At: noon, Action: "guard", Rule: "stolen"})
 		}},
 		{"rules", "good past", Warning, "1 of those sources had logged in 3 times or more over 6 hours before", "weir pin", func(f *Facts) {
