@@ -2,7 +2,6 @@ package loader
 
 import (
 	"encoding/binary"
-	"errors"
 	"fmt"
 	"strings"
 
@@ -187,14 +186,11 @@ func (h genericHeader) Serialize() []byte { return h[:] }
 // HaveTCX reports whether the kernel has TCX. Who may not ask is answered by
 // the kernel's release.
 func HaveTCX() bool {
-	_, err := link.QueryPrograms(link.QueryOptions{Target: 1, Attach: ebpf.AttachTCXIngress}) // the loopback's index
-	switch {
-	case err == nil:
-		return true
-	case errors.Is(err, unix.EPERM):
+	if missing, err := MissingCapabilities(); err != nil || len(missing) > 0 {
 		return AtLeast(Release(), 6, 6)
 	}
-	return false
+	_, err := link.QueryPrograms(link.QueryOptions{Target: 1, Attach: ebpf.AttachTCXIngress}) // the loopback's index
+	return err == nil
 }
 
 // Release is the running kernel's, as uname -r says it.

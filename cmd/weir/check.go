@@ -137,8 +137,8 @@ func tellFinding(b *blocks, one *check.Finding) {
 
 // wrapped writes a text in lines of textWidth, broken at spaces.
 func wrapped(b *blocks, first, rest, text string) {
-	line, empty := first, true
-	for word := range strings.FieldsSeq(text) {
+	line, empty := first, true // a log line keeps its spaces
+	for word := range strings.SplitSeq(text, " ") {
 		if !empty && len([]rune(line))+1+len([]rune(word)) > textWidth {
 			b.linef("%s", line)
 			line, empty = rest, true

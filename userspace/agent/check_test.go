@@ -208,9 +208,17 @@ func TestCheckAsksTheAgent(t *testing.T) {
 		st, err := a.Status(t.Context())
 		return err == nil && len(st.Intakes) == 1 && st.Intakes[0].Lines >= 181
 	})
+	if st, err := a.Status(t.Context()); err != nil || !strings.Contains(strings.Join(st.Notes, "\n"), "ports holds 22") {
+		t.Errorf("status says nothing of port 22: %v, %v", st.Notes, err)
+	}
 	r := b.mustCheck()
 	want(t, r, "agent", "running", "answers")
-	want(t, r, "agent", "note", "22")
+	want(t, r, "configuration", "line 7", "22")
+	for _, f := range r.Findings {
+		if f.Field == "agent" && f.Subject == "note" {
+			t.Errorf("it is told twice: %s", f.Seen)
+		}
+	}
 	want(t, r, "logs", "file:"+b.log, "the agent has read ")
 	want(t, r, "state", filepath.Join(b.dir, "state"), "weir's alone")
 	if f := want(t, r, "agent", "version", ""); f.Severity != check.Warning {

@@ -119,7 +119,9 @@ func (s *sampling) take(line []byte) {
 	s.to.Lines++
 	for i := range s.events {
 		e := &s.events[i]
-		s.to.Line, s.to.Event = printable(string(bytes.TrimSpace(line))), eventText(e)
+		if e.Kind != policy.Connection || s.to.Event == "" { // others tell more
+			s.to.Line, s.to.Event = printable(string(bytes.TrimSpace(line))), eventText(e)
+		}
 		if s.before.Sub(e.Time) > time.Minute {
 			s.to.Back++
 		}

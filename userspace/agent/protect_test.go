@@ -6,10 +6,12 @@ import (
 	"slices"
 	"strings"
 	"testing"
+	"testing/fstest"
 
 	"weir/policy"
 	"weir/userspace/config"
 	"weir/userspace/control"
+	"weir/userspace/intake/detect"
 	"weir/userspace/protect"
 )
 
@@ -56,5 +58,33 @@ func TestAdministratorsAreProtected(t *testing.T) {
 		if row.Source == "192.0.2.7" && !strings.Contains(row.OverriddenBy, "administrator root") {
 			t.Errorf("the list says %+v", row)
 		}
+	}
+}
+
+// TestProxiesAreProtected: what is pinned about a proxy that Dovecot trusts is
+// not in force, from the start on, and a wider pin spares it.
+func TestProxiesAreProtected(t *testing.T) {
+	b := newBench(t)
+	b.enforcing()
+	b.write(b.config, strings.Replace(mustRead(t, b.config), "protect = []\n", `protect = ["proxies"]`+"\n", 1))
+	o := b.options()
+	o.host = func() detect.Host {
+		return detect.Host{FS: fstest.MapFS{"etc/dovecot/dovecot.conf": {Data: []byte("haproxy_trusted_networks = 192.0.2.7\n")}}}
+	}
+	a, err := start(o)
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { kill(a) })
+	if err := a.Pin(t.Context(), []policy.Decision{pinOf("192.0.2.7/32"), pinOf("192.0.2.0/24")}); err != nil {
+		t.Fatal(err)
+	}
+	if e, held := a.entry(pinOf("192.0.2.7/32").Prefix); !held || e.Action.String() != "allow" {
+		t.Errorf("in the kernel the proxy is %v, %v", e, held)
+	}
+	mustHold(t, a, "192.0.2.0/24")
+	e, err := a.Explain(t.Context(), pinOf("192.0.2.7/32").Target)
+	if err != nil || e.Verdict != "allow" || len(e.Allow) != 1 || !strings.Contains(e.Allow[0].Reason, "a proxy that Dovecot trusts (haproxy_trusted_networks)") {
+		t.Errorf("%+v, %v", e, err)
 	}
 }

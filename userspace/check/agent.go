@@ -2,6 +2,7 @@ package check
 
 import (
 	"fmt"
+	"slices"
 	"strings"
 	"time"
 )
@@ -86,6 +87,9 @@ func agent(f *Facts, b *book) {
 	}
 	a.faults(f.Now, b)
 	for _, note := range a.Notes {
+		if slices.ContainsFunc(f.Configuration.Warnings, func(p Problem) bool { return strings.Contains(note, p.Text) }) {
+			continue // it was told
+		}
 		b.add(Note, "note", "", "%s", note)
 	}
 }

@@ -196,7 +196,7 @@ func TestFindings(t *testing.T) {
 		}},
 		{"postfix", "policy", Warning, "no mail server asks there", "docs/policy-server.md", func(f *Facts) { f.Servers = serversOf(Sockets{}, main, "compatibility_level = 3.6\n") }},
 		{"postfix", "policy", Warning, "weir does not listen there: mail passes", "listen", func(f *Facts) { f.Settings.PolicyListen = nil }},
-		{"postfix", "policy", Error, "weir does not listen there: all mail of that service is deferred", "unix:/var/spool/postfix/weir/policy.sock", func(f *Facts) {
+		{"postfix", "policy", Error, "weir does not listen there: all mail that comes there is deferred", "unix:/var/spool/postfix/weir/policy.sock", func(f *Facts) {
 			f.Settings.PolicyListen = nil
 			f.Servers = serversOf(Sockets{}, main, "smtpd_recipient_restrictions = permit_mynetworks, check_policy_service unix:weir/policy.sock\n")
 		}},
@@ -238,7 +238,7 @@ func TestFindings(t *testing.T) {
 		{"proxies", "0.0.0.0/0", Warning, "which is everybody", "haproxy_trusted_networks", func(f *Facts) {
 			f.Servers = serversOf(Sockets{}, dovecot, strings.ReplaceAll(wellServers()[dovecot], "= 192.0.2.80", "= 192.0.2.80 0.0.0.0/0"))
 		}},
-		{"proxies", "port smtp", Warning, "nobody is connected now", "allow", func(f *Facts) {
+		{"proxies", "ports", Warning, "nobody is connected now", "allow", func(f *Facts) {
 			f.Servers = serversOf(Sockets{}, main, wellServers()[main]+"postscreen_upstream_proxy_protocol = haproxy\n", master, "smtp inet n - y - 1 postscreen\n")
 		}},
 		{"proxies", "port 25", Warning, "198.51.100.3, connected now, may be shut out", `allow = ["198.51.100.3"]`, func(f *Facts) {
@@ -253,7 +253,7 @@ func TestFindings(t *testing.T) {
 		{"rules", "last day", Note, "no event", "", func(f *Facts) { f.Rules = Rules{Since: noon.Add(-24 * time.Hour)} }},
 		{"rules", "last day", Note, "could not be seen", "root", func(f *Facts) { f.Rules.NotSeen = errHidden }},
 		{"rules", "read", Note, "took longer", "--patience", func(f *Facts) { f.Rules.Stopped = "reading took longer" }},
-		{"rules", "users", Note, "1 user would be flagged", "passwords", func(f *Facts) {
+		{"rules", "users", Note, "1 user would be flagged", "password", func(f *Facts) {
 			f.Rules.Flags = append(f.Rules.Flags, Flag{Target: "carol", User: true, At: noon, Action: "guard", Rule: "stolen"})
 		}},
 		{"rules", "good past", Warning, "1 of those sources had logged in 3 times or more over 6 hours before", "weir pin", func(f *Facts) {

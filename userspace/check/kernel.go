@@ -58,6 +58,8 @@ func kernel(f *Facts, b *book) {
 		b.add(Warning, "sessions", "a kernel with CONFIG_INET_DIAG_DESTROY", "those that are open when their source is dropped stay until they time out: %v", k.Sessions)
 	}
 	switch {
+	case errors.Is(k.NoJIT, fs.ErrNotExist):
+		b.unseen("jit", errors.New("only the first network namespace tells"), "run weir check on the host itself")
 	case k.NoJIT != nil:
 		b.unseen("jit", bareError(k.NoJIT), "")
 	case k.JIT == "0":

@@ -28,7 +28,7 @@ func LookAtPins(dir string) Pins {
 	switch {
 	case errors.Is(err, fs.ErrNotExist):
 	case err != nil:
-		p.NotSeen = errors.Join(p.NotSeen, bareError(err))
+		p.NotSeen = bareError(err)
 	default:
 		p.Exists, p.Mode = true, info.Mode().Perm()
 		links, err := os.ReadDir(filepath.Join(dir, "links"))

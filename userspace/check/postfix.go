@@ -62,7 +62,7 @@ type asked struct {
 	key    string // smtpd_data_restrictions
 	harm   bool   // where nobody answers, mail is deferred
 	chroot bool
-	by     string // service
+	by     []string // services
 }
 
 // policy compares what Postfix asks with what weir answers. It returns whether
@@ -73,8 +73,7 @@ func policy(p *mailconf.Postfix, s *Settings, b *book) (asks bool) {
 		queue = "/var/spool/postfix"
 	}
 	counts, harm := false, false
-	var told []string
-	for _, q := range policyRequests(p) {
+	for _, q := range together(policyRequests(p)) {
 		to, isWeirs := q.weirs(queue, s)
 		switch {
 		case to == "":
@@ -84,21 +83,18 @@ func policy(p *mailconf.Postfix, s *Settings, b *book) (asks bool) {
 			harm = harm || q.harm
 			counts = counts || q.key == "smtpd_data_restrictions" || q.key == "smtpd_end_of_data_restrictions"
 			continue
-		case slices.Contains(told, q.by+q.text):
-			continue
 		}
-		told = append(told, q.by+q.text)
 		severity, then := Warning, "mail passes, and weir is not asked"
 		if q.harm {
-			severity, then = Error, "all mail of that service is deferred"
+			severity, then = Error, "all mail that comes there is deferred"
 		}
 		if listens(s.PolicyListen, strings.TrimPrefix(q.text, "unix:")) {
 			b.add(severity, "policy", "docs/policy-server.md: let weir listen at unix:"+queue+"/weir/policy.sock, and Postfix ask unix:weir/policy.sock; or take the service out of its chroot",
-				"%s asks %s, but its smtpd runs in a chroot, where that is %s: nobody answers there, and %s", q.by, q.text, to, then)
+				"%s: smtpd asks %s, but runs in a chroot, where that is %s: nobody answers there, and %s", listed(q.by), q.text, to, then)
 			continue
 		}
 		b.add(severity, "policy", `add to [postfix_policy]: listen = ["`+listenFor(to)+`"], or take the line out of `+p.Dir,
-			"%s asks %s (%s), and weir does not listen there: %s", q.by, q.text, q.key, then)
+			"%s: smtpd asks %s (%s), and weir does not listen there: %s", listed(q.by), q.text, q.key, then)
 	}
 	if !asks {
 		return false
@@ -136,7 +132,7 @@ func policyRequests(p *mailconf.Postfix) (all []asked) {
 					passes := func(action string) bool {
 						return strings.EqualFold(action, "DUNNO") || strings.EqualFold(action, "OK")
 					}
-					q := asked{text: inner[0], key: key, harm: !passes(fallback), chroot: s.Chroot, by: s.Name}
+					q := asked{text: inner[0], key: key, harm: !passes(fallback), chroot: s.Chroot, by: []string{s.Name}}
 					for _, attribute := range inner[1:] {
 						if action, ok := strings.CutPrefix(attribute, "default_action="); ok {
 							q.harm = !passes(action)
@@ -149,6 +145,21 @@ func policyRequests(p *mailconf.Postfix) (all []asked) {
 		}
 	}
 	return all
+}
+
+// together joins services that ask the same in the same way.
+func together(all []asked) (out []asked) {
+	for _, q := range all {
+		i := slices.IndexFunc(out, func(o asked) bool {
+			return o.text == q.text && o.key == q.key && o.harm == q.harm && o.chroot == q.chroot
+		})
+		if i < 0 {
+			out = append(out, q)
+		} else {
+			out[i].by = append(out[i].by, q.by...)
+		}
+	}
+	return out
 }
 
 // weirs returns which socket is asked, and whether weir listens there. A socket

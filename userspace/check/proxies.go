@@ -31,8 +31,18 @@ func proxies(f *Facts, b *book) {
 			b.add(Warning, t.Prefix.String(), fmt.Sprintf("add it to allow, or the proxies that are in it: allow = [%q]", t.Prefix), "%s, and it may be shut out: with it all clients behind it", by)
 		}
 	}
+	var silent []string
 	for _, s := range spoken {
-		s.examine(f, b)
+		if !s.examine(f, b) {
+			silent = append(silent, s.name)
+		}
+	}
+	if len(silent) > 0 {
+		b.add(Warning, "ports", "let allow name every proxy that connects there; check again while one does",
+			"Postfix speaks the PROXY protocol on %s and names no proxies; nobody is connected now, so it cannot be seen who they are", listed(silent))
+	}
+	if len(spoken) > 0 {
+		b.ok("clients", "what is decided about one behind a proxy finds no packet of it, as those carry the proxy's address; policy requests and Dovecot's are answered all the same")
 	}
 	if !found {
 		b.ok("none", "no mail server here is configured to trust one")
@@ -59,8 +69,9 @@ func proxyPorts(all []*mailconf.Postfix) (out []proxyPort) {
 	return out
 }
 
-// examine: Postfix names no proxies, but who is connected there is one.
-func (s *proxyPort) examine(f *Facts, b *book) {
+// examine: Postfix names no proxies, but who is connected there is one. It
+// reports whether anybody is.
+func (s *proxyPort) examine(f *Facts, b *book) bool {
 	var strangers, known []string
 	for _, peer := range f.Servers.Peers.Peers[s.port] {
 		if peer.IsLoopback() {
@@ -73,15 +84,12 @@ func (s *proxyPort) examine(f *Facts, b *book) {
 		}
 	}
 	subject := "port " + s.name
-	const behind = "what is decided about a client finds no packet of it, as those carry the proxy's address"
 	switch {
 	case len(strangers) > 0:
-		b.add(Warning, subject, fmt.Sprintf("allow = [%q], and all other proxies", strings.Join(strangers, `", "`)),
-			"Postfix speaks the PROXY protocol there (%s), and %s, connected now, may be shut out, with all clients behind it; %s", s.key, listed(strangers), behind)
+		b.add(Warning, subject, fmt.Sprintf("allow = [\"%s\"], and all other proxies", strings.Join(strangers, `", "`)),
+			"Postfix speaks the PROXY protocol there (%s), and %s, connected now, may be shut out, with all clients behind it", s.key, listed(strangers))
 	case len(known) > 0:
-		b.ok(subject, "Postfix speaks the PROXY protocol there (%s); %s, connected now, is never shut out; %s", s.key, listed(known), behind)
-	default:
-		b.add(Warning, subject, "let allow name every proxy that connects there; check again while one does",
-			"Postfix speaks the PROXY protocol there (%s) and names no proxies; nobody is connected now, so it cannot be seen who they are; %s", s.key, behind)
+		b.ok(subject, "Postfix speaks the PROXY protocol there (%s); %s, connected now, is never shut out", s.key, listed(known))
 	}
+	return len(strangers)+len(known) > 0
 }

@@ -93,7 +93,7 @@ func tellUsers(users []Flag, b *book) {
 	if len(users) == 0 {
 		return
 	}
-	finding := b.add(Note, "users", "see whether their passwords are in other hands; weir replay tells all", "%s flagged", counted(len(users), "user would be", "users would be"))
+	finding := b.add(Note, "users", "a guard turns strangers away and nobody else; of those that are flagged for what they send, see whether the password is in other hands (weir replay tells all)", "%s flagged", counted(len(users), "user would be", "users would be"))
 	for _, x := range users[:min(len(users), shown)] {
 		finding.detail(x.Target, fmt.Sprintf("%s, by %s at %s: %s", x.Action, x.Rule, x.At.Format(time.DateTime), x.Reason))
 	}

@@ -24,8 +24,8 @@ type Files struct {
 	hidden []string
 }
 
-// Bounds of what is read: bytes of one configuration file, how many files,
-// which may include each other, and how deep.
+// Bounds of what is read: bytes of one configuration file, how many files and
+// folders, since they may include each other, and how deep.
 const (
 	maxConfig = 1 << 20
 	maxReads  = 1000
@@ -52,6 +52,9 @@ func (f *Files) Glob(pattern string) []string {
 		if f.Exists(pattern) {
 			return []string{pattern}
 		}
+		return nil
+	}
+	if f.reads++; f.reads > maxReads {
 		return nil
 	}
 	names, _ := fs.Glob(f.FS, Rel(pattern)) // a broken pattern names nothing

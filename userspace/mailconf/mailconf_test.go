@@ -24,6 +24,7 @@ func TestPostfix(t *testing.T) {
 			"mua_restrictions =\n  permit_sasl_authenticated,\n\n  # in between\n  reject\n" +
 			"smtpd_client_restrictions = $mua_restrictions ${unknown_here}\n" +
 			"a = $b\nb = $a\n" +
+			"x = x\nten = $x$x$x$x$x$x$x$x$x$x\nhundred = $ten$ten$ten$ten$ten$ten$ten$ten$ten$ten\nmany = $hundred$hundred$hundred$hundred$hundred\n" +
 			"multi_instance_directories = /etc/postfix-out, /etc/postfix-gone\n",
 		"/etc/postfix/master.cf": "smtp inet n - y - 1 postscreen\n" +
 			"smtpd pass - - - - - smtpd\n" +
@@ -61,6 +62,7 @@ func TestPostfix(t *testing.T) {
 		{submission, "smtpd_upstream_proxy_protocol", "haproxy", true},
 		{nil, "smtpd_sasl_auth_enable", "", true},
 		{nil, "a", "", false},
+		{nil, "many", strings.Repeat("x", 180), false},
 	} {
 		if value, known := p.Value(c.service, c.key); value != c.want || known != c.known {
 			t.Errorf("%s: %q, %v; want %q, %v", c.key, value, known, c.want, c.known)

@@ -75,7 +75,7 @@ func (p *Postfix) chrootDefault() bool {
 
 // parseService reads "name type private unpriv chroot wakeup maxproc command…".
 func parseService(line string, chroot bool) (s Service, ok bool) {
-	fields := Words(line)
+	fields := split(line, " \t")
 	if len(fields) < 8 {
 		return s, false
 	}
@@ -101,10 +101,15 @@ func parseService(line string, chroot bool) (s Service, ok bool) {
 // what it refers to put in; known is false where it refers to a default that
 // the files do not say.
 func (p *Postfix) Value(s *Service, key string) (value string, known bool) {
-	return p.value(s, key, 0)
+	left := maxReferences
+	return p.value(s, key, &left)
 }
 
-func (p *Postfix) value(s *Service, key string, depth int) (string, bool) {
+// maxReferences bounds what a value refers to, by itself and through others:
+// settings may refer to each other, and many times.
+const maxReferences = 200
+
+func (p *Postfix) value(s *Service, key string, left *int) (string, bool) {
 	text, set := "", false
 	if s != nil {
 		text, set = s.Options[key]
@@ -112,14 +117,11 @@ func (p *Postfix) value(s *Service, key string, depth int) (string, bool) {
 	if !set {
 		text = p.Settings[key]
 	}
-	if depth == maxDepth {
-		return "", false // it refers to itself
-	}
-	return p.expand(s, text, depth)
+	return p.expand(s, text, left)
 }
 
 // expand puts in what $name and ${name} refer to.
-func (p *Postfix) expand(s *Service, text string, depth int) (string, bool) {
+func (p *Postfix) expand(s *Service, text string, left *int) (string, bool) {
 	var out strings.Builder
 	known := true
 	for {
@@ -128,31 +130,36 @@ func (p *Postfix) expand(s *Service, text string, depth int) (string, bool) {
 		if !found {
 			return out.String(), known
 		}
-		end, name := 0, ""
-		if strings.HasPrefix(rest, "{") || strings.HasPrefix(rest, "(") {
-			end = strings.IndexAny(rest, "})") + 1
-			if end > 0 {
-				name = rest[1 : end-1]
-			}
-		} else {
-			for end < len(rest) && isName(rest[end]) {
-				end++
-			}
-			name = rest[:end]
-		}
-		text = rest[end:]
+		name := ""
+		name, text = reference(rest)
 		_, here := p.Settings[name]
 		if !here && s != nil {
 			_, here = s.Options[name]
 		}
-		if !here {
+		if *left--; !here || *left < 0 {
 			known = false
 			continue
 		}
-		value, sure := p.value(s, name, depth+1)
+		value, sure := p.value(s, name, left)
 		known = known && sure
 		out.WriteString(value)
 	}
+}
+
+// reference takes the name off that stands behind a "$".
+func reference(text string) (name, rest string) {
+	if strings.HasPrefix(text, "{") || strings.HasPrefix(text, "(") {
+		end := strings.IndexAny(text, "})")
+		if end < 0 {
+			return "", text
+		}
+		return text[1:end], text[end+1:]
+	}
+	end := 0
+	for end < len(text) && isName(text[end]) {
+		end++
+	}
+	return text[:end], text[end:]
 }
 
 func isName(c byte) bool {
@@ -242,11 +249,13 @@ func logicalLines(text string) (out []string) {
 }
 
 // Words splits at white space and commas; what stands in braces is one word.
-func Words(text string) (out []string) {
+func Words(text string) []string { return split(text, " \t\r\n,") }
+
+func split(text, separators string) (out []string) {
 	depth, start := 0, -1
 	for i := 0; i <= len(text); i++ {
 		switch {
-		case i == len(text), depth == 0 && strings.IndexByte(" \t\r\n,", text[i]) >= 0:
+		case i == len(text), depth == 0 && strings.IndexByte(separators, text[i]) >= 0:
 			if start >= 0 {
 				out = append(out, text[start:i])
 				start = -1
