@@ -105,6 +105,9 @@ func run(ctx context.Context, o options) error {
 	out, failed := machine.Guest{
 		Kernel: kernel, Run: dir, Shared: []string{kernels}, Disk: o.disk, Memory: 1536, Devices: machine.Joined(),
 	}.Boot(ctx)
+	if o.verbose {
+		fmt.Printf("%s\n", out)
+	}
 	results, bad := machine.Results(context.WithoutCancel(ctx), o.goTool, out)
 	return errors.Join(failed, bad, report(os.Stdout, o.verbose, results, time.Since(begun)))
 }
