@@ -110,7 +110,8 @@ share = $(DESTDIR)$(PREFIX)/share
 install: build ## install below DESTDIR and PREFIX (/usr): weir, unit, user, configuration, manual, completions
 	install -D -m 755 bin/weir $(DESTDIR)$(PREFIX)/bin/weir
 	install -d $(DESTDIR)$(PREFIX)/lib/systemd/system $(share)/man/man1 $(share)/man/man5
-	sed 's#/usr/bin/weir#$(PREFIX)/bin/weir#' packaging/weir.service >$(DESTDIR)$(PREFIX)/lib/systemd/system/weir.service
+	install -d $(DESTDIR)$(PREFIX)/lib/weir/bpf/weir
+	sed 's#/usr/bin/weir#$(PREFIX)/bin/weir#; s#/usr/lib/weir#$(PREFIX)/lib/weir#' packaging/weir.service >$(DESTDIR)$(PREFIX)/lib/systemd/system/weir.service
 	chmod 644 $(DESTDIR)$(PREFIX)/lib/systemd/system/weir.service
 	install -D -m 644 packaging/weir.sysusers $(DESTDIR)$(PREFIX)/lib/sysusers.d/weir.conf
 	install -D -m 644 packaging/weir.logrotate $(DESTDIR)/etc/logrotate.d/weir

@@ -147,9 +147,10 @@ func proveFrames(index int) error {
 	return nil
 }
 
-// netnsCookie identifies the network namespace of the thread.
+// netnsCookie identifies the network namespace of the thread, by a socket of a
+// family that weir.service allows.
 func netnsCookie() (uint64, error) {
-	fd, err := unix.Socket(unix.AF_INET, unix.SOCK_DGRAM|unix.SOCK_CLOEXEC, 0)
+	fd, err := unix.Socket(unix.AF_UNIX, unix.SOCK_DGRAM|unix.SOCK_CLOEXEC, 0)
 	if err != nil {
 		return 0, fmt.Errorf("identify the network namespace: %w", err)
 	}

@@ -108,7 +108,7 @@ func TestGoldenStatus(t *testing.T) {
 
 func TestGoldenHelp(t *testing.T) {
 	s := mustStage(t, controltest.Scene(noon))
-	for _, verb := range []string{"check", "explain", "list", "pin", "release", "replay", "run", "status", "unpin", "version"} {
+	for _, verb := range []string{"check", "detach", "explain", "list", "pin", "release", "replay", "run", "status", "unpin", "version"} {
 		s.golden(t, "help-"+verb, []string{"help", verb})
 	}
 	for _, verb := range []string{"list", "show", "set", "reset"} {

@@ -1,11 +1,25 @@
 package agent
 
 import (
+	"log/slog"
+	"path/filepath"
 	"strings"
 	"testing"
 
 	"weir/loader"
+	"weir/userspace/config"
 )
+
+// Where nothing was left, nothing is touched and nothing is needed.
+func TestDetachNothing(t *testing.T) {
+	c := config.Default()
+	for _, dir := range []string{t.TempDir(), filepath.Join(t.TempDir(), "none")} {
+		c.BPFFS = dir
+		if found, err := Detach(c, slog.New(slog.DiscardHandler)); found || err != nil {
+			t.Errorf("%s: %t, %v", dir, found, err)
+		}
+	}
+}
 
 func TestProtection(t *testing.T) {
 	on := loader.Attachment{Interface: "eth0", Index: 2, Mode: loader.ModeNative}

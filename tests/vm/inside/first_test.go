@@ -101,6 +101,7 @@ func TestBoot1(t *testing.T) {
 		h.must("weir panic --lift")
 		h.poll("the guesser to be refused", func() bool { return !h.lab.Reachable(h.Context(), attacker, 587) })
 	})
+	h.step("servers ask over loopback and an administrator is told, with the drop-in", (*host).answerServers)
 	h.step("nothing is denied to it", (*host).wantNoDenial)
 }
 

@@ -18,7 +18,7 @@ func TestBoot2(t *testing.T) {
 		if at := h.greeted(attacker.String()); at > 0 {
 			h.Errorf("the guesser was greeted %d µs after the boot", at)
 		}
-		ready, begun, greeted := h.since("weir", "ActiveEnter"), h.since("postfix@-", "ExecMainStart"), h.greeted(good.String())
+		ready, begun, greeted := h.since("weir", "ActiveEnter"), h.since("postfix@-", "InactiveExit"), h.greeted(good.String())
 		if ready == 0 || begun < ready || greeted < ready {
 			h.Errorf("weir was ready at %d µs, Postfix began at %d, its first greeting came at %d", ready, begun, greeted)
 		}

@@ -38,7 +38,8 @@ func run(ctx context.Context, args []string) error {
 }
 
 // knock writes a line for each attempt: microseconds since the boot at its end,
-// the source, and whether the server greeted it. It never ends by itself.
+// the source, and whether the server greeted it. Who was greeted ten times has
+// seen enough, before a rule takes offence.
 func knock(ctx context.Context, file string, sources []string) error {
 	out, err := os.Create(file)
 	if err != nil {
@@ -54,8 +55,11 @@ func knock(ctx context.Context, file string, sources []string) error {
 			return err
 		}
 		go func() {
-			for ; ; time.Sleep(20 * time.Millisecond) {
+			for times := 0; times < 10; time.Sleep(20 * time.Millisecond) {
 				greeted := greets(ctx, l, from)
+				if greeted {
+					times++
+				}
 				var now unix.Timespec
 				_ = unix.ClockGettime(unix.CLOCK_MONOTONIC, &now)
 				fmt.Fprintf(out, "%d %s %t\n", now.Nano()/1000, from, greeted)
