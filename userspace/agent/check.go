@@ -67,7 +67,9 @@ func Check(ctx context.Context, o CheckOptions) (*check.Report, error) {
 		f.Logs.Notes = notesOf(found)
 	}
 	for _, w := range all {
-		f.Logs.All = append(f.Logs.All, lookAtLog(ctx, w, now))
+		limited, stop := context.WithTimeout(ctx, o.Patience)
+		f.Logs.All = append(f.Logs.All, lookAtLog(limited, w, now))
+		stop()
 	}
 	f.Rules = judgeDay(ctx, c, f.Settings.Spared, all, now, o.Patience)
 	if err := ctx.Err(); err != nil {

@@ -228,3 +228,17 @@ func TestCheckAsksTheAgent(t *testing.T) {
 		t.Error("the log says nothing of port 22")
 	}
 }
+
+// TestCheckSeesZones: stamps without a year and a zone, of a server that writes
+// in another zone than the host's.
+func TestCheckSeesZones(t *testing.T) {
+	for shift, seen := range map[time.Duration]string{2 * time.Hour: "2h0m0s ahead of the clock", -5 * time.Hour: "5h0m0s behind when it was written", 0: "stamps go with the clock"} {
+		b := newCheckBench(t)
+		at := logEnd.Add(shift).Format(time.Stamp)
+		b.write(b.log, at+" mx postfix/smtpd[1]: warning: unknown[203.0.113.9]: SASL LOGIN authentication failed: x, sasl_username=carol\n")
+		if err := os.Chtimes(b.log, logEnd, logEnd); err != nil {
+			t.Fatal(err)
+		}
+		want(t, b.mustCheck(), "clock", "file:"+b.log, seen)
+	}
+}

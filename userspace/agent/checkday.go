@@ -240,7 +240,7 @@ func journalEvents(ctx context.Context, in config.Intake, now time.Time, yield f
 	parser := maillog.NewParser(maillog.DefaultOptions())
 	var events []policy.Event
 	var lines uint64
-	return j.Past(ctx, now.Add(-theWeek), 0, func(batch []intake.Record, _ intake.Position) error {
+	err = j.Past(ctx, now.Add(-theWeek), 0, func(batch []intake.Record, _ intake.Position) error {
 		if ctx.Err() != nil {
 			return errEnough
 		}
@@ -254,6 +254,10 @@ func journalEvents(ctx context.Context, in config.Intake, now time.Time, yield f
 		}
 		return nil
 	})
+	if ctx.Err() != nil {
+		return errEnough
+	}
+	return err
 }
 
 func give(events []policy.Event, yield func(policy.Event) bool) error {

@@ -47,7 +47,7 @@ func LookAtState(dir string) State {
 		s.NotSeen = fmt.Errorf("look at file system of %s: %w", at, err)
 		return s
 	}
-	s.Free, s.Memory = int64(st.Bfree)*st.Bsize, st.Type == unix.TMPFS_MAGIC || st.Type == unix.RAMFS_MAGIC
+	s.Free, s.Memory = int64(st.Bfree)*int64(st.Bsize), st.Type == unix.TMPFS_MAGIC || st.Type == unix.RAMFS_MAGIC //nolint:unconvert // Bsize is narrower on some architectures
 	if st.Files > 0 {
 		s.Files = int64(st.Ffree)
 	}
