@@ -35,6 +35,8 @@ const (
 	offenceForeign        = 200 // the same two from a network that nobody succeeds from
 	offenceUnknownForeign = 250
 
+	mostOfDevices = 4 * point // all that fails again and again from one source, together
+
 	ownFactor    = 10 // times less from a source that the user has succeeded from
 	freshFactor  = 4  // times less from a source that somebody has lately succeeded from
 	paroleFactor = 4  // times more from a source that was flagged before
@@ -177,6 +179,35 @@ func (e *Engine) reweigh(s *sourceState, p *plan, user, weight uint32) {
 		}
 		i = o.next
 	}
+}
+
+// boundDevices makes room in a window of weight for one more failure of a
+// device: its oldest failures go, so that all of its source's together stay
+// below mostOfDevices. Whoever does the same again and again has said
+// everything by the first few times.
+func (e *Engine) boundDevices(s *sourceState, p *plan, weight uint32) {
+	if s.block == 0 {
+		return
+	}
+	w := &e.bySource.windows(s.block)[p.window]
+	sum := weight
+	for i := w.first; i != 0; {
+		o := e.seen.at(i)
+		if o.kind == AuthFailure && o.marks&markRepeat != 0 {
+			sum += o.amount
+		}
+		i = o.next
+	}
+	if sum <= mostOfDevices {
+		return
+	}
+	e.takeOut(&e.bySource, w, func(o *observation) bool {
+		if sum <= mostOfDevices || o.kind != AuthFailure || o.marks&markRepeat == 0 {
+			return false
+		}
+		sum -= o.amount
+		return true
+	})
 }
 
 // history is what a window already holds against the source of a failure.
