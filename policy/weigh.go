@@ -103,7 +103,7 @@ func (e *Engine) weighFailure(s *sourceState, p *plan, h *happening) (weight uin
 	switch {
 	case h.own:
 		weight = (weight + ownFactor - 1) / ownFactor
-	case s.familiar.fresh(h.at):
+	case s.familiar.fresh(h.at) || e.neighbourly(h):
 		weight = (weight + freshFactor - 1) / freshFactor
 	}
 	return weight, marks
@@ -246,7 +246,7 @@ func (e *Engine) history(s *sourceState, p *plan, h *happening) (past history) {
 			if o.marks&markRepeat != 0 {
 				past.repeats++
 			}
-		case past.others < 4 && o.user != 0 && !slices.Contains(users[:past.others], o.user):
+		case past.others < 4 && o.user != 0 && o.marks&markRepeat == 0 && !slices.Contains(users[:past.others], o.user):
 			users[past.others] = o.user
 			past.others++
 		}
@@ -330,6 +330,7 @@ func (e *Engine) suspect(s *sourceState, h *happening) {
 			if o.marks&markRepeat == 0 {
 				same++
 			}
+		case o.marks&markRepeat != 0: // a forgotten device guesses nothing
 		case other != 0 && other != o.user:
 			h.guess = true
 		default:
