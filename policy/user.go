@@ -143,7 +143,7 @@ func (e *Engine) observeUser(h *happening, plans []*plan, out []Decision) []Deci
 	var fired *plan
 	for _, p := range plans {
 		if under != 0 && p.rule.userAction() != Guard || p.rule.Measure == MeasureCountries && !e.located(&h.observation) ||
-			!u.counts(h, p.rule) || p.rule.Measure == MeasureNetworks && e.site.popular(h.source) {
+			!u.counts(h, p.rule) || p.rule.countsPlaces() && h.success && e.site.popular(h.source) {
 			continue
 		}
 		if e.add(&e.byUser, &u.tally, p, &h.observation, e.needOf(u, p.rule, h.at)) && fired == nil {
