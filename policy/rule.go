@@ -227,7 +227,9 @@ func (r *Rule) userAction() Action {
 }
 
 // countsPlaces reports whether r counts from how many places a user acts.
-func (r *Rule) countsPlaces() bool { return r.Measure == MeasureSources || r.Measure == MeasureNetworks }
+func (r *Rule) countsPlaces() bool {
+	return r.Measure == MeasureSources || r.Measure == MeasureNetworks
+}
 
 // forget returns how long an offence is remembered.
 func (r *Rule) forget() time.Duration {

@@ -332,6 +332,9 @@ func (e *Engine) flagCulprits(u *userState, p *plan, numbers string, out []Decis
 			if r.SpareNeighbours && r.Measure == MeasureRecipients && e.amountOf(parts[s])*minorPart < windows[p.window].amount {
 				continue
 			}
+			if r.SpareNeighbours && len(culprits) > 1 && u.homes.eldest(s, e.now) {
+				continue // and the others came to it
+			}
 			n, state := e.source(s)
 			if severity(state.under(e.now)) >= severity(r.Action) || r.SpareNeighbours && state.excused() {
 				continue

@@ -101,9 +101,9 @@ func (e *Engine) weighFailure(s *sourceState, p *plan, h *happening) (weight uin
 		weight, marks = e.weighGuess(s, p, h, past, unknown, foreign)
 	}
 	switch {
-	case h.own:
+	case h.own || e.neighbourly(h):
 		weight = (weight + ownFactor - 1) / ownFactor
-	case s.familiar.fresh(h.at) || e.neighbourly(h):
+	case s.familiar.fresh(h.at):
 		weight = (weight + freshFactor - 1) / freshFactor
 	}
 	return weight, marks
