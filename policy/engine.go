@@ -52,7 +52,8 @@ type Engine struct {
 	seen     pool[observation]
 	bySource side
 	byUser   side
-	written  int // bytes of the last snapshot
+	written  int    // bytes of the last snapshot
+	foreseen uint64 // what Foresee has read, so that it is read
 
 	site      site
 	nets      netTable
