@@ -23,7 +23,7 @@ var ErrSnapshot = errors.New("not a usable snapshot of the policy engine")
 //	sources: count, hands of the clock and of the windows, entries 1 to count
 //	users:   the same
 //	nets:    count, hand, entries 1 to count
-const snapshotMagic = "weirpol\x02"
+const snapshotMagic = "weirpol\x03"
 
 // MarshalBinary writes the engine's whole state, but not its rules. An
 // engine that continues from it decides exactly as this one would.
@@ -200,6 +200,8 @@ func (w *snapshotWriter) nets() {
 		for _, s := range n.ring {
 			w.time(s.at)
 			w.number(uint64(s.host))
+			w.number(uint64(s.line))
+			w.number(uint64(s.kind))
 		}
 		w.number(uint64(n.good))
 		w.number(uint64(n.held))
@@ -207,6 +209,7 @@ func (w *snapshotWriter) nets() {
 		w.time(n.praise)
 		w.number(uint64(n.offences))
 		w.number(uint64(n.action))
+		w.number(uint64(n.parts))
 	}
 }
 
