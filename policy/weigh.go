@@ -129,7 +129,7 @@ func (e *Engine) weighGuess(s *sourceState, p *plan, h *happening, past history,
 	if past.tried {
 		return samePassword, markRepeat
 	}
-	if past.every != 0 && (!foreign || past.repeats >= oldDevice) {
+	if past.every != 0 && (!foreign && (!unknown || s.familiar.fresh(h.at) || e.site.popular(h.source)) || past.repeats >= oldDevice) {
 		weight = steadyDevice
 		switch {
 		case past.every <= int64(steadyHigh):
