@@ -97,7 +97,7 @@ func NewEngine(rules []Rule, limits Limits) (*Engine, error) {
 		limits: limits,
 		key:    newSourceKey(),
 		names:  nameTable{seed: maphash.MakeSeed()},
-		site:   site{failures: pressure{few: fewFailures}, harvest: pressure{few: fewUnknown}},
+		site:   newSite(),
 		nets:   netTable{key: newSourceKey(), limit: max(limits.Sources/4, MinSources)},
 	}
 	e.plan(rules)

@@ -45,7 +45,7 @@ func (r *snapshotReader) site() {
 	s := &r.engine.site
 	s.began = r.time()
 	s.successes = r.number(1<<64 - 1)
-	for _, p := range []*pressure{&s.failures, &s.harvest} {
+	for _, p := range []*pressure{&s.failures, &s.harvest, &s.mail} {
 		p.last = r.time()
 		p.fast, p.slow = r.rate(), r.rate()
 	}

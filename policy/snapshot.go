@@ -217,7 +217,7 @@ func (w *snapshotWriter) site() {
 	s := &w.engine.site
 	w.time(s.began)
 	w.number(s.successes)
-	for _, p := range []*pressure{&s.failures, &s.harvest} {
+	for _, p := range []*pressure{&s.failures, &s.harvest, &s.mail} {
 		w.time(p.last)
 		w.number(math.Float64bits(p.fast))
 		w.number(math.Float64bits(p.slow))
