@@ -52,6 +52,7 @@ type Engine struct {
 	seen     pool[observation]
 	bySource side
 	byUser   side
+	foreseen uint64 // what Foresee has read, so that it is read
 
 	site      site
 	nets      netTable
@@ -95,7 +96,7 @@ func NewEngine(rules []Rule, limits Limits) (*Engine, error) {
 		limits: limits,
 		key:    newSourceKey(),
 		names:  nameTable{seed: maphash.MakeSeed()},
-		site:   site{failures: pressure{few: fewFailures}, harvest: pressure{few: fewUnknown}},
+		site:   newSite(),
 		nets:   netTable{key: newSourceKey(), limit: max(limits.Sources/4, MinSources)},
 	}
 	e.plan(rules)

@@ -91,3 +91,35 @@ func mustEngine(tb testing.TB, rules []Rule, limits Limits) *Engine {
 }
 
 func BenchmarkObserveHot(b *testing.B) { benchmarkObserve(b, 200, 100) }
+
+// BenchmarkObserveForeseen is BenchmarkObserveFull with events that come together.
+func BenchmarkObserveForeseen(b *testing.B) {
+	events := benchmarkEvents(1<<20, 1_000_000, 200_000)
+	e := mustEngine(b, DefaultRules(), DefaultLimits())
+	at := time.Unix(1_700_000_000, 0)
+	var out []Decision
+	next := 0
+	observe := func() {
+		some := events[next : next+Ahead]
+		for i := range some {
+			at = at.Add(time.Second)
+			some[i].Time = at
+		}
+		e.Foresee(some)
+		for i := range some {
+			out = e.Observe(&some[i], out[:0])
+		}
+		next = (next + Ahead) & (1<<20 - 1)
+	}
+	for range 4 << 20 / Ahead {
+		observe()
+	}
+	b.ReportAllocs()
+	before := cpuTime(b)
+	n := 0
+	for ; b.Loop(); n += Ahead {
+		observe()
+	}
+	used := cpuTime(b) - before
+	b.ReportMetric(float64(n)/used.Seconds(), "events/cpu-s")
+}

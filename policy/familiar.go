@@ -107,6 +107,21 @@ func (h *homes) settled(source Source, at int64, span time.Duration) bool {
 	return false
 }
 
+// eldest reports whether source is the one that the user has succeeded from for
+// the longest, settledAfter at least.
+func (h *homes) eldest(source Source, at int64) bool {
+	first := h.find(source)
+	if first == nil || !first.since(at, settledAfter) {
+		return false
+	}
+	for i := range h {
+		if have := &h[i]; have.source.IsValid() && have.fresh(at) && have.first < first.first {
+			return false
+		}
+	}
+	return true
+}
+
 // maxNets is how many networks are remembered as a user's own.
 const maxNets = 4
 

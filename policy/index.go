@@ -43,6 +43,14 @@ func (x *index) probe(h uint32, at *uint32) uint32 {
 	}
 }
 
+// peek reads where a search for h begins.
+func (x *index) peek(h uint32) uint64 {
+	if len(x.slots) == 0 {
+		return 0
+	}
+	return uint64(x.slots[h&uint32(len(x.slots)-1)])
+}
+
 // put enters number n, which is not in it, under hash h.
 func (x *index) put(h, n uint32) {
 	if 4*(x.used+1) > 3*len(x.slots) {

@@ -29,12 +29,19 @@ type nameSlot struct {
 // thief must not get a quota for each spelling. It allocates only if name has
 // a capital.
 func FoldUser(name string) string {
-	for i := 0; i < len(name); i++ {
-		if 'A' <= name[i] && name[i] <= 'Z' {
-			return string(appendFolded(nil, name))
-		}
+	if hasCapital(name) {
+		return string(appendFolded(nil, name))
 	}
 	return name
+}
+
+func hasCapital(name string) bool {
+	for i := 0; i < len(name); i++ {
+		if name[i]-'A' < 26 {
+			return true
+		}
+	}
+	return false
 }
 
 func appendFolded(b []byte, name string) []byte {
@@ -57,15 +64,35 @@ func face(name string) uint32 {
 	return h
 }
 
-func (t *nameTable) hash(folded []byte) uint32 { return uint32(maphash.Bytes(t.seed, folded)) }
-
-// find returns the number of name, 0 if it has none, and its hash.
-func (t *nameTable) find(name string) (n, hash uint32) {
+// hash returns the hash of a name as it is folded.
+func (t *nameTable) hash(name string) uint32 {
+	if !hasCapital(name) {
+		return uint32(maphash.String(t.seed, name))
+	}
 	var room [maxNameLen]byte
-	folded := appendFolded(room[:0], name[:min(len(name), maxNameLen)])
-	hash = t.hash(folded)
+	return uint32(maphash.Bytes(t.seed, appendFolded(room[:0], name)))
+}
+
+// isFolded reports whether folded is name folded.
+func isFolded(folded, name string) bool {
+	if folded == name {
+		return true
+	}
+	if len(folded) != len(name) || !hasCapital(name) {
+		return false
+	}
+	var room [maxNameLen]byte
+	return folded == string(appendFolded(room[:0], name))
+}
+
+// bounded cuts a name to what is judged of it.
+func bounded(name string) string { return name[:min(len(name), maxNameLen)] }
+
+// find returns the number of a bounded name, 0 if it has none, and its hash.
+func (t *nameTable) find(name string) (n, hash uint32) {
+	hash = t.hash(name)
 	for at := hash; ; {
-		if n := t.index.probe(hash, &at); n == 0 || t.slots.at(n).name == string(folded) {
+		if n := t.index.probe(hash, &at); n == 0 || isFolded(t.slots.at(n).name, name) {
 			return n, hash
 		}
 	}
@@ -76,10 +103,11 @@ func (t *nameTable) refer(name string) uint32 {
 	if name == "" {
 		return 0
 	}
+	name = bounded(name)
 	n, hash := t.find(name)
 	if n == 0 {
 		n = t.slots.take()
-		folded := FoldUser(name[:min(len(name), maxNameLen)])
+		folded := FoldUser(name)
 		*t.slots.at(n) = nameSlot{name: folded, face: face(folded)}
 		t.index.put(hash, n)
 	}
@@ -101,7 +129,7 @@ func (t *nameTable) release(i uint32) {
 	}
 	s := t.slots.at(i)
 	if s.refs--; s.refs == 0 {
-		t.index.remove(t.hash([]byte(s.name)), i)
+		t.index.remove(t.hash(s.name), i)
 		t.slots.give(i)
 	}
 }

@@ -1,6 +1,7 @@
 package policy
 
 import (
+	"math"
 	"math/bits"
 	"net/netip"
 	"slices"
@@ -22,13 +23,35 @@ type net struct {
 
 	offences uint16
 	action   Action
+	parts    parts // that are under the decision
 }
 
 // seed is a bad source within its neighbourhood, and when it last offended; 0
 // is none.
 type seed struct {
 	at   int64
+	line uint32 // of its input, the lower half
 	host uint16 // IPv4: the last 8 bits; IPv6: the 16 bits after the /48
+	kind Kind   // of what it did
+}
+
+// parts is a set of what a neighbourhood can be divided into: a bit for the
+// whole, then one for each half, and so on down to the sixteenths.
+type parts uint32
+
+func (p part) bit() parts { return 1 << (16/p.count - 1 + p.first/p.count) }
+
+// within takes out of a set the parts that lie within p and are not p.
+func (set *parts) within(p part) (inner []part) {
+	for count := p.count / 2; count > 0; count /= 2 {
+		for first := p.first; first < p.first+p.count; first += count {
+			if q := (part{first, count}); *set&q.bit() != 0 {
+				*set &^= q.bit()
+				inner = append(inner, q)
+			}
+		}
+	}
+	return inner
 }
 
 func hostOf(s Source) uint16 {
@@ -129,16 +152,16 @@ func (t *netTable) pardon(source Source) {
 func (t *netTable) release(p netip.Prefix) {
 	for i := uint32(1); i <= t.nets.len(); i++ {
 		n := t.nets.at(i)
-		if n.prefix(0, 16).Overlaps(p) {
-			n.ring, n.until, n.held, n.offences = [ringLength]seed{}, 0, 0, 0
+		if n.prefix(part{0, 16}).Overlaps(p) {
+			n.ring, n.until, n.held, n.offences, n.parts = [ringLength]seed{}, 0, 0, 0, 0
 		}
 	}
 }
 
-// add notes that a source has offended at a time, and returns how many have
+// add notes that a source has offended, and returns how many have
 // within the time of a rule.
-func (n *net) add(source Source, at, within int64) int {
-	host := hostOf(source)
+func (n *net) add(o *observation, within int64) int {
+	host := hostOf(o.source())
 	place := 0
 	for j := range n.ring {
 		s := &n.ring[j]
@@ -150,7 +173,7 @@ func (n *net) add(source Source, at, within int64) int {
 			place = j
 		}
 	}
-	n.ring[place] = seed{max(at, n.ring[place].at), host}
+	n.ring[place] = seed{max(o.at, n.ring[place].at), uint32(o.line), host, o.kind}
 	newest := int64(0)
 	for _, s := range n.ring {
 		newest = max(newest, s.at)
@@ -168,49 +191,52 @@ func (n *net) add(source Source, at, within int64) int {
 	return bad
 }
 
-// prefix returns the part of n from sixteenth first on, count of them, count a
-// power of two.
-func (n *net) prefix(first, count int) netip.Prefix {
+// prefix returns a part of n.
+func (n *net) prefix(p part) netip.Prefix {
 	s := n.source
 	whole := 24
 	if s.family == 6 {
 		whole = 48
-		s.net |= uint64(first) << 12
+		s.net |= uint64(p.first) << 12
 	} else {
-		s.net |= uint64(first) << 4
+		s.net |= uint64(p.first) << 4
 	}
-	return netip.PrefixFrom(s.Prefix().Addr(), whole+4-bits.TrailingZeros(uint(count)))
+	return netip.PrefixFrom(s.Prefix().Addr(), whole+4-bits.TrailingZeros(uint(p.count)))
 }
+
+// part is sixteenths that stand together, from first on.
+type part struct{ first, count int }
+
+func (p part) mask() uint16 { return uint16((1<<p.count - 1) << p.first) }
 
 // cover returns the widest parts of n that hold bad sources and no good one,
 // within the narrowest part that holds all of the bad.
-func (n *net) cover() (parts []netip.Prefix, held uint16) {
+func (n *net) cover() (cover []part, held uint16) {
 	bad := uint16(0)
 	for _, s := range n.ring {
 		if s.at != 0 {
 			bad |= n.sixteenth(s.host)
 		}
 	}
-	part := func(first, count int) uint16 { return uint16((1<<count - 1) << first) }
-	count := 1
-	first := bits.TrailingZeros16(bad)
-	for part(first&^(count-1), count)&bad != bad {
-		count *= 2
+	all := part{bits.TrailingZeros16(bad), 1}
+	for all.mask()&bad != bad {
+		all.count *= 2
+		all.first &^= all.count - 1
 	}
-	var split func(first, count int)
-	split = func(first, count int) {
-		switch mask := part(first, count); {
-		case mask&bad == 0:
-		case mask&n.good == 0:
-			parts = append(parts, n.prefix(first, count))
-			held |= mask
-		case count > 1:
-			split(first, count/2)
-			split(first+count/2, count/2)
+	var split func(part)
+	split = func(p part) {
+		switch {
+		case p.mask()&bad == 0:
+		case p.mask()&n.good == 0:
+			cover = append(cover, p)
+			held |= p.mask()
+		case p.count > 1:
+			split(part{p.first, p.count / 2})
+			split(part{p.first + p.count/2, p.count / 2})
 		}
 	}
-	split(first&^(count-1), count)
-	return parts, held
+	split(all)
+	return cover, held
 }
 
 // observeNeighbours judges the neighbourhood of a stranger that has offended.
@@ -225,40 +251,76 @@ func (e *Engine) observeNeighbours(p *plan, h *happening, out []Decision) []Deci
 	if n.good != 0 {
 		need = ringLength // people live here
 	}
-	if n.add(h.source, h.at, int64(r.Within)) < need || e.now < n.until && n.held&n.sixteenth(hostOf(h.source)) != 0 {
+	if n.add(&h.observation, int64(r.Within)) < need || e.now < n.until && n.held&n.sixteenth(hostOf(h.source)) != 0 {
 		return out
 	}
-	parts, held := n.cover()
+	cover, held := n.cover()
 	if held == 0 || e.now < n.until && held&^n.held == 0 {
 		return out
 	}
 	if e.now >= n.until {
 		n.offences = offence(n.offences, n.until, e.now, r)
 		n.until = e.now + int64(r.Lasts(int(n.offences)))
-		n.held = 0
+		n.held, n.parts = 0, 0
 	}
 	n.held |= held
 	n.action = r.Action
 	e.nets.nets.classify(i, classBad)
-	var times []int64
-	for _, s := range n.ring {
-		if s.at != 0 {
-			times = append(times, s.at)
+	evidence := e.neighbourEvidence(n, h)
+	reason := n.reason(&evidence)
+	for _, p := range cover {
+		if n.parts&p.bit() != 0 {
+			continue // it is under the decision already, which ends at the same time
+		}
+		n.parts |= p.bit()
+		d := Decision{
+			Target: Target{Prefix: n.prefix(p)}, Action: r.Action, Rate: r.Rate, Since: instant(e.now), Until: instant(n.until),
+			Rule: r.Name, Reason: reason, Offence: int(n.offences), Evidence: evidence,
+		}
+		out = append(out, d)
+		for _, inner := range n.parts.within(p) {
+			out = append(out, Decision{
+				Target: Target{Prefix: n.prefix(inner)}, Action: Release, Since: d.Since, Rule: r.Name,
+				Reason: "the decision on " + d.Target.String() + " stands in its place", Evidence: evidence,
+			})
 		}
 	}
-	sum := numbers{observations: len(times), sources: len(times)}
-	sum.span = instant(slices.Max(times)).Sub(instant(slices.Min(times)))
-	reason := count(len(times), "source", "sources") + " failed" + during(sum) + " in " + PrefixString(n.prefix(0, 16)) +
+	return out
+}
+
+// neighbourEvidence is the latest offence of each bad source that counted.
+func (e *Engine) neighbourEvidence(n *net, h *happening) (ev Evidence) {
+	for _, s := range n.ring {
+		if s.at == 0 {
+			continue
+		}
+		ob := Observation{Time: instant(s.at), Kind: s.kind, Source: n.address(s.host), Line: h.line&^math.MaxUint32 | uint64(s.line)}
+		if s.host == hostOf(h.source) {
+			ob = e.testimony(&h.observation)
+		}
+		ev.Sample = append(ev.Sample, ob)
+	}
+	slices.SortStableFunc(ev.Sample, func(a, b Observation) int { return a.Time.Compare(b.Time) })
+	ev.Count = len(ev.Sample)
+	ev.FirstLine, ev.LastLine = ev.Sample[0].Line, ev.Sample[ev.Count-1].Line
+	return ev
+}
+
+// reason tells how many sources failed in n, and in what time.
+func (n *net) reason(ev *Evidence) string {
+	sum := numbers{observations: ev.Count, sources: ev.Count}
+	sum.span = ev.Sample[ev.Count-1].Time.Sub(ev.Sample[0].Time)
+	reason := count(ev.Count, "source", "sources") + " failed" + during(sum) + " in " + PrefixString(n.prefix(part{0, 16})) +
 		", and none of them ever succeeded"
 	if n.good != 0 {
 		reason += "; where somebody succeeds is left out"
 	}
-	for _, part := range parts {
-		out = append(out, Decision{
-			Target: Target{Prefix: part}, Action: r.Action, Rate: r.Rate, Since: instant(e.now), Until: instant(n.until),
-			Rule: r.Name, Reason: reason, Offence: int(n.offences),
-			Evidence: Evidence{Count: len(times), FirstLine: h.line, LastLine: h.line, Sample: []Observation{e.testimony(&h.observation)}},
-		})
-	}
-	return out
+	return reason
+}
+
+// address returns the address that a host's source begins with.
+func (n *net) address(host uint16) netip.Addr {
+	s := n.source
+	s.net |= uint64(host)
+	return s.Prefix().Addr()
 }

@@ -148,6 +148,9 @@ func (e *Engine) countSource(s *sourceState, p *plan, h *happening, under Action
 		}
 	}
 	s.failed |= bit(h.user)
+	if o.marks&markRepeat != 0 && o.kind == AuthFailure {
+		e.boundDevices(s, p, o.amount)
+	}
 	need := e.need(r, s.graced(h.at))
 	if !r.Pressure {
 		return e.add(&e.bySource, &s.tally, p, &o, need)

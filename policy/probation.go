@@ -49,13 +49,13 @@ func (e *Engine) offend(s *sourceState, h *happening) {
 	switch h.kind {
 	case UnknownRecipient:
 		if s.accepted < goodMail {
-			e.site.harvest.add(e.now, e.site.users)
+			e.site.harvest.add(e.now, e.site.users, 1)
 		}
 	case AuthFailure:
 		switch {
 		case s.familiar.fresh(h.at):
 		case s.flags&unredeemed != 0:
-			e.site.failures.add(e.now, e.site.users)
+			e.site.failures.add(e.now, e.site.users, 1)
 		case s.flags&onProbation == 0:
 			s.flags |= onProbation
 			e.probation.push(waiting{e.now + int64(RedeemWithin), s.source})
@@ -82,7 +82,7 @@ func (e *Engine) overdue(out []Decision) []Decision {
 			continue
 		}
 		s.flags = s.flags&^onProbation | unredeemed
-		e.site.failures.add(e.now, e.site.users)
+		e.site.failures.add(e.now, e.site.users, 1)
 		if s.block == 0 || s.under(e.now) != 0 || e.nets.under(s.source, e.now) != 0 || !e.site.learned(e.now) || !e.site.pressed(AuthFailure, e.now) {
 			continue
 		}

@@ -106,7 +106,7 @@ func (e *Engine) Release(t Target) {
 
 // userNamed returns the state of a user, nil if there is none.
 func (e *Engine) userNamed(name string) *userState {
-	i, _ := e.names.find(name)
+	i, _ := e.names.find(bounded(name))
 	if i == 0 || e.names.slots.at(i).user == 0 {
 		return nil
 	}

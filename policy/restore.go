@@ -13,18 +13,19 @@ type snapshotReader struct {
 	data   []byte
 	bad    string
 	names  []string
+	before bool     // it is of version snapshotBefore
 	rules  [3][]int // by Per−1: for each window that was written, the plan that has it now, or −1
 	plans  []int    // for each rule that was written, the plan that it is now, or −1
 }
 
 // restore fills a new engine from the body of a snapshot and, if all is well,
 // takes its place.
-func (e *Engine) restore(body []byte) error {
+func (e *Engine) restore(body []byte, before bool) error {
 	fresh, err := NewEngine(e.rules, e.limits)
 	if err != nil {
 		return err
 	}
-	r := &snapshotReader{engine: fresh, data: body}
+	r := &snapshotReader{engine: fresh, data: body, before: before}
 	r.head()
 	r.sources()
 	r.users()

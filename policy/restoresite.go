@@ -17,13 +17,19 @@ func (r *snapshotReader) nets() {
 		used, _, _, class := r.flags()
 		one := net{source: r.source()}
 		for i := range one.ring {
-			one.ring[i] = seed{r.time(), uint16(r.number(1<<16 - 1))}
+			one.ring[i] = seed{at: r.time(), host: uint16(r.number(1<<16 - 1))}
+			if !r.before {
+				one.ring[i].line, one.ring[i].kind = uint32(r.number(1<<32-1)), Kind(r.number(uint64(len(kindNames)-1)))
+			}
 		}
 		one.good = uint16(r.number(1<<16 - 1))
 		one.held = uint16(r.number(1<<16 - 1))
 		one.until, one.praise = r.time(), r.time()
 		one.offences = uint16(r.number(1<<16 - 1))
 		one.action = Action(r.number(uint64(len(actionNames) - 1)))
+		if !r.before {
+			one.parts = parts(r.number(1<<31 - 1))
+		}
 		if !one.source.IsValid() || one.source != one.source.neighbourhood() || t.find(one.source) != 0 {
 			r.fail("it has a neighbourhood twice, or one that is none")
 			return
@@ -44,7 +50,11 @@ func (r *snapshotReader) site() {
 	s := &r.engine.site
 	s.began = r.time()
 	s.successes = r.number(1<<64 - 1)
-	for _, p := range []*pressure{&s.failures, &s.harvest} {
+	pressures := []*pressure{&s.failures, &s.harvest, &s.mail}
+	if r.before {
+		pressures = pressures[:2]
+	}
+	for _, p := range pressures {
 		p.last = r.time()
 		p.fast, p.slow = r.rate(), r.rate()
 	}

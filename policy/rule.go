@@ -46,7 +46,7 @@ const (
 	MeasureEvents     Measure = iota + 1 // the events
 	MeasureRecipients                    // their recipients, at least one each
 	MeasureUsers                         // distinct users
-	MeasureSources                       // distinct sources
+	MeasureSources                       // distinct sources; of successes those of networks that not many users succeed from
 	MeasureNetworks                      // distinct networks (Source.network) that not many users succeed from
 	MeasureCountries                     // distinct countries; see Locator
 	MeasureWeight                        // points: what each event weighs by its circumstances; see weigh
@@ -224,6 +224,11 @@ func (r *Rule) userAction() Action {
 		return Guard
 	}
 	return r.UserAction
+}
+
+// countsPlaces reports whether r counts from how many places a user acts.
+func (r *Rule) countsPlaces() bool {
+	return r.Measure == MeasureSources || r.Measure == MeasureNetworks
 }
 
 // forget returns how long an offence is remembered.

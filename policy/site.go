@@ -24,6 +24,16 @@ type site struct {
 	networks  map[Source]locals
 	failures  pressure
 	harvest   pressure
+	mail      pressure // recipients of strangers, see userState.counts
+}
+
+// newSite returns a site of which nothing is known.
+func newSite() site {
+	return site{
+		failures: pressure{few: 4, each: 0.001},
+		harvest:  pressure{few: 15, each: 0.001},
+		mail:     pressure{few: 100, each: 0.15},
+	}
 }
 
 // learned reports whether the site is known well enough that a user or a
@@ -110,6 +120,7 @@ func (s *site) pressed(k Kind, at int64) bool { return s.gauge(k).on(at, s.users
 type pressure struct {
 	last       int64
 	few        float64 // offences an hour that are no pressure on any site
+	each       float64 // and more for each of its users
 	fast, slow float64 // offences an hour
 }
 
@@ -117,10 +128,6 @@ const (
 	pressureFast = time.Hour
 	pressureSlow = 7 * 24 * time.Hour
 	farAbove     = 4.0 // times the normal rate
-	fewPerUser   = 0.001
-
-	fewFailures = 4.0
-	fewUnknown  = 15.0
 )
 
 // decay brings both rates to a time. Events that come late are of now.
@@ -133,15 +140,15 @@ func (p *pressure) decay(at int64) {
 	p.last = max(p.last, at)
 }
 
-// add counts one offence.
-func (p *pressure) add(at int64, users int) {
+// add counts offences.
+func (p *pressure) add(at int64, users int, n float64) {
 	pressed := p.on(at, users)
-	p.fast += float64(time.Hour) / float64(pressureFast)
+	p.fast += n * float64(time.Hour) / float64(pressureFast)
 	learn := float64(time.Hour) / float64(pressureSlow)
 	if pressed {
 		learn /= 10
 	}
-	p.slow += learn
+	p.slow += n * learn
 }
 
 // on reports whether there is pressure on a site with so many users.
@@ -150,5 +157,5 @@ func (p *pressure) on(at int64, users int) bool {
 		return false
 	}
 	p.decay(at)
-	return p.fast > p.few+fewPerUser*float64(users) && p.fast > farAbove*p.slow
+	return p.fast > p.few+p.each*float64(users) && p.fast > farAbove*p.slow
 }

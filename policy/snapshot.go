@@ -23,7 +23,12 @@ var ErrSnapshot = errors.New("not a usable snapshot of the policy engine")
 //	sources: count, hands of the clock and of the windows, entries 1 to count
 //	users:   the same
 //	nets:    count, hand, entries 1 to count
-const snapshotMagic = "weirpol\x02"
+const snapshotMagic = "weirpol\x03"
+
+// snapshotBefore is the version before, which is read as well: it does not tell
+// the lines of what counts against neighbourhoods, the parts of these that are
+// under a decision, nor how much mail users submit.
+const snapshotBefore = 2
 
 // snapshotPart is about how long the parts of a snapshot are.
 const snapshotPart = 1 << 20
@@ -217,6 +222,8 @@ func (w *snapshotWriter) nets() {
 		for _, s := range n.ring {
 			w.time(s.at)
 			w.number(uint64(s.host))
+			w.number(uint64(s.line))
+			w.number(uint64(s.kind))
 		}
 		w.number(uint64(n.good))
 		w.number(uint64(n.held))
@@ -224,6 +231,7 @@ func (w *snapshotWriter) nets() {
 		w.time(n.praise)
 		w.number(uint64(n.offences))
 		w.number(uint64(n.action))
+		w.number(uint64(n.parts))
 		w.cut()
 	}
 }
@@ -232,7 +240,7 @@ func (w *snapshotWriter) site() {
 	s := &w.engine.site
 	w.time(s.began)
 	w.number(s.successes)
-	for _, p := range []*pressure{&s.failures, &s.harvest} {
+	for _, p := range []*pressure{&s.failures, &s.harvest, &s.mail} {
 		w.time(p.last)
 		w.number(math.Float64bits(p.fast))
 		w.number(math.Float64bits(p.slow))
@@ -280,11 +288,11 @@ func (e *Engine) UnmarshalBinary(data []byte) error {
 	switch {
 	case end < len(snapshotMagic) || string(data[:len(snapshotMagic)-1]) != snapshotMagic[:len(snapshotMagic)-1]:
 		return fmt.Errorf("restore engine: %w: it does not begin as one", ErrSnapshot)
-	case data[len(snapshotMagic)-1] != snapshotMagic[len(snapshotMagic)-1]:
+	case data[len(snapshotMagic)-1] != snapshotMagic[len(snapshotMagic)-1] && data[len(snapshotMagic)-1] != snapshotBefore:
 		return fmt.Errorf("restore engine: %w: it has version %d, this weir reads version %d", ErrSnapshot,
 			data[len(snapshotMagic)-1], snapshotMagic[len(snapshotMagic)-1])
 	case crc32.Checksum(data[:end], crc32.MakeTable(crc32.Castagnoli)) != binary.LittleEndian.Uint32(data[end:]):
 		return fmt.Errorf("restore engine: %w: its checksum is wrong", ErrSnapshot)
 	}
-	return e.restore(data[len(snapshotMagic):end])
+	return e.restore(data[len(snapshotMagic):end], data[len(snapshotMagic)-1] == snapshotBefore)
 }

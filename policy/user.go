@@ -114,19 +114,32 @@ func (u *userState) elsewhere(h *happening) bool {
 // wellBefore is how much longer a user must have had a network than another.
 const wellBefore = 10 * time.Minute
 
-// needOf returns the threshold of a rule for one user.
-func (e *Engine) needOf(u *userState, r *Rule, at int64) uint32 {
+// needOf returns the threshold of a rule for one user, as h meets it.
+func (e *Engine) needOf(u *userState, r *Rule, h *happening) uint32 {
 	need := float64(r.Threshold)
-	if r.Settled != 0 && at < u.doubt {
+	switch {
+	case r.Settled != 0 && h.at < u.doubt:
 		need = max(need/doubtFactor, 1)
-	} else if r.Baseline != 0 {
+	case r.Settled != 0 && e.drips(h):
+		need = max(need/dripFactor, 1)
+	case r.Baseline != 0:
 		need = max(need, min(r.Baseline*u.baseline(r), MaxThreshold))
 	}
-	if at < u.grace {
+	if h.at < u.grace {
 		need *= 4
 	}
 	return uint32(need)
 }
+
+// drips reports whether h may be a drop of many: strangers send far more than
+// is normal here, all users taken together, and h is not from where many of the
+// site's people are.
+func (e *Engine) drips(h *happening) bool {
+	return !e.site.popular(h.source) && e.site.mail.on(e.now, e.site.users)
+}
+
+// dripFactor is how much more strictly strangers are judged then.
+const dripFactor = 2
 
 // observeUser judges the sources of a user for what they did in its name.
 func (e *Engine) observeUser(h *happening, plans []*plan, out []Decision) []Decision {
@@ -141,12 +154,17 @@ func (e *Engine) observeUser(h *happening, plans []*plan, out []Decision) []Deci
 	}
 	u.failed = u.failed || h.kind == AuthFailure
 	var fired *plan
+	strange := false // by a rule that asks
 	for _, p := range plans {
 		if under != 0 && p.rule.userAction() != Guard || p.rule.Measure == MeasureCountries && !e.located(&h.observation) ||
-			!u.counts(h, p.rule) || p.rule.Measure == MeasureNetworks && e.site.popular(h.source) {
+			!u.counts(h, p.rule) || p.rule.countsPlaces() && h.success && e.site.popular(h.source) {
 			continue
 		}
-		if e.add(&e.byUser, &u.tally, p, &h.observation, e.needOf(u, p.rule, h.at)) && fired == nil {
+		if p.rule.Settled != 0 && !strange {
+			strange = true
+			e.site.mail.add(e.now, e.site.users, float64(h.amount))
+		}
+		if e.add(&e.byUser, &u.tally, p, &h.observation, e.needOf(u, p.rule, h)) && fired == nil {
 			fired = p
 		}
 	}
@@ -289,7 +307,7 @@ func (e *Engine) flagUser(u *userState, p *plan, h *happening, out []Decision) [
 		Until:    instant(u.until),
 		Rule:     r.Name,
 		Offence:  int(u.offences),
-		Reason:   numbers + " for " + quoted(who) + e.userAside(u, r, h.at),
+		Reason:   numbers + " for " + quoted(who) + e.userAside(u, r, h),
 		Evidence: e.evidence(w),
 	}
 	if d.Action == Limit {
@@ -331,6 +349,9 @@ func (e *Engine) flagCulprits(u *userState, p *plan, numbers string, out []Decis
 			}
 			if r.SpareNeighbours && r.Measure == MeasureRecipients && e.amountOf(parts[s])*minorPart < windows[p.window].amount {
 				continue
+			}
+			if r.SpareNeighbours && len(culprits) > 1 && u.homes.eldest(s, e.now) {
+				continue // and the others came to it
 			}
 			n, state := e.source(s)
 			if severity(state.under(e.now)) >= severity(r.Action) || r.SpareNeighbours && state.excused() {

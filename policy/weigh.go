@@ -35,6 +35,8 @@ const (
 	offenceForeign        = 200 // the same two from a network that nobody succeeds from
 	offenceUnknownForeign = 250
 
+	mostOfDevices = 4 * point // all that fails again and again from one source, together
+
 	ownFactor    = 10 // times less from a source that the user has succeeded from
 	freshFactor  = 4  // times less from a source that somebody has lately succeeded from
 	paroleFactor = 4  // times more from a source that was flagged before
@@ -99,7 +101,7 @@ func (e *Engine) weighFailure(s *sourceState, p *plan, h *happening) (weight uin
 		weight, marks = e.weighGuess(s, p, h, past, unknown, foreign)
 	}
 	switch {
-	case h.own:
+	case h.own || e.neighbourly(h):
 		weight = (weight + ownFactor - 1) / ownFactor
 	case s.familiar.fresh(h.at):
 		weight = (weight + freshFactor - 1) / freshFactor
@@ -127,7 +129,7 @@ func (e *Engine) weighGuess(s *sourceState, p *plan, h *happening, past history,
 	if past.tried {
 		return samePassword, markRepeat
 	}
-	if past.every != 0 && (!foreign || past.repeats >= oldDevice) {
+	if past.every != 0 && (!foreign && (!unknown || s.familiar.fresh(h.at) || e.site.popular(h.source)) || past.repeats >= oldDevice) {
 		weight = steadyDevice
 		switch {
 		case past.every <= int64(steadyHigh):
@@ -179,6 +181,35 @@ func (e *Engine) reweigh(s *sourceState, p *plan, user, weight uint32) {
 	}
 }
 
+// boundDevices makes room in a window of weight for one more failure of a
+// device: its oldest failures go, so that all of its source's together stay
+// below mostOfDevices. Whoever does the same again and again has said
+// everything by the first few times.
+func (e *Engine) boundDevices(s *sourceState, p *plan, weight uint32) {
+	if s.block == 0 {
+		return
+	}
+	w := &e.bySource.windows(s.block)[p.window]
+	sum := weight
+	for i := w.first; i != 0; {
+		o := e.seen.at(i)
+		if o.kind == AuthFailure && o.marks&markRepeat != 0 {
+			sum += o.amount
+		}
+		i = o.next
+	}
+	if sum <= mostOfDevices {
+		return
+	}
+	e.takeOut(&e.bySource, w, func(o *observation) bool {
+		if sum <= mostOfDevices || o.kind != AuthFailure || o.marks&markRepeat == 0 {
+			return false
+		}
+		sum -= o.amount
+		return true
+	})
+}
+
 // history is what a window already holds against the source of a failure.
 type history struct {
 	tried  bool   // the same user with the same password
@@ -215,7 +246,7 @@ func (e *Engine) history(s *sourceState, p *plan, h *happening) (past history) {
 			if o.marks&markRepeat != 0 {
 				past.repeats++
 			}
-		case past.others < 4 && o.user != 0 && !slices.Contains(users[:past.others], o.user):
+		case past.others < 4 && o.user != 0 && o.marks&markRepeat == 0 && !slices.Contains(users[:past.others], o.user):
 			users[past.others] = o.user
 			past.others++
 		}
@@ -299,6 +330,7 @@ func (e *Engine) suspect(s *sourceState, h *happening) {
 			if o.marks&markRepeat == 0 {
 				same++
 			}
+		case o.marks&markRepeat != 0: // a forgotten device guesses nothing
 		case other != 0 && other != o.user:
 			h.guess = true
 		default:

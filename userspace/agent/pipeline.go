@@ -69,6 +69,9 @@ func (p *pipeline) judge(events []policy.Event, text []byte, to observer) {
 		latest = p.latest()
 	}
 	for i := range events {
+		if i%policy.Ahead == 0 {
+			p.engine.Foresee(events[i:])
+		}
 		if p.told.line(&events[i], text, latest) {
 			p.take(&events[i], text, latest, to)
 		}

@@ -1,0 +1,91 @@
+package policy
+
+import (
+	"fmt"
+	"strconv"
+	"testing"
+	"time"
+)
+
+// TestOfficeAtNight: weir begins at night, when nobody of an office is there but
+// two forgotten telephones. In the morning its people come, and some mistype.
+func TestOfficeAtNight(t *testing.T) {
+	const office = "192.0.2.1"
+	s := newDefaultStory(t)
+	morning := 9 * time.Hour
+	for at := time.Duration(0); at < 30*time.Hour; at += 30 * time.Second {
+		tick := int(at / (30 * time.Second))
+		if tick%3 == 0 {
+			s.tell(at, AuthFailure, office, "stale1", 0)
+		}
+		if tick%4 == 1 {
+			s.tell(at+10*time.Second, AuthFailure, office, "stale2", 0)
+		}
+		if at >= morning && at < morning+9*time.Hour {
+			user := "user" + strconv.Itoa(int(at/time.Minute)*7%250)
+			if at%(20*time.Minute) == 0 {
+				s.tell(at+time.Second, AuthFailure, office, user, 0)
+				s.tell(at+2*time.Second, AuthFailure, office, user, 0)
+			}
+			s.tell(at+20*time.Second, AuthSuccess, office, user, 0)
+		}
+	}
+	s.quiet()
+}
+
+// TestGuesserAmongDevices: forgotten devices are no cover for a guesser.
+func TestGuesserAmongDevices(t *testing.T) {
+	s := newDefaultStory(t)
+	for at := time.Duration(0); at < 6*time.Hour; at += 90 * time.Second {
+		s.tell(at, AuthFailure, "192.0.2.1", "stale1", 0)
+	}
+	s.quiet()
+	for i := range 10 {
+		s.tell(6*time.Hour+time.Duration(i)*time.Second, AuthFailure, "192.0.2.1", "x"+strconv.Itoa(i), 0)
+	}
+	if n, rules := s.flagged(); n != 1 || rules != "guessing" {
+		t.Errorf("%d sources flagged by %q", n, rules)
+	}
+}
+
+// TestTeamsMailbox: in weir's first hours a dozen people read one mailbox, each
+// from a home in networks of which many others come.
+func TestTeamsMailbox(t *testing.T) {
+	s := newDefaultStory(t)
+	for m := range 4 * 60 {
+		at := time.Duration(m) * time.Minute
+		s.tell(at, AuthSuccess, townHome(m*7%600), townsman(m*7%600), 0)
+		if m >= 60 && m%4 == 0 {
+			s.tell(at+time.Second, AuthSuccess, townHome(m/4%16*37), "office@example.org", 0)
+		}
+	}
+	s.quiet()
+}
+
+// TestDrippingAccounts: what one account may send from a new place is too much
+// if forty do.
+func TestDrippingAccounts(t *testing.T) {
+	for _, accounts := range []int{1, 40} {
+		t.Run(fmt.Sprint(accounts), func(t *testing.T) {
+			s := newDefaultStory(t)
+			s.settle()
+			for i := range 19 {
+				at := time.Duration(i) * 40 * time.Minute
+				for a := range accounts {
+					s.tell(at+time.Duration(a)*time.Second, Message, fmt.Sprintf("45.%d.7.1", a), townsman(100+a), 10)
+				}
+			}
+			guarded := 0
+			for _, d := range s.out {
+				if d.User != "" {
+					guarded++
+				}
+			}
+			if accounts == 1 {
+				s.quiet()
+			} else if n, _ := s.flagged(); guarded < accounts || n < accounts {
+				t.Errorf("%d users guarded and %d sources flagged of %d", guarded, n, accounts)
+			}
+		})
+	}
+}
