@@ -52,6 +52,31 @@ func TestCountriesPerUser(t *testing.T) {
 	}
 }
 
+// TestTravelTime is a user who sends from abroad, a moment after a login at home
+// or in the evening: the one makes it doubtful whether it is the user.
+func TestTravelTime(t *testing.T) {
+	guarded := func(locator Locator, later time.Duration) bool {
+		s := newDefaultStory(t)
+		s.e.SetLocator(locator)
+		for hour := range 30 {
+			s.tell(time.Duration(hour)*time.Hour, AuthSuccess, "10.9.0.1", "anna", 0)
+		}
+		for n := range 6 {
+			s.tell(29*time.Hour+later+time.Duration(n)*time.Minute, Message, "198.18.1.7", "anna", 10)
+		}
+		return len(s.out) > 0
+	}
+	if !guarded(byThird{}, 20*time.Minute) {
+		t.Error("in another country after twenty minutes: nothing follows")
+	}
+	if guarded(byThird{}, 5*time.Hour) {
+		t.Error("a traveller is guarded")
+	}
+	if guarded(nil, 20*time.Minute) || guarded(nowhere{}, 20*time.Minute) {
+		t.Error("speed is judged without knowing the countries")
+	}
+}
+
 type nowhere struct{}
 
 func (nowhere) Country(netip.Addr) (uint16, bool) { return 0, false }

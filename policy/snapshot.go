@@ -188,6 +188,8 @@ func (w *snapshotWriter) users() {
 		w.homes(u.nets[:])
 		w.time(u.doubt)
 		w.time(u.grace)
+		w.number(uint64(u.country))
+		w.time(u.there)
 		w.number(uint64(math.Float32bits(u.daily)))
 		w.number(uint64(u.today))
 		w.number(uint64(u.day))

@@ -55,6 +55,12 @@ func TestVirtio(t *testing.T) {
 		}
 	}
 
+	surveyed, err := loader.Survey(selection)
+	must(t, err)
+	expected := make(map[string]loader.Surveyed)
+	for _, s := range surveyed {
+		expected[s.Name] = s
+	}
 	o := loader.DefaultOptions()
 	o.Dir, o.Capacity, o.Logger = "/sys/fs/bpf/weir-virtio", 1<<10, slog.New(slog.DiscardHandler)
 	d, err := loader.Open(o)
@@ -79,6 +85,10 @@ func TestVirtio(t *testing.T) {
 		a := modes[names[nic]]
 		if t.Logf("%s: %s: %s", a.Interface, a.Mode, a.Reason); a.Mode != mode || a.Reason == "" {
 			t.Errorf("%s: %+v, want mode %s and a reason", nic, a, mode)
+		}
+		s := expected[names[nic]]
+		if tells := loader.AtLeast(loader.Release(), 6, 3); tells && s.Expected != mode || !tells && s.Expected != "" || s.Driver != "virtio_net" {
+			t.Errorf("%s: a survey had expected %+v, want mode %s", nic, s, mode)
 		}
 	}
 
