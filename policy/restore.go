@@ -240,7 +240,9 @@ func (r *snapshotReader) users() {
 		r.homes(u.homes[:])
 		r.homes(u.nets[:])
 		u.doubt, u.grace = r.time(), r.time()
-		u.country, u.there = uint16(r.number(1<<16-1)), r.time()
+		if !r.before {
+			u.country, u.there = uint16(r.number(1<<16-1)), r.time()
+		}
 		u.daily = math.Float32frombits(uint32(r.number(1<<32 - 1)))
 		u.today = uint32(r.number(1<<32 - 1))
 		u.day = int32(r.number(1<<31 - 1))

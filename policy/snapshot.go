@@ -27,7 +27,7 @@ const snapshotMagic = "weirpol\x03"
 
 // snapshotBefore is the version before, which is read as well: it does not tell
 // the lines of what counts against neighbourhoods, the parts of these that are
-// under a decision, nor how much mail users submit.
+// under a decision, how much mail users submit, nor in which country they were.
 const snapshotBefore = 2
 
 // snapshotPart is about how long the parts of a snapshot are.
