@@ -87,6 +87,8 @@ func (s *Server) logChange(what string, from peer, o *outcome, attrs ...any) {
 	switch {
 	case o.Error == nil:
 		s.Logger.Info(what, attrs...)
+	case o.first == "": // nothing was tried
+		s.Logger.Debug(what, append(attrs, "error", o.Error)...)
 	case errors.Is(o.Error, ErrInvalid): // the client's fault, and it was told
 		s.Logger.Info(what, append(attrs, "error", o.Error)...)
 	default:
@@ -151,7 +153,6 @@ func (s *Server) bulk(w http.ResponseWriter, r *http.Request, body *bufio.Reader
 // them, readable while the answer is being written.
 func (s *Server) body(w http.ResponseWriter, r *http.Request) *bufio.Reader {
 	c := http.NewResponseController(w)
-	_ = c.EnableFullDuplex() // HTTP/1 on a socket of our own: always supported
 	return bufio.NewReaderSize(&patientReader{http.MaxBytesReader(w, r.Body, MaxBody), c, s.Patience}, 64<<10)
 }
 

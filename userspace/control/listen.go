@@ -1,18 +1,15 @@
 package control
 
 import (
-	"encoding/json"
 	"errors"
 	"fmt"
 	"io/fs"
 	"log/slog"
 	"net"
-	"net/http"
 	"os"
 	"os/user"
 	"path/filepath"
 	"strconv"
-	"sync"
 	"syscall"
 	"time"
 )
@@ -106,52 +103,4 @@ func handOver(prepared, path string, gid int, log *slog.Logger) error {
 		return err
 	}
 	return os.Rename(prepared, path)
-}
-
-// limitListener turns away what comes beyond the slots: a few words and the
-// end of the connection, so that a client never hangs for its turn.
-type limitListener struct {
-	*net.UnixListener
-	slots chan struct{}
-	full  func()
-}
-
-func (l *limitListener) Accept() (net.Conn, error) {
-	for {
-		conn, err := l.AcceptUnix()
-		if err != nil {
-			return nil, err
-		}
-		select {
-		case l.slots <- struct{}{}:
-			return &slotConn{UnixConn: conn, slots: l.slots}, nil
-		default:
-			l.full()
-			turnAway(conn)
-		}
-	}
-}
-
-// turnAway tells that there is no room. The answer fits the socket's buffer,
-// so that writing does not wait.
-func turnAway(conn *net.UnixConn) {
-	p, status := problemOf(&sayError{"weir serves as many clients as it may already: try again in a moment", ErrBusy})
-	body, err := json.Marshal(p)
-	if err == nil {
-		_, _ = fmt.Fprintf(conn, "HTTP/1.1 %d %s\r\n%s: %s\r\nContent-Type: application/json\r\nContent-Length: %d\r\nConnection: close\r\n\r\n%s",
-			status, http.StatusText(status), headerProtocol, Protocol, len(body), body)
-	}
-	_ = conn.Close() // the client may have gone already
-}
-
-// slotConn gives its slot back when it is closed.
-type slotConn struct {
-	*net.UnixConn
-	slots chan struct{}
-	once  sync.Once
-}
-
-func (c *slotConn) Close() error {
-	c.once.Do(func() { <-c.slots })
-	return c.UnixConn.Close()
 }

@@ -8,6 +8,7 @@ import (
 	"net"
 	"net/http"
 	"os"
+	"sync"
 	"syscall"
 	"time"
 )
@@ -17,7 +18,7 @@ type Options struct {
 	Socket     string           // path
 	Group      string           // whose members may use it, besides root
 	Version    string           // of the program, told to clients
-	MaxClients int              // connections at once; more are turned away
+	MaxClients int              // connections at once; see room
 	Patience   time.Duration    // how long a client may take over the next bytes it sends
 	Linger     time.Duration    // how long it may take over the next bytes of an answer: it may feed a pager
 	Now        func() time.Time // wall clock
@@ -59,11 +60,14 @@ func (o *Options) Validate() error {
 type Server struct {
 	Options
 	backend  Backend
-	listener *limitListener
-	socket   os.FileInfo // of the socket this server made
+	listener *room
+	lists    chan struct{} // a slot for each request that takes as long as its client likes
+	socket   os.FileInfo   // of the socket this server made
 	http     http.Server
 	self     uint32 // user the agent runs as
 	gid      int    // group that may speak; negative: none
+
+	fullness sync.Mutex // guards the one below
 	saidFull time.Time
 }
 
@@ -81,7 +85,8 @@ func Listen(backend Backend, o Options) (*Server, error) {
 	if s.socket, err = os.Lstat(o.Socket); err != nil {
 		return nil, errors.Join(fmt.Errorf("control socket %s: %w", o.Socket, err), l.Close())
 	}
-	s.listener = &limitListener{UnixListener: l, slots: make(chan struct{}, o.MaxClients), full: s.sayFull}
+	s.listener = &room{UnixListener: l, size: o.MaxClients, full: s.sayFull}
+	s.lists = make(chan struct{}, max(1, o.MaxClients*3/4))
 	s.http = http.Server{
 		Handler:           s.routes(),
 		ReadHeaderTimeout: min(o.Patience, 5*time.Second),
@@ -132,9 +137,10 @@ func (s *Server) remove() error {
 	return nil
 }
 
-// sayFull logs that a client is turned away, once a minute at most. Only the
-// goroutine that accepts calls it.
+// sayFull logs that a client is turned away, once a minute at most.
 func (s *Server) sayFull() {
+	s.fullness.Lock()
+	defer s.fullness.Unlock()
 	if now := s.Now(); now.Sub(s.saidFull) >= time.Minute {
 		s.saidFull = now
 		s.Logger.Warn("control clients are turned away", "clients", s.MaxClients)
@@ -143,10 +149,11 @@ func (s *Server) sayFull() {
 
 // connContext asks who a new connection comes from.
 func (s *Server) connContext(ctx context.Context, conn net.Conn) context.Context {
-	c, ok := conn.(*slotConn)
+	c, ok := conn.(*guest)
 	if !ok {
 		return ctx
 	}
+	ctx = context.WithValue(ctx, guestKey{}, c)
 	p, err := peerOf(c.UnixConn)
 	if err != nil {
 		s.Logger.Warn("control client cannot be identified and is refused", "error", err)
@@ -160,14 +167,14 @@ func (s *Server) routes() http.Handler {
 	mux := http.NewServeMux()
 	for pattern, handle := range map[string]handler{
 		"GET /v1/status":      s.status,
-		"GET /v1/decisions":   s.decisions,
+		"GET /v1/decisions":   s.long(s.decisions),
 		"GET /v1/explanation": s.explanation,
-		"POST /v1/pins":       s.pins,
-		"POST /v1/unpins":     s.unpins,
+		"POST /v1/pins":       s.long(s.pins),
+		"POST /v1/unpins":     s.long(s.unpins),
 		"POST /v1/release":    s.release,
-		"GET /v1/users":       s.users,
+		"GET /v1/users":       s.long(s.users),
 		"GET /v1/user":        s.user,
-		"POST /v1/user/set":   s.userSet,
+		"POST /v1/user/set":   s.long(s.userSet),
 		"POST /v1/user/reset": s.userReset,
 		"POST /v1/panic":      s.panic,
 		"POST /v1/panic/lift": s.lift,
