@@ -13,7 +13,7 @@ FUZZTIME ?= 5s
 GO = $(eval GO := $(or $(shell tests/setup.sh go),$(error there is no Go to build with, see above)))$(GO)
 export CGO_ENABLED = 0
 
-.PHONY: help build generate verify test test-kernels test-vm bench bench-intake bench-latency bench-datapath bench-policy bench-stolen bench-sessions bench-flood bench-start bench-load bench-correlation bench-authpolicy fuzz lint fmt install package demo
+.PHONY: help build generate verify test test-faults test-kernels test-vm bench bench-intake bench-latency bench-datapath bench-policy bench-stolen bench-sessions bench-flood bench-start bench-load bench-correlation bench-authpolicy fuzz lint fmt install package demo
 .DEFAULT_GOAL := help
 
 help: ## show this list
@@ -33,6 +33,11 @@ test: ## run everything: verify, lint, fuzz smoke, unit, kernel and end-to-end t
 	$(MAKE) verify lint
 	$(MAKE) fuzz FUZZTIME=2s
 	$(GO) test -count=1 -timeout 15m ./...
+
+test-faults: ## run the fault tests alone: 500 kills, every byte of a store, disks, interfaces (as root; FAULTFLAGS)
+	tests/setup.sh test
+	$(GO) test -count=1 -timeout 15m ./userspace/store -run TestEveryByte -v -every 1
+	$(GO) test -count=1 -timeout 15m ./tests/faults -v $(FAULTFLAGS)
 
 test-kernels: ## run the tests that touch the kernel on Debian's kernels, in QEMU (KERNELFLAGS, as root)
 	tests/setup.sh test

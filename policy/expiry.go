@@ -3,9 +3,9 @@ package policy
 import "time"
 
 // expiryHeap orders decisions by their end, then by their target, so that
-// the order of equal ends does not depend on that of their coming. Decisions
-// that were replaced or removed stay in it until they would have ended, or
-// until they are the greater part.
+// the order of equal ends does not depend on that of their coming; those
+// without an end come last. Decisions that were replaced or removed stay in it
+// until they would have ended, or until they are the greater part.
 type expiryHeap struct {
 	items []*Decision
 	lost  int // at least as many items no longer stand
@@ -13,7 +13,7 @@ type expiryHeap struct {
 
 func endsBefore(a, b *Decision) bool {
 	if c := a.Until.Compare(b.Until); c != 0 {
-		return c < 0
+		return c < 0 && !a.Until.IsZero() || b.Until.IsZero()
 	}
 	if c := a.Prefix.Compare(b.Prefix); c != 0 {
 		return c < 0
@@ -24,11 +24,7 @@ func endsBefore(a, b *Decision) bool {
 	return a.Pinned && !b.Pinned
 }
 
-// push enters d unless it never ends.
 func (h *expiryHeap) push(d *Decision) {
-	if d.Until.IsZero() {
-		return
-	}
 	h.items = append(h.items, d)
 	for i := len(h.items) - 1; i > 0; {
 		up := (i - 1) / 2

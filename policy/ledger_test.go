@@ -329,6 +329,15 @@ func TestExpiryForgetsReplaced(t *testing.T) {
 	if n := len(l.expiry.items); n > 4096 {
 		t.Errorf("%d items for one decision", n)
 	}
+	// What never ends comes after all that does.
+	endless := Target{Prefix: netip.MustParsePrefix("192.0.2.0/25")}
+	for range 10_000 {
+		l.Put(now, Decision{Target: endless, Action: Drop, Pinned: true})
+	}
+	ended, _ := l.Expire(now.Add(1000 * time.Hour))
+	if pin, _ := l.Get(endless); len(ended) != 1 || pin == nil || len(l.expiry.items) > 4096 {
+		t.Errorf("%d ended, %v stands, %d items", len(ended), pin, len(l.expiry.items))
+	}
 }
 
 func BenchmarkLedgerPutMillion(b *testing.B) {

@@ -3,8 +3,7 @@ package policy
 import "net/netip"
 
 // Sample returns up to n decisions that are in force, not all of them
-// different. pick chooses a number from 0 to below its argument. Decisions
-// without an end are not among them.
+// different. pick chooses a number from 0 to below its argument.
 func (l *Ledger) Sample(n int, pick func(int) int) []*Decision {
 	var sample []*Decision
 	items := l.expiry.items

@@ -8,8 +8,8 @@ import (
 	"time"
 )
 
-// What is sampled is in force, and everything that is in force and ends comes
-// up sooner or later.
+// What is sampled is in force, and everything that is in force comes up
+// sooner or later.
 func TestSample(t *testing.T) {
 	l, now := NewLedger(), time.Date(2026, 11, 26, 1, 0, 0, 0, time.UTC)
 	if got := l.Sample(5, rand.IntN); got != nil {
@@ -24,6 +24,10 @@ func TestSample(t *testing.T) {
 		l.Put(now, d)
 		want[d.Prefix] = true
 	}
+	endless := on("203.0.113.0/24", Drop, time.Time{})
+	endless.Pinned = true
+	l.Put(now, endless)
+	want[endless.Prefix] = true
 	silenced := netip.MustParsePrefix("192.0.2.7/32")
 	l.SetAllow([]netip.Prefix{silenced})
 	delete(want, silenced)

@@ -163,7 +163,7 @@ func (l *load) probe(ctx context.Context, lasts time.Duration) (times []time.Dur
 		source := live.Source4(uint32(l.source))
 		lines := probeLines(source.String())
 		took, err := k.Refusal(ctx, source, 10*time.Second, func() error {
-			f, err := os.OpenFile(l.lab.MailLog(), os.O_WRONLY|os.O_APPEND, 0)
+			f, err := os.OpenFile(l.lab.MailLog(), os.O_WRONLY|os.O_APPEND|os.O_CREATE, 0o644)
 			if err != nil {
 				return err
 			}

@@ -10,137 +10,166 @@ import (
 
 	"golang.org/x/sys/unix"
 
-	"weir/policy"
 	"weir/tests/lab"
-	"weir/userspace/control"
 )
 
-// From linux/fs.h.
+// disk is an ext4 file system of its own under state_dir.
+type disk struct {
+	*stage
+	image, dir string
+}
+
+func mustDisk(s *stage) *disk {
+	s.Helper()
+	d := &disk{stage: s, image: s.lab.Path("disk.img"), dir: s.lab.Path("state")}
+	if err := os.Mkdir(d.dir, 0o700); err != nil {
+		s.Fatal(err)
+	}
+	d.must("truncate", "-s", "32M", d.image)
+	d.must("mkfs.ext4", "-q", "-F", d.image)
+	d.mount()
+	s.Cleanup(func() {
+		if s.weir.Process != nil {
+			_ = s.weir.Kill() // it may have ended
+		}
+		d.must("umount", d.dir)
+	})
+	return d
+}
+
+func (d *disk) mount() {
+	d.Helper()
+	d.must("mount", "-o", "loop", d.image, d.dir)
+}
+
+func (d *disk) must(name string, args ...string) {
+	d.Helper()
+	if out, err := exec.Command(name, args...).CombinedOutput(); err != nil {
+		d.Fatalf("%s %s: %v: %s", name, strings.Join(args, " "), err, out)
+	}
+}
+
+// Whoever writes to a frozen file system waits until it is thawed (linux/fs.h:
+// FIFREEZE, FITHAW).
 const (
-	fiFreeze = 0xc0045877
-	fiThaw   = 0xc0045878
+	freeze = 0xc0045877
+	thaw   = 0xc0045878
 )
 
-// mustDisk puts state_dir on a disk of its own.
-func mustDisk(t *testing.T, l *lab.Lab) {
-	t.Helper()
-	dir, image := l.Path("state"), l.Path("disk.img")
-	for _, step := range []func() error{
-		func() error { return os.MkdirAll(dir, 0o700) },
-		func() error { return os.WriteFile(image, nil, 0o600) },
-		func() error { return os.Truncate(image, 64<<20) },
-		func() error { return exec.Command("mkfs.ext4", "-q", image).Run() },
-		func() error { return exec.Command("mount", "-o", "loop", image, dir).Run() },
-	} {
-		if err := step(); err != nil {
-			if os.Getenv("CI") == "true" {
-				t.Fatalf("make a disk: %v", err)
-			}
-			t.Skipf("SKIPPED, nothing was tested: no disk can be made: %v", err)
-		}
+func (d *disk) ioctl(what uint) {
+	d.Helper()
+	f, err := os.Open(d.dir)
+	if err == nil {
+		err = unix.IoctlSetInt(int(f.Fd()), what, 0)
+		_ = f.Close()
 	}
-	t.Cleanup(func() {
-		if err := exec.Command("umount", "-l", dir).Run(); err != nil {
-			t.Errorf("umount: %v", err)
-		}
-	})
+	if err != nil {
+		d.Fatal(err)
+	}
 }
 
-// TestDiskHangs freezes the disk under the store, so that every write waits.
-// What is decided is in force at once all the same; what needs to be durable is
-// not acknowledged before it is.
-func TestDiskHangs(t *testing.T) {
-	h := mustHostOn(t, "", mustDisk)
-	h.blocked()
-	f, err := os.Open(h.lab.Path("state"))
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer f.Close()
-	fd := int(f.Fd())
-	if err := unix.IoctlSetInt(fd, fiFreeze, 0); err != nil {
-		t.Fatalf("freeze the disk: %v", err)
-	}
-	thawed := false
-	thaw := func() {
-		if !thawed {
-			thawed = true
-			if err := unix.IoctlSetInt(fd, fiThaw, 0); err != nil {
-				t.Errorf("thaw the disk: %v", err)
-			}
-		}
-	}
-	defer thaw()
+// TestDiskThatHangs freezes the disk under the store. Everything is decided and
+// enforced, and commands are answered; only what has to be durable waits.
+func TestDiskThatHangs(t *testing.T) {
+	s := mustStage(t, rules)
+	d := mustDisk(s)
+	s.mustStart()
+	s.mustPin(pinned4)
+	blocked, guesser, other := s.mustProbe(pinned4), s.mustProbe(guesser4), s.mustProbe(good4)
 
-	h.fail("10.0.0.1", 5)
+	d.ioctl(freeze)
+	frozen := true
+	defer func() {
+		if frozen {
+			d.ioctl(thaw)
+		}
+	}()
+	s.mustLog(failure(guesser4) + failure(guesser4) + failure(guesser4))
+	acknowledged := make(chan error, 1)
+	go func() {
+		acknowledged <- pin(context.WithoutCancel(t.Context()), s.client, good4.String(), "while the disk hangs")
+	}()
+	for name, p := range map[string]*lab.Probe{"the guesser": guesser, "the pinned source": other} {
+		s.mustPoll(lab.Patience, name+" to be dropped", func() bool {
+			before := p.Through()
+			return s.mustKnock(p, 50) == before
+		})
+	}
 	begun := time.Now()
-	h.mustPoll("a flag while the disk hangs", func() bool {
-		_, found, err := h.weir.Find(t.Context(), "10.0.0.1")
-		return err == nil && found
-	})
-	t.Logf("flagged and listed within %s", time.Since(begun).Round(time.Millisecond))
-	ctx, cancel := context.WithTimeout(t.Context(), time.Second)
-	defer cancel()
-	if _, err := h.client.Pin(ctx, control.Terms{Action: policy.Drop, Reason: "hung"}, strings.NewReader("10.0.0.2"), func(int) {}); err == nil {
-		t.Error("a pin was acknowledged that the disk does not hold")
+	status := s.mustStatus()
+	t.Logf("status after %v: %d decisions, store %q", time.Since(begun).Round(time.Millisecond), status.Decisions.Total, status.Store.Error)
+	if status.Decisions.Total != 3 {
+		t.Errorf("%d decisions stand, want 3", status.Decisions.Total)
 	}
-	h.mustStatus()
-	thaw()
-	if _, err := h.client.Pin(t.Context(), control.Terms{Action: policy.Drop, Reason: "again"}, strings.NewReader("10.0.0.2"), func(int) {}); err != nil {
-		t.Errorf("after the disk came back: %v", err)
+	select {
+	case err := <-acknowledged:
+		t.Errorf("a pin was acknowledged that no disk has: %v", err)
+	default:
 	}
-	h.mustSurvive("10.0.0.1", "10.0.0.2")
+	d.ioctl(thaw)
+	frozen = false
+	if err := <-acknowledged; err != nil {
+		t.Errorf("after the disk works again: %v", err)
+	}
+	if n := s.mustKnock(blocked, 50); n != 0 {
+		t.Errorf("%d packets got through", n)
+	}
+	s.mustKill()
+	s.mustStart()
+	if pins, _, err := listed(t.Context(), s.client); err != nil || len(pins) != 2 {
+		t.Errorf("after a kill: %v, %v", pins, err)
+	}
 }
 
-// TestDiskReadOnly takes the right to write away, as the kernel does after an
-// error of the medium. Enforcement and decisions go on, and it is said.
-func TestDiskReadOnly(t *testing.T) {
-	h := mustHostOn(t, "", mustDisk)
-	h.blocked()
-	dir := h.lab.Path("state")
-	// Files that are open for writing keep a disk from that, so it is done as
-	// by an error: the file system stops writing (ext4(5), abort).
-	if err := unix.Mount("", dir, "", unix.MS_REMOUNT, "abort"); err != nil {
-		t.Fatal(err)
-	}
-	h.fail("10.0.0.1", 5)
-	h.mustPoll("a flag while the disk takes nothing", func() bool {
-		_, found, err := h.weir.Find(t.Context(), "10.0.0.1")
-		return err == nil && found
-	})
-	h.mustPoll("it to be said", func() bool {
-		out, err := h.weir.Run(t.Context(), "status")
-		return err == nil && strings.Contains(out, "read-only file system")
-	})
+// TestReadOnlyDisk has the kernel make the store's file system read-only, as it
+// does after an error of the disk. Enforcement goes on, and both the command
+// and the status say what is wrong; a start on such a disk says it as well, and
+// leaves in force what is.
+func TestReadOnlyDisk(t *testing.T) {
+	s := mustStage(t, rules)
+	d := mustDisk(s)
+	s.mustStart()
+	s.mustPin(pinned4)
+	blocked, guesser := s.mustProbe(pinned4), s.mustProbe(guesser4)
 
-	// Mounted again, as after a repair: what was decided meanwhile is still in
-	// the log, and is judged as it was.
-	if err := h.weir.Kill(); err != nil {
-		t.Fatal(err)
+	d.must("mount", "-o", "remount,abort", d.dir) // ext4(5): as if it had met an error
+	err := pin(t.Context(), s.client, good4.String(), "while the disk is read-only")
+	if err == nil || !strings.Contains(err.Error(), "in force, but not stored yet") {
+		t.Errorf("pinned: %v", err)
 	}
-	for _, args := range [][]string{{"umount", h.lab.Path("state")}, {"mount", "-o", "loop", h.lab.Path("disk.img"), h.lab.Path("state")}} {
-		if out, err := exec.Command(args[0], args[1:]...).CombinedOutput(); err != nil {
-			t.Fatalf("%v: %v: %s", args, err, out)
-		}
+	s.mustLog(failure(guesser4) + failure(guesser4) + failure(guesser4))
+	s.mustPoll(lab.Patience, "the guesser to be dropped", func() bool {
+		before := guesser.Through()
+		return s.mustKnock(guesser, 50) == before
+	})
+	status := s.mustStatus()
+	t.Logf("the command says %q, status %q", err, status.Store.Error)
+	if !strings.Contains(status.Store.Error, "not stored yet") {
+		t.Errorf("status says %q", status.Store.Error)
 	}
-	h.mustStart()
-	h.mustSurvive("10.0.0.1")
-}
 
-// mustSurvive kills the agent and sees that these sources are listed after it.
-func (h *host) mustSurvive(sources ...string) {
-	h.Helper()
-	if err := h.weir.Kill(); err != nil {
-		h.Fatal(err)
+	s.mustKill()
+	d.must("umount", d.dir)
+	d.mount() // which has the journal repair what the abort left
+	d.must("mount", "-o", "remount,ro", d.dir)
+	if err := s.weir.Start(t.Context()); err == nil || !strings.Contains(err.Error(), "read-only file system") {
+		t.Errorf("started on a disk that is read-only: %v", err)
 	}
-	h.mustStart()
-	rows, err := h.rows(control.Filter{})
-	if err != nil {
-		h.Fatal(err)
+	if n := s.mustKnock(blocked, 50); n != 0 {
+		t.Errorf("%d packets got through", n)
 	}
-	for _, source := range append(sources, pinned4.String(), flagged4.String()) {
-		if _, stands := rows[source]; !stands {
-			h.Errorf("%s is lost", source)
-		}
+	d.must("mount", "-o", "remount,rw", d.dir)
+	s.mustStart()
+	pins, decisions, err := listed(t.Context(), s.client)
+	if err != nil || len(pins) != 1 {
+		t.Errorf("what was acknowledged is not what is there: %v, %v", pins, err)
+	}
+	t.Logf("after the restart: %d pins, %d decisions", len(pins), len(decisions))
+	s.mustPoll(lab.Patience, "the guesser to be decided on again, out of the log", func() bool {
+		_, decisions, err := listed(t.Context(), s.client)
+		return err == nil && len(decisions) == 1
+	})
+	if n := s.mustKnock(blocked, 50); n != 0 {
+		t.Errorf("%d packets got through", n)
 	}
 }

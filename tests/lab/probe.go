@@ -17,7 +17,7 @@ import (
 // Probe keeps knocking: it sends one TCP SYN after another from one source
 // to one port of the mail host, as whole Ethernet frames, and counts behind
 // XDP what of them came through and what was answered. It tells whether
-// enforcement ever has a gap.
+// enforcement ever has a gap. While a link is down it sends nothing.
 type Probe struct {
 	sent     atomic.Uint64
 	through  atomic.Uint64 // SYNs that reached the mail host's stack
@@ -104,7 +104,11 @@ func (p *Probe) knock(ctx context.Context, out *os.File, ether []byte, from, to 
 		case <-tick.C:
 		}
 		frame := synFrame(ether, netip.AddrPortFrom(from.Addr(), 20000+n%40000), to)
-		if _, err := out.Write(frame); err != nil {
+		_, err := out.Write(frame)
+		if errors.Is(err, unix.ENETDOWN) || errors.Is(err, unix.ENOBUFS) || errors.Is(err, unix.ENXIO) {
+			continue // the link is down or away
+		}
+		if err != nil {
 			return fmt.Errorf("send probe: %w", err)
 		}
 		p.sent.Add(1)
@@ -132,6 +136,9 @@ func count(f *os.File, from, to netip.Addr, flags byte, n *atomic.Uint64) {
 	buf := make([]byte, 2048)
 	for {
 		size, err := f.Read(buf)
+		if errors.Is(err, unix.ENETDOWN) {
+			continue // once each time that the link goes down
+		}
 		if err != nil {
 			return
 		}

@@ -105,6 +105,10 @@ type outcome struct {
 // told of each chunk, with all its targets.
 func (s *Server) logBulk(what string, from peer, o *outcome, attrs ...any) {
 	count := "targets"
+	if o.Error != nil && o.first == "" { // nothing was tried
+		s.Logger.Debug(what, from.attrs(o.Error, attrs)...)
+		return
+	}
 	var err error
 	if o.Error != nil { // a fault may also come after everything was done: what does not get stored is in force
 		what, count, err = what+", but not all of it is confirmed", "confirmed", o.Error
@@ -169,7 +173,6 @@ func (s *Server) bulk(w http.ResponseWriter, r *http.Request, body *bufio.Reader
 // them, readable while the answer is being written.
 func (s *Server) body(w http.ResponseWriter, r *http.Request) *bufio.Reader {
 	c := http.NewResponseController(w)
-	_ = c.EnableFullDuplex() // HTTP/1 on a socket of our own: always supported
 	return bufio.NewReaderSize(&patientReader{http.MaxBytesReader(w, r.Body, MaxBody), c, s.Patience}, 64<<10)
 }
 

@@ -15,6 +15,7 @@ import (
 	"net/url"
 	"os"
 	"strings"
+	"sync"
 	"syscall"
 	"time"
 )
@@ -41,7 +42,7 @@ func NewClient(socket, version string) *Client {
 		if err != nil {
 			return nil, err
 		}
-		return &impatientConn{conn}, nil
+		return &impatientConn{Conn: conn, asked: make(chan struct{})}, nil
 	}
 	return &Client{socket: socket, version: version, http: http.Client{Transport: &http.Transport{
 		DialContext:           dial,
@@ -53,10 +54,27 @@ func NewClient(socket, version string) *Client {
 // Close lets go of the connection.
 func (c *Client) Close() { c.http.CloseIdleConnections() }
 
-// impatientConn fails a read that waits for longer than silence.
-type impatientConn struct{ net.Conn }
+// impatientConn fails a read that waits for longer than silence. It reads
+// nothing before something was asked: net/http takes the words of an agent
+// that has no room for noise, if they come before its request has gone out.
+type impatientConn struct {
+	net.Conn
+	asked chan struct{} // closed by the first Write, or by Close
+	once  sync.Once
+}
+
+func (c *impatientConn) Write(b []byte) (int, error) {
+	defer c.once.Do(func() { close(c.asked) })
+	return c.Conn.Write(b)
+}
+
+func (c *impatientConn) Close() error {
+	c.once.Do(func() { close(c.asked) })
+	return c.Conn.Close()
+}
 
 func (c *impatientConn) Read(b []byte) (int, error) {
+	<-c.asked
 	if err := c.SetReadDeadline(time.Now().Add(silence)); err != nil {
 		return 0, err
 	}
@@ -194,8 +212,32 @@ func (c *Client) bulk(ctx context.Context, path string, query url.Values, body i
 	return last, nil
 }
 
-// do sends a request and returns an answer that is a success.
+// insist is how long, and how often, a client that is turned away because
+// others are served comes again.
+const (
+	insist      = 5 * time.Second
+	insistEvery = 20 * time.Millisecond
+)
+
+// do sends a request and returns an answer that is a success. Where there was
+// no room for it, nothing was done, and it is tried again; so is what changes
+// nothing where the agent made room for others.
 func (c *Client) do(ctx context.Context, method, path string, query url.Values, body io.Reader) (*http.Response, error) {
+	for begun := time.Now(); ; {
+		resp, err := c.once(ctx, method, path, query, body)
+		again := errors.Is(err, ErrBusy) || errors.Is(err, errUnasked) || errors.Is(err, errEnded) && method == http.MethodGet
+		if !again || body != nil || time.Since(begun) > insist {
+			return resp, err
+		}
+		select {
+		case <-ctx.Done():
+			return nil, err
+		case <-time.After(insistEvery):
+		}
+	}
+}
+
+func (c *Client) once(ctx context.Context, method, path string, query url.Values, body io.Reader) (*http.Response, error) {
 	u := url.URL{Scheme: "http", Host: "weir", Path: path, RawQuery: query.Encode()}
 	req, err := http.NewRequestWithContext(ctx, method, u.String(), body)
 	if err != nil {
@@ -240,6 +282,13 @@ func (c *Client) check(resp *http.Response) error {
 // closeBody ends resp; what was to be read was read.
 func closeBody(resp *http.Response) { _ = resp.Body.Close() }
 
+// Either the agent stops, or it made room for others: errEnded after it was
+// asked perhaps, errUnasked before.
+var (
+	errEnded   = fmt.Errorf("%w any more, or serves too many clients", ErrNotRunning)
+	errUnasked = fmt.Errorf("%w, and nothing was done", errEnded)
+)
+
 // explain says in the operator's words what kept c from the agent.
 func (c *Client) explain(err error) error {
 	say := func(is error, format string, args ...any) error {
@@ -256,8 +305,10 @@ func (c *Client) explain(err error) error {
 		return say(ErrForbidden, "%s is not yours to use: run the command as root, or join group weir (usermod -aG weir USER) and log in again", c.socket)
 	case errors.Is(err, os.ErrDeadlineExceeded), errors.Is(err, context.DeadlineExceeded), errors.Is(err, syscall.EAGAIN):
 		return say(ErrNotRunning, "weir does not answer at %s: look at journalctl -u weir, restart it with systemctl restart weir", c.socket)
-	case errors.Is(err, io.EOF), errors.Is(err, io.ErrUnexpectedEOF), errors.Is(err, syscall.ECONNRESET), errors.Is(err, syscall.EPIPE):
-		return say(ErrNotRunning, "weir ended the connection at %s: it was stopped, or serves too many clients; try again", c.socket)
+	case errors.Is(err, syscall.EPIPE):
+		return say(errUnasked, "weir ended the connection at %s before it was asked: it serves as many clients as it may already; try again in a moment", c.socket)
+	case errors.Is(err, io.EOF), errors.Is(err, io.ErrUnexpectedEOF), errors.Is(err, syscall.ECONNRESET), errors.Is(err, net.ErrClosed):
+		return say(errEnded, "weir ended the connection at %s: it was stopped, or serves too many clients; try again", c.socket)
 	case errors.Is(err, syscall.ENOTSOCK):
 		return say(ErrNotRunning, "%s is not a socket: check control_socket", c.socket)
 	}

@@ -19,7 +19,12 @@ type handler func(w http.ResponseWriter, r *http.Request, from peer) error
 // spoken here.
 func (s *Server) guard(h handler) http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-		_ = http.NewResponseController(w).SetWriteDeadline(time.Time{}) // that of the last answer on this connection
+		if g, ok := r.Context().Value(guestKey{}).(*guest); ok {
+			defer s.listener.asks(g)()
+		}
+		control := http.NewResponseController(w)
+		_ = control.EnableFullDuplex()            // or answering would wait for a body that may never come
+		_ = control.SetWriteDeadline(time.Time{}) // that of the last answer on this connection
 		w.Header().Set(headerProtocol, Protocol)
 		w.Header().Set(headerVersion, s.Version)
 		w.Header().Set("Cache-Control", "no-store")

@@ -2,18 +2,15 @@ package control
 
 import (
 	"encoding/binary"
-	"encoding/json"
 	"errors"
 	"fmt"
 	"io/fs"
 	"log/slog"
 	"net"
-	"net/http"
 	"os"
 	"os/user"
 	"path/filepath"
 	"strconv"
-	"sync"
 	"syscall"
 	"time"
 
@@ -149,91 +146,4 @@ func aclWith(gid uint32) []byte {
 		b = binary.LittleEndian.AppendUint32(b, e.id)
 	}
 	return b
-}
-
-// limitListener turns away what comes beyond the slots: a few words and the
-// end of the connection, so that a client never hangs for its turn. Half of
-// them only operators get, so that nobody else keeps these out.
-type limitListener struct {
-	*net.UnixListener
-	roles   roles
-	slots   chan struct{}
-	guests  chan struct{} // slots taken by who is no operator
-	full    func()
-	unknown func(error)
-}
-
-func newLimitListener(l *net.UnixListener, r roles, clients int, full func(), unknown func(error)) *limitListener {
-	return &limitListener{l, r, make(chan struct{}, clients), make(chan struct{}, max(clients/2, 1)), full, unknown}
-}
-
-// Accept gives connections whose peer is known.
-func (l *limitListener) Accept() (net.Conn, error) {
-	for {
-		conn, err := l.AcceptUnix()
-		if err != nil {
-			return nil, err
-		}
-		p, err := peerOf(conn)
-		if err != nil {
-			l.unknown(err)
-			_ = conn.Close()
-			continue
-		}
-		p.role = l.roles.of(&p)
-		wanted := []chan struct{}{l.slots}
-		if p.role != operator {
-			wanted = append(wanted, l.guests)
-		}
-		if c := (&slotConn{UnixConn: conn, peer: p}); c.take(wanted) {
-			return c, nil
-		}
-		l.full()
-		turnAway(conn)
-	}
-}
-
-// turnAway tells that there is no room. The answer fits the socket's buffer,
-// so that writing does not wait.
-func turnAway(conn *net.UnixConn) {
-	p, status := problemOf(&sayError{"weir serves as many clients as it may already: try again in a moment", ErrBusy})
-	body, err := json.Marshal(p)
-	if err == nil {
-		_, _ = fmt.Fprintf(conn, "HTTP/1.1 %d %s\r\n%s: %s\r\nContent-Type: application/json\r\nContent-Length: %d\r\nConnection: close\r\n\r\n%s",
-			status, http.StatusText(status), headerProtocol, Protocol, len(body), body)
-	}
-	_ = conn.Close() // the client may have gone already
-}
-
-// slotConn gives its slots back when it is closed.
-type slotConn struct {
-	*net.UnixConn
-	peer  peer
-	slots []chan struct{}
-	once  sync.Once
-}
-
-// take takes a slot of each kind, or none.
-func (c *slotConn) take(wanted []chan struct{}) bool {
-	for _, slots := range wanted {
-		select {
-		case slots <- struct{}{}:
-			c.slots = append(c.slots, slots)
-		default:
-			c.once.Do(c.giveBack)
-			return false
-		}
-	}
-	return true
-}
-
-func (c *slotConn) giveBack() {
-	for _, slots := range c.slots {
-		<-slots
-	}
-}
-
-func (c *slotConn) Close() error {
-	c.once.Do(c.giveBack)
-	return c.UnixConn.Close()
 }

@@ -113,6 +113,9 @@ func (p *peer) name() string {
 // peerKey is the key of a connection's peer in its context.
 type peerKey struct{}
 
+// guestKey finds the connection of a request.
+type guestKey struct{}
+
 func peerFrom(ctx context.Context) (peer, bool) {
 	p, ok := ctx.Value(peerKey{}).(peer)
 	return p, ok

@@ -8,6 +8,7 @@ import (
 	"net"
 	"net/http"
 	"os"
+	"sync"
 	"syscall"
 	"time"
 )
@@ -18,7 +19,7 @@ type Options struct {
 	Operators  string           // group whose members may change things, besides root and the agent's own user
 	Readers    string           // group whose members may look
 	Version    string           // of the program, told to clients
-	MaxClients int              // connections at once; more are turned away
+	MaxClients int              // connections at once; see room
 	Patience   time.Duration    // how long a client may take over the next bytes it sends
 	Linger     time.Duration    // how long it may take over the next bytes of an answer: it may feed a pager
 	Now        func() time.Time // wall clock
@@ -63,9 +64,11 @@ func (o *Options) Validate() error {
 type Server struct {
 	Options
 	backend  Backend
-	listener *limitListener
-	socket   os.FileInfo // of the socket this server made
+	listener *room
+	lists    chan struct{} // a slot for each request that takes as long as its client likes
+	socket   os.FileInfo   // of the socket this server made
 	http     http.Server
+	fullness sync.Mutex // guards the one below
 	saidFull time.Time
 }
 
@@ -83,7 +86,8 @@ func Listen(backend Backend, o Options) (*Server, error) {
 	if s.socket, err = os.Lstat(o.Socket); err != nil {
 		return nil, errors.Join(fmt.Errorf("control socket %s: %w", o.Socket, err), l.Close())
 	}
-	s.listener = newLimitListener(l, roles, o.MaxClients, s.sayFull, s.sayUnknown)
+	s.listener = newRoom(l, roles, o.MaxClients, s.sayFull, s.sayUnknown)
+	s.lists = make(chan struct{}, max(1, o.MaxClients*3/4))
 	s.http = http.Server{
 		Handler:           s.routes(),
 		ReadHeaderTimeout: min(o.Patience, 5*time.Second),
@@ -134,9 +138,10 @@ func (s *Server) remove() error {
 	return nil
 }
 
-// sayFull logs that a client is turned away, once a minute at most. Only the
-// goroutine that accepts calls it.
+// sayFull logs that a client is turned away, once a minute at most.
 func (s *Server) sayFull() {
+	s.fullness.Lock()
+	defer s.fullness.Unlock()
 	if now := s.Now(); now.Sub(s.saidFull) >= time.Minute {
 		s.saidFull = now
 		s.Logger.Warn("control clients are turned away", "clients", s.MaxClients)
@@ -150,11 +155,11 @@ func (s *Server) sayUnknown(err error) {
 
 // connContext has requests know who their connection comes from.
 func (s *Server) connContext(ctx context.Context, conn net.Conn) context.Context {
-	c, ok := conn.(*slotConn)
+	c, ok := conn.(*guest)
 	if !ok {
 		return ctx
 	}
-	return context.WithValue(ctx, peerKey{}, c.peer)
+	return context.WithValue(context.WithValue(ctx, guestKey{}, c), peerKey{}, c.peer)
 }
 
 // routes ties paths to what answers them, behind the permission check.
@@ -162,14 +167,14 @@ func (s *Server) routes() http.Handler {
 	mux := http.NewServeMux()
 	for pattern, handle := range map[string]handler{
 		"GET /v1/status":      s.status,
-		"GET /v1/decisions":   s.decisions,
+		"GET /v1/decisions":   s.long(s.decisions),
 		"GET /v1/explanation": s.explanation,
-		"POST /v1/pins":       s.pins,
-		"POST /v1/unpins":     s.unpins,
+		"POST /v1/pins":       s.long(s.pins),
+		"POST /v1/unpins":     s.long(s.unpins),
 		"POST /v1/release":    s.release,
-		"GET /v1/users":       s.users,
+		"GET /v1/users":       s.long(s.users),
 		"GET /v1/user":        s.user,
-		"POST /v1/user/set":   s.userSet,
+		"POST /v1/user/set":   s.long(s.userSet),
 		"POST /v1/user/reset": s.userReset,
 		"POST /v1/panic":      s.panic,
 		"POST /v1/panic/lift": s.lift,

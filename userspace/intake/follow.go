@@ -144,8 +144,9 @@ func (f *follower) begin() error {
 }
 
 // resume finds the file that p tells of, whatever became of it: by inode, or
-// by its first bytes if it was copied or compressed. If it is gone a loss is
-// counted, and the oldest file younger than p is next.
+// by its first bytes if it was copied or compressed. If it is gone, and another
+// has the log's name, a loss is counted, and the oldest file younger than p is
+// next.
 func (f *follower) resume(p Position) error {
 	if p.Inode == 0 {
 		f.fresh = true // there was no log then
@@ -158,6 +159,10 @@ func (f *follower) resume(p Position) error {
 	i, err := find(list, p)
 	if err != nil {
 		return f.later(err)
+	}
+	if n := len(list); i < 0 && (n == 0 || !list[n-1].current) {
+		f.absent() // it may come back as it was
+		return errLater
 	}
 	if i < 0 {
 		f.m.lost(f.reason, 1, f.now())
@@ -174,6 +179,12 @@ func (f *follower) resume(p Position) error {
 	t.sealed = t.sealed || t.id != p.identity() && !list[i].current
 	f.cur = t
 	return nil
+}
+
+// absent tells that there is no log.
+func (f *follower) absent() {
+	f.m.trouble(fmt.Errorf("log file %s does not exist (yet); waiting for it", f.o.Path))
+	f.m.state(StateWaiting)
 }
 
 // truncated deals with a file that no longer holds what was read from it.
@@ -196,8 +207,7 @@ func (f *follower) advance() (more bool, err error) {
 	log, err := statLog(f.o.Path)
 	switch {
 	case errors.Is(err, fs.ErrNotExist):
-		f.m.trouble(fmt.Errorf("log file %s does not exist (yet); waiting for it", f.o.Path))
-		f.m.state(StateWaiting)
+		f.absent()
 	case err != nil:
 		f.m.trouble(err)
 		f.m.state(StateWaiting)

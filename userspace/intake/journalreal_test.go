@@ -3,7 +3,6 @@ package intake
 import (
 	"fmt"
 	"os"
-	"os/exec"
 	"path/filepath"
 	"testing"
 	"time"
@@ -58,23 +57,4 @@ func TestJournalHosts(t *testing.T) {
 		return r.Host + " " + string(r.Line)
 	})
 	l.expect("mail a", "mx2 b")
-}
-
-// journalctl --vacuum-files removes archived journals that are being followed.
-// That a position in one of them is gone is told as a loss: TestJournalResume.
-func TestJournalVacuumed(t *testing.T) {
-	h := newJournalHost(t)
-	const archived = "system@%032x-%016x-%016x.journal" // as journald names it (systemd-journald.service(8))
-	for i := range 3 {
-		h.write(fmt.Sprintf(archived, 0xa, i+1, i+1), fmt.Sprint("old ", i))
-	}
-	h.write("system.journal", "a")
-	l := run(t, h.journal(nil), Position{})
-	l.expect("old 0", "old 1", "old 2", "a")
-	out, err := exec.Command("journalctl", "--directory", h.dir, "--vacuum-files=1").CombinedOutput()
-	if left, _ := filepath.Glob(filepath.Join(h.dir, "system@*")); err != nil || len(left) != 0 {
-		t.Fatalf("vacuum: %v: %s; left: %v", err, out, left)
-	}
-	h.write("system.journal", "b")
-	l.expect("b")
 }

@@ -40,6 +40,8 @@ const (
 
 	leafBucket = 0x01 // this leaf element is a bucket
 
+	firstTx = 1 // of the headers of a new file (bbolt: DB.init)
+
 	maxPageSize = 1 << 16
 	maxDamage   = 8
 	maxDepth    = 32
@@ -213,6 +215,7 @@ type walker struct {
 	im    *image
 	visit visitor
 	last  []byte // the key visited last
+	least uint16 // elements that the tree has, if it is a single page
 }
 
 func (im *image) walk(root uint64, visit visitor) {
@@ -232,6 +235,10 @@ func (w *walker) page(id uint64, floor []byte, depth int) {
 	}
 	switch p.flags {
 	case flagLeaf:
+		if depth == 0 && p.count < w.least {
+			w.im.note("page %d says that it has %d elements, not %d", id, p.count, w.least)
+			p.count = w.least
+		}
 		w.leaf(p, id, floor)
 	case flagBranch:
 		w.branch(p, id, depth)
@@ -282,15 +289,24 @@ type bucket struct {
 	inline []byte
 }
 
+// buckets returns the top-level buckets. The transaction after those that
+// bbolt begins a file with makes all of ours; from then on a page that names
+// fewer is damaged, even where nothing else tells, as small buckets stand in
+// it.
 func (im *image) buckets() []bucket {
 	var all []bucket
-	im.walk(im.head.root, func(flags uint32, name, value []byte) {
+	w := &walker{im: im}
+	if im.head.tx > firstTx {
+		w.least = uint16(bucketCount)
+	}
+	w.visit = func(flags uint32, name, value []byte) {
 		if flags&leafBucket == 0 || len(value) < bucketSize {
 			im.note("%q is not a bucket", name)
 			return
 		}
 		all = append(all, bucket{string(name), native.Uint64(value), bytes.Clone(value[bucketSize:])})
-	})
+	}
+	w.page(im.head.root, nil, 0)
 	return all
 }
 
