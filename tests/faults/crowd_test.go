@@ -3,6 +3,7 @@ package faults
 import (
 	"bufio"
 	"bytes"
+	"context"
 	"errors"
 	"fmt"
 	"io"
@@ -210,7 +211,7 @@ func (s *stage) askPostfix() error {
 
 // askDovecot asks whether a login may go on, on a connection of its own.
 func (s *stage) askDovecot() error {
-	client := http.Client{Timeout: lab.Patience, Transport: &http.Transport{DisableKeepAlives: true, Dial: func(string, string) (net.Conn, error) {
+	client := http.Client{Timeout: lab.Patience, Transport: &http.Transport{DisableKeepAlives: true, DialContext: func(context.Context, string, string) (net.Conn, error) {
 		return dialPatiently(s.lab.Path("dovecot.sock"))
 	}}}
 	body := []byte(`{"device_id":"","login":"alice","protocol":"imap","pwhash":"0a1b","remote":"203.0.113.10","tls":true,"attrs":{}}`)
