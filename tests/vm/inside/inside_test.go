@@ -188,7 +188,7 @@ func (h *host) listed(from netip.Addr, rule string) bool {
 	return false
 }
 
-// owned wants files to belong to weir's user.
+// wantOwned wants files to belong to weir's user.
 func (h *host) wantOwned(folders ...string) {
 	h.Helper()
 	h.want("", "find %s ! -user weir", strings.Join(folders, " "))

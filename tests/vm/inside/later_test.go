@@ -26,8 +26,7 @@ func TestBoot2(t *testing.T) {
 		h.wantReachable(false, attacker)
 	})
 	h.step("the system is well", func(h *host) {
-		h.want("running", "systemctl is-system-running --wait")
-		h.want("", "systemctl --failed --no-legend")
+		h.wantWell()
 		h.wantNoDenial()
 	})
 	h.step("downgrade", func(h *host) {
@@ -82,9 +81,17 @@ func TestBoot3(t *testing.T) {
 		h.want("inactive", "systemctl is-active weir")
 		h.want("no", "systemctl show -P ConditionResult weir")
 		h.poll("Postfix to greet", func() bool { return h.greeted(attacker.String()) > 0 })
-		h.want("running", "systemctl is-system-running --wait")
+		h.wantWell()
 		h.wantNothingInKernel()
 	})
+}
+
+// wantWell wants every unit to have started; the journal of one that has not is
+// shown.
+func (h *host) wantWell() {
+	h.Helper()
+	h.want("running", "systemctl is-system-running --wait")
+	h.want("", "systemctl --failed --no-legend --plain | while read -r unit rest; do echo $unit; journalctl -b -u $unit --no-pager | tail -n 20; done")
 }
 
 // wantNothingInKernel looks at the interface and at the pins.
