@@ -138,7 +138,9 @@ type Rule struct {
 	// Settled, if not zero, counts for a user only what comes from strangers:
 	// sources that the user first succeeded from (if ever) this long after
 	// one that it still uses; for a user who has none, sources from whose
-	// network nobody is known to succeed, or less than from another.
+	// network nobody is known to succeed, or less than from another. The
+	// threshold is a quarter while the user's password is in doubt, and half
+	// while all users' strangers together send far more than is normal.
 	Settled time.Duration
 
 	// Baseline, if not zero, raises the threshold of a rule per user to this
