@@ -105,7 +105,7 @@ type outcome struct {
 // told of each chunk, with all its targets.
 func (s *Server) logBulk(what string, from peer, o *outcome, attrs ...any) {
 	count := "targets"
-	if o.Error != nil && o.first == "" { // nothing was tried
+	if o.Error != nil && o.first == "" && !errors.Is(o.Error, ErrInvalid) { // it went away before anything was tried
 		s.Logger.Debug(what, from.attrs(o.Error, attrs)...)
 		return
 	}
