@@ -99,10 +99,10 @@ func open(path string) (*os.File, error) {
 		return nil, err
 	}
 	if os.Geteuid() == 0 {
-		if info, err := os.Stat(filepath.Dir(path)); err == nil {
-			if owner, ok := info.Sys().(*syscall.Stat_t); ok {
-				err = f.Chown(int(owner.Uid), int(owner.Gid))
-			}
+		info, err := os.Stat(filepath.Dir(path))
+		if err == nil {
+			owner := info.Sys().(*syscall.Stat_t)
+			err = f.Chown(int(owner.Uid), int(owner.Gid))
 		}
 		if err != nil {
 			return nil, errors.Join(err, f.Close())
