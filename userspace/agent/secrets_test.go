@@ -59,7 +59,9 @@ wait = "1s"
 	b.setClock(b.clock().Add(time.Minute))
 	mustWait(t, "the webhook to fail", func() bool { return strings.Contains(b.output.String(), "webhook") })
 
-	client := http.Client{Transport: &http.Transport{DialContext: func(ctx context.Context, _, _ string) (net.Conn, error) { return (&net.Dialer{}).DialContext(ctx, "unix", socket) }}}
+	client := http.Client{Transport: &http.Transport{DialContext: func(ctx context.Context, _, _ string) (net.Conn, error) {
+		return (&net.Dialer{}).DialContext(ctx, "unix", socket)
+	}}}
 	for _, sent := range []string{key, "a wrong one"} {
 		request, err := http.NewRequestWithContext(t.Context(), http.MethodPost, "http://weir/?command=allow", strings.NewReader(`{"login":"carol","remote":"203.0.113.5","pwhash":"1a2b"`)) // no JSON
 		if err != nil {
