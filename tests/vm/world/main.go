@@ -13,6 +13,7 @@ import (
 	"net/netip"
 	"os"
 	"strings"
+	"sync"
 	"time"
 
 	"golang.org/x/sys/unix"
@@ -49,12 +50,14 @@ func knock(ctx context.Context, file string, sources []string) error {
 	if err != nil {
 		return err
 	}
+	var all sync.WaitGroup
+	defer all.Wait()
 	for _, text := range sources {
 		from, err := netip.ParseAddr(text)
 		if err != nil {
 			return err
 		}
-		go func() {
+		all.Go(func() {
 			for times := 0; times < 10; time.Sleep(20 * time.Millisecond) {
 				greeted := greets(ctx, l, from)
 				if greeted {
@@ -64,9 +67,9 @@ func knock(ctx context.Context, file string, sources []string) error {
 				_ = unix.ClockGettime(unix.CLOCK_MONOTONIC, &now)
 				fmt.Fprintf(out, "%d %s %t\n", now.Nano()/1000, from, greeted)
 			}
-		}()
+		})
 	}
-	select {}
+	return nil
 }
 
 func greets(ctx context.Context, l *lab.Lab, from netip.Addr) bool {
