@@ -36,7 +36,7 @@ filter_packages="nftables ipset iptables"
 policy_packages="python3-yaml libnet-server-perl libnet-dns-perl" # what the servers themselves need
 guest_packages="qemu-system-x86 busybox-static cpio xz-utils kmod"
 vm_packages="debootstrap e2fsprogs"
-test_packages="$demo_packages clang llvm libbpf-dev swaks libio-socket-inet6-perl systemd systemd-journal-remote rbldnsd"
+test_packages="$demo_packages clang llvm libbpf-dev swaks libio-socket-inet6-perl systemd systemd-journal-remote rbldnsd e2fsprogs mount"
 
 # installed PACKAGE: dpkg says that it is there and configured.
 installed() {

@@ -101,14 +101,13 @@ func (l *load) run(ctx context.Context) (_ string, err error) {
 	var out strings.Builder
 	fmt.Fprintf(&out, "| %s events a second of %s sources | lag median | p99 | max | memory | flagged | behind |\n| --- | --- | --- | --- | --- | --- | --- |\n", thousands(l.rate), thousands(int64(l.sources)))
 	var all []time.Duration
-	for begun, shown := time.Now(), 0; time.Since(begun) < l.lasts; {
+	for begun := time.Now(); time.Since(begun) < l.lasts; {
 		part := min(l.lasts/6, 5*time.Minute)
 		times, err := l.probe(ctx, min(part, l.lasts-time.Since(begun)))
 		if err != nil {
 			return "", err
 		}
 		all = append(all, times...)
-		shown += int(part)
 		if err := l.row(ctx, &out, fmt.Sprintf("minute %.1f", time.Since(begun).Minutes()), times); err != nil {
 			return "", err
 		}

@@ -38,36 +38,33 @@ type options struct {
 	update   string   // file to write the tables to
 }
 
+// others are what is measured by a word of its own; without one it is how fast
+// logs are read. The last three are what the others start.
+var others = map[string]func(ctx context.Context, args []string) error{
+	"datapath":    runDatapath,
+	"policy":      runPolicy,
+	"stolen":      runStolen,
+	"sessions":    runSessions,
+	"flood":       runFlood,
+	"load":        runLoad,
+	"start":       runStart,
+	"policyload":  runPolicyLoad,
+	"policyfloor": func(_ context.Context, args []string) error { return withOne(args, runPolicyFloor) },
+	"parse":       func(_ context.Context, args []string) error { return withOne(args, parse) },
+}
+
+func withOne(args []string, run func(string) error) error {
+	if len(args) != 1 {
+		return errors.New("want one argument")
+	}
+	return run(args[0])
+}
+
 func run(ctx context.Context, args []string) error {
-	if len(args) == 2 && args[0] == "parse" {
-		return parse(args[1])
-	}
-	if len(args) > 0 && args[0] == "datapath" {
-		return runDatapath(ctx, args[1:])
-	}
-	if len(args) > 0 && args[0] == "policy" {
-		return runPolicy(ctx, args[1:])
-	}
-	if len(args) > 0 && args[0] == "stolen" {
-		return runStolen(ctx, args[1:])
-	}
-	if len(args) > 0 && args[0] == "policyload" {
-		return runPolicyLoad(ctx, args[1:])
-	}
-	if len(args) == 2 && args[0] == "policyfloor" {
-		return runPolicyFloor(args[1])
-	}
-	if len(args) > 0 && args[0] == "sessions" {
-		return runSessions(ctx, args[1:])
-	}
-	if len(args) > 0 && args[0] == "flood" {
-		return runFlood(ctx, args[1:])
-	}
-	if len(args) > 0 && args[0] == "load" {
-		return runLoad(ctx, args[1:])
-	}
-	if len(args) > 0 && args[0] == "start" {
-		return runStart(ctx, args[1:])
+	if len(args) > 0 {
+		if other, ok := others[args[0]]; ok {
+			return other(ctx, args[1:])
+		}
 	}
 	var o options
 	var memory string

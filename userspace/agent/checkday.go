@@ -176,12 +176,14 @@ func merged(logs []iter.Seq[policy.Event]) iter.Seq[policy.Event] {
 // events yields what an input holds of the last days.
 func (d *day) events(ctx context.Context, w wanted, now time.Time) iter.Seq[policy.Event] {
 	return func(yield func(policy.Event) bool) {
-		var err error
-		switch w.Type {
-		case intake.TypeFile:
-			err = fileEvents(ctx, w.Path, now, yield)
-		case intake.TypeJournal:
-			err = journalEvents(ctx, w.Intake, now, yield)
+		in, err := newInput(w.Intake, false, nil)
+		if err == nil {
+			switch in := in.(type) {
+			case *intake.File:
+				err = fileEvents(ctx, w.Path, now, yield)
+			case *intake.Journal:
+				err = journalEvents(ctx, in, now, yield)
+			}
 		}
 		if err != nil && !errors.Is(err, errEnough) {
 			d.unread = append(d.unread, err)
@@ -230,17 +232,11 @@ func fileEvents(ctx context.Context, path string, now time.Time, yield func(poli
 	return nil
 }
 
-func journalEvents(ctx context.Context, in config.Intake, now time.Time, yield func(policy.Event) bool) error {
-	o := intake.DefaultJournalOptions()
-	o.Directory, o.Units = in.Path, in.Units
-	j, err := intake.NewJournal(o)
-	if err != nil {
-		return err
-	}
+func journalEvents(ctx context.Context, j *intake.Journal, now time.Time, yield func(policy.Event) bool) error {
 	parser := maillog.NewParser(maillog.DefaultOptions())
 	var events []policy.Event
 	var lines uint64
-	err = j.Past(ctx, now.Add(-theWeek), 0, func(batch []intake.Record, _ intake.Position) error {
+	err := j.Past(ctx, now.Add(-theWeek), 0, func(batch []intake.Record, _ intake.Position) error {
 		if ctx.Err() != nil {
 			return errEnough
 		}

@@ -12,7 +12,6 @@ import (
 
 	"weir/policy"
 	"weir/userspace/check"
-	"weir/userspace/config"
 	"weir/userspace/intake"
 	"weir/userspace/maillog"
 )
@@ -33,11 +32,11 @@ func lookAtLog(ctx context.Context, w wanted, now time.Time) (l check.Log) {
 	}
 	l.Name, l.Found = in.Name(), w.why
 	s := &sampling{to: &l, parser: maillog.NewParser(maillog.Options{Location: now.Location(), Reference: now.Add(farAhead)})}
-	switch w.Type {
-	case intake.TypeFile:
+	switch in := in.(type) {
+	case *intake.File:
 		s.file(w.Path)
-	case intake.TypeJournal:
-		s.journal(ctx, w.Intake)
+	case *intake.Journal:
+		s.journal(ctx, in)
 	default:
 		l.Blind = "lines come by a socket, of which nothing is kept"
 	}
@@ -98,21 +97,15 @@ func lastOf(part intake.Part) ([]byte, error) {
 	return io.ReadAll(io.LimitReader(r, sampleBytes))
 }
 
-func (s *sampling) journal(ctx context.Context, in config.Intake) {
-	o := intake.DefaultJournalOptions()
-	o.Directory, o.Units = in.Path, in.Units
-	j, err := intake.NewJournal(o)
-	if err == nil {
-		err = j.Past(ctx, time.Time{}, sampleEntries, func(batch []intake.Record, _ intake.Position) error {
-			for i := range batch {
-				r := &batch[i]
-				s.events = s.parser.Message(r.Time, r.Host, r.Program, r.PID, r.Line, s.to.Lines+1, s.events[:0])
-				s.take(r.Line)
-			}
-			return nil
-		})
-	}
-	s.to.NotSeen = err
+func (s *sampling) journal(ctx context.Context, j *intake.Journal) {
+	s.to.NotSeen = j.Past(ctx, time.Time{}, sampleEntries, func(batch []intake.Record, _ intake.Position) error {
+		for i := range batch {
+			r := &batch[i]
+			s.events = s.parser.Message(r.Time, r.Host, r.Program, r.PID, r.Line, s.to.Lines+1, s.events[:0])
+			s.take(r.Line)
+		}
+		return nil
+	})
 }
 
 // take takes the events of a line.

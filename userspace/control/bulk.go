@@ -113,7 +113,7 @@ func (s *Server) logBulk(what string, from peer, o *outcome, attrs ...any) {
 	if o.Error != nil { // a fault may also come after everything was done: what does not get stored is in force
 		what, count, err = what+", but not all of it is confirmed", "confirmed", o.Error
 	}
-	s.log(what, from, err, append(attrs, count, o.Done, "first", o.first)...)
+	s.log(what, err, from.attrs(err, append(attrs, count, o.Done, "first", o.first)))
 }
 
 // bulk reads lines from body and hands them to apply in chunks, telling the

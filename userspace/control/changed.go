@@ -10,8 +10,9 @@ import (
 // changed tells the log and the audit who changed what. err is what went wrong;
 // some of it may be in force then all the same.
 func (s *Server) changed(what string, from peer, err error, attrs ...any) {
-	s.log(what, from, err, attrs...)
-	s.Audit.Info(what, from.attrs(err, attrs)...)
+	attrs = from.attrs(err, attrs)
+	s.log(what, err, attrs)
+	s.Audit.Info(what, attrs...)
 }
 
 // audit is changed for many targets, which are too many for the log.
@@ -19,12 +20,13 @@ func (s *Server) audit(what string, from peer, err error, targets []string, attr
 	s.Audit.Info(what, append(from.attrs(err, attrs), "targets", targets)...)
 }
 
-func (s *Server) log(what string, from peer, err error, attrs ...any) {
+// log tells the log alone; attrs say who and what already.
+func (s *Server) log(what string, err error, attrs []any) {
 	level := slog.LevelInfo
 	if err != nil && !errors.Is(err, ErrInvalid) { // that is the client's fault, and it was told
 		level = slog.LevelWarn
 	}
-	s.Logger.Log(context.Background(), level, what, from.attrs(err, attrs)...)
+	s.Logger.Log(context.Background(), level, what, attrs...)
 }
 
 // attrs puts who p is before what else a record says, and an error behind it.
