@@ -30,6 +30,7 @@ type Datapath struct {
 	ports    []uint16
 
 	letThrough func() bool // as in Options
+	walks      walks       // of the tables of prefixes, whose lock guards it
 
 	following sync.Mutex // held by Follow
 	mu        sync.Mutex // guards what follows

@@ -1,20 +1,35 @@
 package loader
 
-import "net/netip"
+import (
+	"fmt"
+	"net/netip"
+)
 
 // Sample returns up to n entries of sources that are dropped or allowed, not
-// all of them different; reserved ones are left out. pick chooses a number
-// from 0 to below its argument. It looks at a few places of the verdict tables
-// for each, whatever their size, so a table that is almost empty gives less.
+// all of them different, and the next thousand prefixes of each family, so that
+// all of these come up in turn; reserved sources are left out. pick chooses a
+// number from 0 to below its argument. It looks at a few places of the verdict
+// tables for each source, whatever their size, so a table that is almost empty
+// gives less.
 func (d *Datapath) Sample(n int, pick func(int) int) ([]Entry, error) {
+	sample, strays, err := d.sample(n, pick)
+	if len(strays) > 0 {
+		d.mu.Lock()
+		defer d.mu.Unlock()
+		d.differs(fmt.Sprintf("a table of prefixes held %s, which is a source and nobody's decision", strays[0]), err == nil)
+	}
+	return sample, err
+}
+
+func (d *Datapath) sample(n int, pick func(int) int) (sample []Entry, strays []netip.Prefix, err error) {
 	t := d.tables
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	at, err := t.now()
 	if err != nil {
-		return nil, err
+		return nil, nil, err
 	}
-	var sample []Entry
+	sample, strays, err = d.walks.next(&d.objects.datapathMaps, walkRows, at)
 	for i := range n {
 		var p netip.Prefix
 		var value datapathEntry
@@ -32,7 +47,7 @@ func (d *Datapath) Sample(n int, pick func(int) int) ([]Entry, error) {
 			sample = append(sample, fromKernel(p, &value, at))
 		}
 	}
-	return sample, nil
+	return sample, strays, err
 }
 
 // sampleBuckets is how many buckets are looked at for one row.

@@ -1,8 +1,11 @@
 package faults
 
 import (
+	"bytes"
 	"fmt"
+	"net/netip"
 	"path/filepath"
+	"strings"
 	"testing"
 	"time"
 
@@ -10,7 +13,9 @@ import (
 	"github.com/vishvananda/netlink"
 	"github.com/vishvananda/netns"
 
+	"weir/policy"
 	"weir/tests/lab"
+	"weir/userspace/control"
 )
 
 // TestInterfaceFaults takes the interface down, away, to other names and to
@@ -143,20 +148,8 @@ func TestTableOfPrefixesEmptied(t *testing.T) {
 	if n := s.mustKnock(probe, 100); n != 0 {
 		t.Fatalf("%d packets got through before", n)
 	}
-	found, err := filepath.Glob(filepath.Join(s.lab.Path("bpf", "weir"), "maps_*", "prefixes*"))
-	if err != nil || len(found) == 0 {
-		t.Fatalf("pins of tables of prefixes: %v, %v", found, err)
-	}
 	deleted := 0
-	for _, path := range found {
-		m, err := ebpf.LoadPinnedMap(path, nil)
-		if err != nil {
-			t.Fatal(err)
-		}
-		defer m.Close()
-		if m.Type() != ebpf.LPMTrie {
-			continue
-		}
+	for _, m := range s.mustTries() {
 		for {
 			key, err := m.NextKeyBytes(nil)
 			if err != nil {
@@ -184,4 +177,72 @@ func TestTableOfPrefixesEmptied(t *testing.T) {
 	if n := s.mustKnock(probe, 200); n != before || before == 0 {
 		t.Errorf("%d packets got through, then %d", before, n)
 	}
+}
+
+// mustTries opens the pinned tables of prefixes, IPv4's first.
+func (s *stage) mustTries() (tries []*ebpf.Map) {
+	s.Helper()
+	found, err := filepath.Glob(filepath.Join(s.lab.Path("bpf", "weir"), "maps_*", "prefixes*"))
+	if err != nil || len(found) != 2 {
+		s.Fatalf("pins of tables of prefixes: %v, %v", found, err)
+	}
+	for _, path := range found {
+		m, err := ebpf.LoadPinnedMap(path, nil)
+		if err != nil {
+			s.Fatal(err)
+		}
+		s.Cleanup(func() { _ = m.Close() })
+		tries = append(tries, m)
+	}
+	return tries
+}
+
+// TestEntryNobodyDecided has somebody else refuse a net, a source and everybody
+// by writing into the table of prefixes, beside a thousand prefixes that were
+// decided. Each is noticed and removed, and who was refused gets through.
+func TestEntryNobodyDecided(t *testing.T) {
+	s := mustRun(t, rules)
+	var nets strings.Builder
+	for i := range 1000 {
+		fmt.Fprintf(&nets, "10.%d.%d.0/24\n", i/250, i%250)
+	}
+	nets.WriteString("198.51.100.0/24\n")
+	if _, err := s.client.Pin(t.Context(), control.Terms{Action: policy.Drop, Reason: "nets"}, strings.NewReader(nets.String()), func(int) {}); err != nil {
+		t.Fatal(err)
+	}
+	trie := s.mustTries()[0]
+	key := func(bits byte, a netip.Addr) []byte { // struct prefix4
+		a4 := a.As4()
+		return append([]byte{bits, 0, 0, 0}, a4[:]...)
+	}
+	drops, err := trie.LookupBytes(key(24, netip.MustParseAddr("198.51.100.0")))
+	if err != nil || drops == nil {
+		t.Fatalf("the pinned net is not in the kernel's table: %v", err)
+	}
+	at := bytes.Index(drops, []byte{24, 0}) // where the value says how long its prefix is
+	if at < 0 || bytes.Count(drops, []byte{24, 0}) != 1 {
+		t.Fatalf("the entry of a /24 is %x", drops)
+	}
+	for _, p := range []netip.Prefix{
+		netip.PrefixFrom(good4, 24).Masked(), netip.PrefixFrom(good4, 32), netip.MustParsePrefix("0.0.0.0/0"),
+	} {
+		before := s.mustStatus().ReadBack.Differences
+		value := bytes.Clone(drops)
+		value[at] = byte(p.Bits())
+		if err := trie.Put(key(byte(p.Bits()), p.Addr()), value); err != nil {
+			t.Fatal(err)
+		}
+		begun := time.Now()
+		s.mustPoll(20*time.Second, "the agent to notice "+p.String(), func() bool {
+			now := s.mustStatus().ReadBack
+			return now.Differences > before && now.Differences == now.Repaired && now.Standing == ""
+		})
+		t.Logf("%s: removed after %v: %s", p, time.Since(begun).Round(time.Millisecond), s.mustStatus().ReadBack.Difference)
+		good, blocked := s.mustProbe(good4), s.mustProbe(pinned4)
+		s.mustPoll(lab.Patience, "the good source to get through", func() bool { return good.Through() > 0 })
+		if n := s.mustKnock(blocked, 50); n != 0 {
+			t.Errorf("%d packets of a pinned net got through", n)
+		}
+	}
+	t.Logf("%+v", s.mustStatus().Table)
 }

@@ -12,7 +12,7 @@ import (
 
 const (
 	readBackEvery  = 5 * time.Second
-	readBackSample = 64 // decisions, and as many entries of the kernel's table
+	readBackSample = 64 // decisions, and as many entries of sources; prefixes come up in turn
 )
 
 // readBack is what comparing the kernel's table with the ledger has found; the

@@ -23,7 +23,7 @@ func (e *Enforcer) ReadBack(table Sampler, ledger *policy.Ledger, n int, pick fu
 		return "", nil
 	}
 	for _, d := range ledger.Sample(n, pick) {
-		if differs, err := e.differs(table, d); differs != "" || err != nil {
+		if differs, err := e.lacks(table, d); differs != "" || err != nil {
 			return differs, err
 		}
 	}
@@ -36,20 +36,17 @@ func (e *Enforcer) ReadBack(table Sampler, ledger *policy.Ledger, n int, pick fu
 		if d == nil {
 			return fmt.Sprintf("the kernel's table holds %s, which nobody decided", have.Prefix), nil
 		}
-		if differs, err := e.differs(table, d); differs != "" || err != nil {
-			return differs, err
+		if differs := e.differs(have, d); differs != "" {
+			return differs, nil
 		}
 	}
 	return "", nil
 }
 
-func (e *Enforcer) differs(table Sampler, d *policy.Decision) (string, error) {
-	if loader.Reserved(d.Prefix) {
-		return "", nil
-	}
-	want, err := entryOf(d, e.o.End)
-	if err != nil {
-		return "", nil // said when it was to be enforced
+// lacks compares a decision with what the table holds for it.
+func (e *Enforcer) lacks(table Sampler, d *policy.Decision) (string, error) {
+	if _, err := entryOf(d, e.o.End); err != nil || loader.Reserved(d.Prefix) {
+		return "", nil // said when it was to be enforced, or not taken
 	}
 	have, found, err := table.Get(d.Prefix)
 	switch {
@@ -57,8 +54,14 @@ func (e *Enforcer) differs(table Sampler, d *policy.Decision) (string, error) {
 		return "", fmt.Errorf("read the verdict table: %w", err)
 	case !found:
 		return fmt.Sprintf("the kernel's table lacks %s", d.Prefix), nil
-	case !same(have, want):
-		return fmt.Sprintf("the kernel's table says something else of %s than was decided", d.Prefix), nil
 	}
-	return "", nil
+	return e.differs(have, d), nil
+}
+
+// differs compares an entry with the decision behind it.
+func (e *Enforcer) differs(have loader.Entry, d *policy.Decision) string {
+	if want, err := entryOf(d, e.o.End); err == nil && !same(have, want) {
+		return fmt.Sprintf("the kernel's table says something else of %s than was decided", d.Prefix)
+	}
+	return ""
 }
