@@ -9,6 +9,7 @@ import (
 	"path/filepath"
 	"strconv"
 	"strings"
+	"syscall"
 
 	"github.com/cilium/ebpf"
 	"golang.org/x/sys/unix"
@@ -70,10 +71,15 @@ func openPins(dir string) (*pins, error) {
 	}
 }
 
+// stillAt reports whether path is f. A folder that was removed is nobody's, even
+// where a bind mount goes on showing it (weir.service makes one).
 func stillAt(f *os.File, path string) (bool, error) {
 	held, err := f.Stat()
 	if err != nil {
 		return false, fmt.Errorf("lock pin folder: %w", err)
+	}
+	if st, ok := held.Sys().(*syscall.Stat_t); ok && st.Nlink == 0 {
+		return false, nil
 	}
 	now, err := os.Stat(path)
 	if errors.Is(err, fs.ErrNotExist) {

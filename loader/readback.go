@@ -62,7 +62,7 @@ func (d *Datapath) readBack() {
 func (d *Datapath) checkPins() {
 	removed, err := d.pins.reclaim()
 	if err != nil {
-		d.differs(fmt.Sprintf("the pin folder %s was removed, and cannot be made again (%v): enforcement ends with this process; restarting it makes the folder", d.pins.dir, err), false)
+		d.differs(fmt.Sprintf("the pin folder %s was removed, and cannot be made again (%v): enforcement ends with this process; a restart makes the folder anew (systemctl restart weir)", d.pins.dir, err), false)
 		return
 	}
 	what, errs := "", []error(nil)

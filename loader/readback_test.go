@@ -197,6 +197,33 @@ func TestReadBackTellsOnce(t *testing.T) {
 	}
 }
 
+// A folder that was removed outside of the mount namespace, as it looks from
+// behind weir.service's bind mount: it is still to be seen, and nothing can be
+// made in it.
+func TestReadBackFolderRemovedBehindMount(t *testing.T) {
+	o := testOptions(t)
+	behind := o.Dir
+	o.Dir = t.TempDir()
+	mustDo(t, os.Mkdir(behind, 0o700))
+	mustDo(t, unix.Mount(behind, o.Dir, "", unix.MS_BIND, ""))
+	t.Cleanup(func() { mustDo(t, unix.Unmount(o.Dir, unix.MNT_DETACH)) })
+	ns, far := newNamespace(t), newNamespace(t)
+	veth(t, ns, "eth0", far, "far0")
+	d := mustOpen(t, o)
+	look := func() Checks {
+		ns.do(t, func() { must(d.sync([]string{"eth0"})) })
+		return d.Checks()
+	}
+	look()
+	mustDo(t, os.RemoveAll(behind))
+	for range 2 {
+		got := look()
+		if got.Differences != 1 || got.Repaired != 0 || !strings.Contains(got.Standing, "was removed, and cannot be made again") || !strings.Contains(got.Standing, "systemctl restart weir") {
+			t.Errorf("%+v, want one difference that stands, and its remedy", got)
+		}
+	}
+}
+
 // Canaries are nobody's business: whoever reads the table or the counters does
 // not see them, and cannot put anything in their place.
 func TestCanariesAreHidden(t *testing.T) {

@@ -172,6 +172,7 @@ func TestFindings(t *testing.T) {
 		{"interfaces", "eth0", Warning, "from an earlier run", "weir panic", func(f *Facts) { f.Settings.Enforce, f.Agent = false, Agent{Down: errHidden} }},
 		{"bpffs", "/sys/fs/bpf/weir", Error, "not on a BPF file system", "mount -t bpf", func(f *Facts) { f.Pins.OnBPFFS = false }},
 		{"bpffs", "/sys/fs/bpf/weir", Warning, "mode 755", "chmod 700", func(f *Facts) { f.Pins.Mode = 0o755 }},
+		{"bpffs", "/sys/fs/bpf/weir", Error, "removed while the agent runs", "systemctl restart weir", func(f *Facts) { f.Pins.Exists = false }},
 		{"bpffs", "/sys/fs/bpf/weir", Note, "could not be seen", "root", func(f *Facts) { f.Pins.NotSeen = errHidden }},
 		{"state", "room", Warning, "100 MB are free", "state_dir", func(f *Facts) { f.State.Free = 100e6 }},
 		{"state", "room", Error, "1 MB are free", "state_dir", func(f *Facts) { f.State.Free = 1e6 }},

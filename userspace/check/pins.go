@@ -54,6 +54,10 @@ func pins(f *Facts, b *book) {
 		b.add(severity, p.Dir, "mount -t bpf bpf /sys/fs/bpf (systemd does so at boot), and let bpffs name a folder below it",
 			"it is not on a BPF file system: enforcement could not outlive the agent, so there is none")
 		return
+	case !p.Exists && f.Agent.Down == nil && f.Agent.Enforces:
+		b.add(Error, p.Dir, "systemctl restart weir makes it anew",
+			"it was removed while the agent runs: nothing of what it enforces would outlive it")
+		return
 	case !p.Exists:
 		b.ok(p.Dir, "it would be made on a BPF file system")
 		return
