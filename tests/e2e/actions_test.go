@@ -10,6 +10,7 @@ import (
 	"time"
 
 	"weir/tests/lab"
+	"weir/tests/lab/labtest"
 )
 
 // The tarpit, tried with swaks, as anybody would: it hangs for its whole
@@ -38,7 +39,7 @@ func TestTarpit(t *testing.T) {
 	}
 	if n := s.logLines(); n != before {
 		log, _ := os.ReadFile(s.lab.MailLog())
-		t.Errorf("the servers saw something:\n%s", tail(string(log), int(n-before)))
+		t.Errorf("the servers saw something:\n%s", labtest.Tail(string(log), int(n-before)))
 	}
 	out, err := s.swaks("--server", lab.Mail4.String(), "--port", "587", "--local-interface", other4.String(), "--timeout", "10", "--quit-after", "EHLO")
 	if err != nil {

@@ -9,41 +9,19 @@ import (
 	"fmt"
 	"net/netip"
 	"os"
-	"path/filepath"
 	"strings"
 	"testing"
 	"time"
 
 	"weir/tests/lab"
+	"weir/tests/lab/labtest"
 )
 
 // built is weir, and upgraded is weir from another file; built once by
 // TestMain.
 var built, upgraded string
 
-func TestMain(m *testing.M) {
-	os.Exit(run(m))
-}
-
-func run(m *testing.M) int {
-	if lab.Check() != nil {
-		return m.Run() // mustStage says why nothing runs
-	}
-	dir, err := os.MkdirTemp("", "weir-e2e-")
-	if err != nil {
-		fmt.Fprintln(os.Stderr, err)
-		return 1
-	}
-	defer os.RemoveAll(dir)
-	built, upgraded = filepath.Join(dir, "weir"), filepath.Join(dir, "weir-upgraded")
-	for _, file := range []string{built, upgraded} {
-		if err := lab.Build(context.Background(), file); err != nil {
-			fmt.Fprintln(os.Stderr, err)
-			return 1
-		}
-	}
-	return m.Run()
-}
+func TestMain(m *testing.M) { os.Exit(labtest.Main(m, &built, &upgraded)) }
 
 // rules that fire after few attempts.
 const rules = `
@@ -102,30 +80,8 @@ func mustStageWith(t *testing.T, options lab.Options, mode, more string) *stage 
 func mustStageFor(t *testing.T, options lab.Options, mode string, more func(*lab.Lab) string) *stage {
 	t.Helper()
 	options.Users = []string{"alice", "bob"}
-	if err := lab.Check(); err != nil {
-		if os.Getenv("CI") == "true" {
-			t.Fatal(err)
-		}
-		t.Skipf("SKIPPED, nothing was tested: %v", err)
-	}
-	l, err := lab.New(t.Context(), options)
-	if err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(func() {
-		if t.Failed() {
-			log, _ := os.ReadFile(l.MailLog())
-			t.Logf("weir wrote:\n%s\nthe mail servers wrote last:\n%s", l.Output("weir"), tail(string(log), 40))
-		}
-		if err := l.Close(); err != nil {
-			t.Error(err)
-		}
-	})
-	w, err := l.Weir(built, mode, more(l))
-	if err != nil {
-		t.Fatal(err)
-	}
-	s := &stage{T: t, lab: l, weir: w}
+	l := labtest.New(t, options)
+	s := &stage{T: t, lab: l, weir: labtest.Weir(t, l, built, mode, more(l))}
 	// The servers have been asked whether they answer; when they have logged
 	// the end of that, they are quiet.
 	s.mustPoll(lab.Patience, "the servers to be quiet", func() bool {
@@ -147,16 +103,9 @@ func (s *stage) logLines() uint64 {
 	return uint64(bytes.Count(log, []byte("\n")))
 }
 
-func tail(text string, n int) string {
-	lines := strings.SplitAfter(text, "\n")
-	return strings.Join(lines[max(0, len(lines)-n):], "")
-}
-
 func (s *stage) mustStart() {
 	s.Helper()
-	if err := s.weir.Start(s.Context()); err != nil {
-		s.Fatal(err)
-	}
+	labtest.Start(s.T, s.weir)
 }
 
 // must runs a command of weir that has to succeed.
@@ -199,9 +148,7 @@ func (s *stage) mustStatus() *lab.Status {
 // mustPoll waits for a condition of the real world.
 func (s *stage) mustPoll(limit time.Duration, what string, ready func() bool) {
 	s.Helper()
-	if err := lab.Poll(s.Context(), limit, what, ready); err != nil {
-		s.Fatal(err)
-	}
+	labtest.Poll(s.T, limit, what, ready)
 }
 
 // wantReachable tells whether a client gets through to submission; a

@@ -9,40 +9,20 @@ import (
 	"fmt"
 	"net/netip"
 	"os"
-	"path/filepath"
 	"strings"
 	"testing"
 	"time"
 
 	"weir/policy"
 	"weir/tests/lab"
+	"weir/tests/lab/labtest"
 	"weir/userspace/control"
 )
 
 // built is weir, built once by TestMain.
 var built string
 
-func TestMain(m *testing.M) {
-	os.Exit(run(m))
-}
-
-func run(m *testing.M) int {
-	if os.Geteuid() != 0 {
-		return m.Run() // mustStage says why nothing runs
-	}
-	dir, err := os.MkdirTemp("", "weir-faults-")
-	if err != nil {
-		fmt.Fprintln(os.Stderr, err)
-		return 1
-	}
-	defer os.RemoveAll(dir)
-	built = filepath.Join(dir, "weir")
-	if err := lab.Build(context.Background(), built); err != nil {
-		fmt.Fprintln(os.Stderr, err)
-		return 1
-	}
-	return m.Run()
-}
+func TestMain(m *testing.M) { os.Exit(labtest.Main(m, &built)) }
 
 // rules flag a source at its third wrong password.
 const rules = `
@@ -77,29 +57,8 @@ type stage struct {
 // folder.
 func mustStage(t *testing.T, more string) *stage {
 	t.Helper()
-	if os.Geteuid() != 0 {
-		if os.Getenv("CI") == "true" {
-			t.Fatal("must run as root")
-		}
-		t.Skip("SKIPPED, nothing was tested: network namespaces take root")
-	}
-	l, err := lab.New(t.Context(), lab.Options{Bare: true})
-	if err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(func() {
-		if t.Failed() {
-			t.Logf("weir wrote last:\n%s", tail(l.Output("weir"), 60))
-		}
-		if err := l.Close(); err != nil {
-			t.Error(err)
-		}
-	})
-	w, err := l.Weir(built, "enforce", more)
-	if err != nil {
-		t.Fatal(err)
-	}
-	s := &stage{T: t, lab: l, weir: w, client: control.NewClient(l.Path("control.sock"), "faults")}
+	l := labtest.New(t, lab.Options{Bare: true})
+	s := &stage{T: t, lab: l, weir: labtest.Weir(t, l, built, "enforce", more), client: control.NewClient(l.Path("control.sock"), "faults")}
 	t.Cleanup(s.client.Close)
 	return s
 }
@@ -114,9 +73,7 @@ func mustRun(t *testing.T, more string) *stage {
 
 func (s *stage) mustStart() {
 	s.Helper()
-	if err := s.weir.Start(s.Context()); err != nil {
-		s.Fatal(err)
-	}
+	labtest.Start(s.T, s.weir)
 }
 
 func (s *stage) mustKill() {
@@ -137,9 +94,7 @@ func (s *stage) mustStatus() *control.Status {
 
 func (s *stage) mustPoll(limit time.Duration, what string, ready func() bool) {
 	s.Helper()
-	if err := lab.Poll(s.Context(), limit, what, ready); err != nil {
-		s.Fatal(err)
-	}
+	labtest.Poll(s.T, limit, what, ready)
 }
 
 // mustPin pins addresses to drop.
@@ -222,9 +177,4 @@ func listed(ctx context.Context, c *control.Client) (pins, decisions map[string]
 		to[row.Source+row.User] = row
 	}
 	return pins, decisions, nil
-}
-
-func tail(text string, n int) string {
-	lines := strings.SplitAfter(text, "\n")
-	return strings.Join(lines[max(0, len(lines)-n):], "")
 }

@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"weir/tests/lab"
+	"weir/tests/lab/labtest"
 )
 
 // TestSecondAgent starts another agent beside the first, which shares one thing
@@ -54,7 +55,7 @@ func TestSecondAgent(t *testing.T) {
 		if lab.ExitCode(err) < 1 {
 			t.Errorf("shares %s: ended with %v", c.shares, err)
 		}
-		last := tail(strings.TrimSpace(string(out)), 1)
+		last := labtest.Tail(strings.TrimSpace(string(out)), 1)
 		t.Logf("shares %s: after %v: %s", c.shares, time.Since(begun).Round(time.Millisecond), last)
 		for _, word := range c.words {
 			if !strings.Contains(last, word) {
