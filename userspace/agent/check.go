@@ -7,10 +7,10 @@ import (
 	"io/fs"
 	"os"
 	"slices"
-	"strconv"
 	"strings"
 	"time"
 
+	"weir/loader"
 	"weir/policy"
 	"weir/userspace/check"
 	"weir/userspace/config"
@@ -48,8 +48,8 @@ func Check(ctx context.Context, o CheckOptions) (*check.Report, error) {
 
 	sockets, err := check.LookAtSockets(host.FS)
 	f.Configuration.Listening, f.Configuration.NotSeen = sockets.Listening, err
-	f.Configuration.SSH, f.Configuration.Available = sshPorts(host.FS), memoryAvailable(host.FS)
-	f.Configuration.Tables = int64(c.Entries) * entryBytes
+	f.Configuration.SSH, f.Configuration.Available = check.LookAtSSH(host.FS), check.LookAtMemory(host.FS)
+	f.Configuration.Tables, _ = loader.MemoryAtOnce(c.Entries) // 0 says that it is not known
 
 	f.Privileges = check.LookAtPrivileges()
 	f.Kernel = check.LookAtKernel(host.FS)
@@ -77,10 +77,6 @@ func Check(ctx context.Context, o CheckOptions) (*check.Report, error) {
 	}
 	return check.NewReport(f), nil
 }
-
-// entryBytes is what the kernel's tables take at once for each entry there may
-// be (loader.Options).
-const entryBytes = 92
 
 // checkedConfig returns the configuration, or the default one where it cannot
 // be used, and notes why.
@@ -192,37 +188,4 @@ func agentFacts(st *control.Status, now time.Time) check.Agent {
 		}
 	}
 	return a
-}
-
-// sshPorts are those that sshd is configured to listen on (sshd_config(5)).
-func sshPorts(root fs.FS) (ports []uint16) {
-	more, _ := fs.Glob(root, "etc/ssh/sshd_config.d/*.conf")
-	for _, name := range append([]string{"etc/ssh/sshd_config"}, more...) {
-		text, _ := fs.ReadFile(root, name) // without it, the default holds
-		for line := range strings.Lines(string(text)) {
-			words := strings.Fields(line)
-			if len(words) > 1 && strings.EqualFold(words[0], "Port") {
-				if n, err := strconv.ParseUint(words[1], 10, 16); err == nil {
-					ports = append(ports, uint16(n))
-				}
-			}
-		}
-	}
-	if len(ports) == 0 {
-		return []uint16{config.SSH}
-	}
-	return ports
-}
-
-// memoryAvailable reads MemAvailable of /proc/meminfo, in bytes; 0 if it is
-// not told.
-func memoryAvailable(root fs.FS) int64 {
-	text, _ := fs.ReadFile(root, "proc/meminfo") // 0 says that it is not known
-	for line := range strings.Lines(string(text)) {
-		if words := strings.Fields(line); len(words) > 1 && words[0] == "MemAvailable:" {
-			n, _ := strconv.ParseInt(words[1], 10, 64)
-			return n << 10
-		}
-	}
-	return 0
 }

@@ -2,6 +2,7 @@ package check
 
 import (
 	"fmt"
+	"io/fs"
 	"slices"
 	"strconv"
 	"strings"
@@ -16,7 +17,7 @@ type Configuration struct {
 	SSH        []uint16 // where sshd is configured to listen
 	Listening  []uint16 // TCP ports that somebody serves from outside
 	NotSeen    error    // why Listening is not known
-	Tables     int64    // bytes that the kernel's tables take, as configured
+	Tables     int64    // bytes that the kernel's tables take at once, as configured; 0: not known
 	Available  int64    // bytes of memory; 0: not known
 }
 
@@ -25,6 +26,40 @@ type Problem struct {
 	Line   int // 0: of the file as a whole
 	Text   string
 	Remedy string
+}
+
+// LookAtSSH returns the ports that sshd is configured to listen on
+// (sshd_config(5)).
+func LookAtSSH(root fs.FS) (ports []uint16) {
+	more, _ := fs.Glob(root, "etc/ssh/sshd_config.d/*.conf")
+	for _, name := range append([]string{"etc/ssh/sshd_config"}, more...) {
+		text, _ := fs.ReadFile(root, name) // without it, the default holds
+		for line := range strings.Lines(string(text)) {
+			words := strings.Fields(line)
+			if len(words) > 1 && strings.EqualFold(words[0], "Port") {
+				if n, err := strconv.ParseUint(words[1], 10, 16); err == nil {
+					ports = append(ports, uint16(n))
+				}
+			}
+		}
+	}
+	if len(ports) == 0 {
+		return []uint16{22}
+	}
+	return ports
+}
+
+// LookAtMemory returns how many bytes are available (MemAvailable in proc(5)),
+// 0 if that is not told.
+func LookAtMemory(root fs.FS) int64 {
+	text, _ := fs.ReadFile(root, "proc/meminfo") // 0 says that it is not known
+	for line := range strings.Lines(string(text)) {
+		if words := strings.Fields(line); len(words) > 1 && words[0] == "MemAvailable:" {
+			n, _ := strconv.ParseInt(words[1], 10, 64)
+			return n << 10
+		}
+	}
+	return 0
 }
 
 // mailPorts are those that mail is submitted and read by.
