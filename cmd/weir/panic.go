@@ -16,8 +16,12 @@ import (
 )
 
 // panicPatience is how long the agent may take over a panic before the kernel
-// is told without it.
-const panicPatience = 3 * time.Second
+// is told without it. To lift one has no such hurry, and the agent loads the
+// program first.
+const (
+	panicPatience = 3 * time.Second
+	liftPatience  = time.Minute
+)
 
 func (a *app) panicCommand() *cobra.Command {
 	var reason string
@@ -41,7 +45,11 @@ making that file does the same within a second, and removing it lifts it.`,
 	mustReason(cmd, &reason)
 	f.BoolVar(&lift, "lift", false, "end it: what is configured is enforced again")
 	cmd.RunE = func(cmd *cobra.Command, _ []string) error {
-		ctx, cancel := context.WithTimeout(cmd.Context(), panicPatience)
+		patience := panicPatience
+		if lift {
+			patience = liftPatience
+		}
+		ctx, cancel := context.WithTimeout(cmd.Context(), patience)
 		defer cancel()
 		client, err := a.client(cmd)
 		if err == nil {
@@ -95,11 +103,13 @@ func (a *app) liftPanic(ctx context.Context, client *control.Client, reason stri
 		return err
 	}
 	fmt.Fprintf(a.stderr, "the agent could not be asked: %v\n", err)
-	if err := agent.LiftAlone(a.placesOf(), a.panicFor(reason)); err != nil {
-		if errors.Is(err, control.ErrNotFound) {
-			return nothingf("there is no panic to lift")
-		}
-		return err
+	switch alone := agent.LiftAlone(a.placesOf(), a.panicFor(reason)); {
+	case errors.Is(alone, control.ErrNotFound) && ctx.Err() != nil:
+		return err // the agent has done so, or is about to
+	case errors.Is(alone, control.ErrNotFound):
+		return nothingf("there is no panic to lift")
+	case alone != nil:
+		return alone
 	}
 	_, err = fmt.Fprintln(a.stdout, "the agent will enforce again when it runs")
 	return err
