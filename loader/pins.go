@@ -274,10 +274,10 @@ func (p *pins) reclaim() (bool, error) {
 }
 
 // removeOtherMaps removes the maps of every other layout, and what an
-// interrupted start left.
+// interrupted start left. That the folder itself was removed is reclaim's to tell.
 func (p *pins) removeOtherMaps(layout string) error {
 	entries, err := os.ReadDir(p.dir)
-	if err != nil {
+	if err != nil && !errors.Is(err, fs.ErrNotExist) {
 		return fmt.Errorf("remove old maps: %w", err)
 	}
 	var errs []error
@@ -308,7 +308,7 @@ type pinnedHook struct {
 // hooks returns all that can be found.
 func (p *pins) hooks() (found []pinnedHook, err error) {
 	entries, err := os.ReadDir(filepath.Join(p.dir, linksFolder))
-	if err != nil {
+	if err != nil && !errors.Is(err, fs.ErrNotExist) {
 		return nil, fmt.Errorf("list pinned links: %w", err)
 	}
 	for _, e := range entries {
