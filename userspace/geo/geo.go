@@ -30,9 +30,17 @@ func Open(path string) (*Database, error) {
 	if err != nil {
 		return nil, fmt.Errorf("open the database of countries: %w", err)
 	}
-	reader, err := maxminddb.OpenBytes(data)
+	d, err := parse(data)
 	if err != nil {
 		return nil, fmt.Errorf("read the database of countries %s: %w; it must be in MaxMind's format (.mmdb)", path, err)
+	}
+	return d, nil
+}
+
+func parse(data []byte) (*Database, error) {
+	reader, err := maxminddb.OpenBytes(data)
+	if err != nil {
+		return nil, err
 	}
 	return &Database{reader: reader, known: make(map[uintptr]uint16)}, nil
 }

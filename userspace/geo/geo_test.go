@@ -95,3 +95,36 @@ func BenchmarkCountry(b *testing.B) {
 		d.Country(addr)
 	}
 }
+
+// FuzzDatabase reads files that are damaged: whatever is in one, a country is two
+// bytes or none, and the same when it is asked for again.
+func FuzzDatabase(f *testing.F) {
+	data, err := os.ReadFile(mustWrite(f, map[string]mmdbtype.DataType{
+		"192.0.2.0/24":    country("JP"),
+		"198.51.100.0/24": mmdbtype.Map{"country_code": mmdbtype.String("DE")},
+		"203.0.113.0/25":  mmdbtype.Map{"country": mmdbtype.String("CH"), "more": mmdbtype.Slice{mmdbtype.Uint64(7), mmdbtype.Bool(true)}},
+		"2001:db8::/32":   country("FR"),
+	}))
+	if err != nil {
+		f.Fatal(err)
+	}
+	f.Add(data)
+	f.Add(data[len(data)/2:])
+	f.Add([]byte("192.0.2.0/24 JP\n"))
+	f.Fuzz(func(t *testing.T, data []byte) {
+		d, err := parse(data)
+		if err != nil {
+			return
+		}
+		for _, a := range []string{"192.0.2.1", "198.51.100.9", "203.0.113.1", "0.0.0.0", "255.255.255.255", "2001:db8::1", "::"} {
+			addr := netip.MustParseAddr(a)
+			first, ok := d.Country(addr)
+			if ok != (first != 0) {
+				t.Errorf("%s: %x, %t", a, first, ok)
+			}
+			if again, still := d.Country(addr); again != first || still != ok {
+				t.Errorf("%s: %x, then %x", a, first, again)
+			}
+		}
+	})
+}

@@ -88,7 +88,7 @@ func mustScript(t *testing.T, text string) string {
 func TestCommand(t *testing.T) {
 	out := filepath.Join(t.TempDir(), "out")
 	good := &Command{Args: []string{mustScript(t, `{ printf '%s\n' "$@"; env; cat; } >"$1"`), out, "$(id)"}, Timeout: 10 * time.Second}
-	if err := good.Deliver(t.Context(), hostile()); err != nil {
+	if err := good.Deliver(t.Context(), hostile(bad)); err != nil {
 		t.Fatal(err)
 	}
 	text, err := os.ReadFile(out)

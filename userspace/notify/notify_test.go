@@ -184,9 +184,11 @@ func mustTemplates(t testing.TB, dir string) *Templates {
 	return all
 }
 
+// bad is what an attacker may choose to be called.
+const bad = "x\r\nBcc: everybody@example.org\r\n\r\n<script>alert(1)</script>\x1b[31m\x00"
+
 // hostile is a report whose every part an attacker chose.
-func hostile() *Report {
-	const bad = "x\r\nBcc: everybody@example.org\r\n\r\n<script>alert(1)</script>\x1b[31m\x00"
+func hostile(bad string) *Report {
 	r := example()
 	n := &r.Notices[0]
 	n.User, n.Reason, n.Rule, n.Explain, n.Release = bad, bad, bad, bad, bad
@@ -328,12 +330,39 @@ func TestMails(t *testing.T) {
 func TestHostileMails(t *testing.T) {
 	for _, language := range Languages() {
 		for _, audience := range audiences {
-			d := mustCompose(t, language, audience, hostile())
+			d := mustCompose(t, language, audience, hostile(bad))
 			if d.header.Get("Bcc") != "" || strings.Contains(d.html, "<script>") || strings.ContainsAny(d.text, "\x1b\x00") || strings.Contains(d.text, "\nBcc:") {
 				t.Errorf("%s %s: %v\n%s\n%s", language, audience, d.header, d.text, d.html)
 			}
 		}
 	}
+}
+
+// FuzzMail: whatever strangers are called and logs say, a mail is well formed and
+// has the fields and parts that weir gave it, and no others.
+func FuzzMail(f *testing.F) {
+	for _, s := range []string{bad, "alice@example.com", "=?utf-8?q?x?=", "名前 \u2028\u0085", "\xff\xfe", "{{.}}", "--boundary\r\n.\r\n", strings.Repeat("x ", 300)} {
+		f.Add(s)
+	}
+	all := mustTemplates(f, "")
+	f.Fuzz(func(t *testing.T, s string) {
+		for _, language := range Languages() {
+			for _, audience := range audiences {
+				c, err := all.write(language, audience, hostile(s))
+				if err != nil {
+					t.Fatal(err)
+				}
+				message, err := compose(&letter{from: "weir@mail.example.com", to: []string{"postmaster@example.com"}, language: language, host: "mail.example.com", content: c})
+				if err != nil {
+					t.Fatal(err)
+				}
+				d := mustDecode(t, message)
+				if len(d.header) != 9 || strings.Contains(d.html, "<script") || strings.ContainsAny(d.text, "\x1b\x00\r") {
+					t.Errorf("%s %s: %v\n%q\n%q", language, audience, d.header, d.text, d.html)
+				}
+			}
+		}
+	})
 }
 
 func TestSubjects(t *testing.T) {

@@ -159,3 +159,28 @@ func TestProxies(t *testing.T) {
 		t.Errorf("read again: %s", got)
 	}
 }
+
+// FuzzSession: a session's file spares an address that packets can come from, of
+// somebody whom it names, or nobody.
+func FuzzSession(f *testing.F) {
+	for _, text := range []string{
+		"# private\nUID=0\nUSER=root\nACTIVE=1\nSTATE=active\nREMOTE=1\nREMOTE_HOST=198.51.100.7\nCLASS=user\n",
+		"UID=0\nSTATE=online\nREMOTE=1\nREMOTE_HOST=2001:db8::7%eth0\n",
+		"UID=0\nSTATE=closing\nREMOTE=1\nREMOTE_HOST=::ffff:198.51.100.8\n",
+		"UID=0\nREMOTE=1\nREMOTE_HOST=host.example.org\nREMOTE_HOST=\x00",
+	} {
+		f.Add(text)
+	}
+	f.Fuzz(func(t *testing.T, text string) {
+		uid, from, ok := parseSession(strings.NewReader(text))
+		if !ok {
+			return
+		}
+		if p := host(from); !p.IsValid() || !p.IsSingleIP() || from.Is4In6() || from.Zone() != "" || !usable(from) {
+			t.Errorf("spares %v", from)
+		}
+		if !strings.Contains(text, "REMOTE=1") || !strings.Contains(text, uid) {
+			t.Errorf("uid %q", uid)
+		}
+	})
+}

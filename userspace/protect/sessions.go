@@ -66,13 +66,17 @@ func readSession(path string) (uid string, from netip.Addr, ok bool) {
 		return "", from, false
 	}
 	defer f.Close()
+	return parseSession(f)
+}
+
+func parseSession(text io.Reader) (uid string, from netip.Addr, ok bool) {
 	values := make(map[string]string)
-	for s := bufio.NewScanner(io.LimitReader(f, maxSession)); s.Scan(); {
+	for s := bufio.NewScanner(io.LimitReader(text, maxSession)); s.Scan(); {
 		if key, value, is := strings.Cut(s.Text(), "="); is {
 			values[key] = value
 		}
 	}
-	from, err = netip.ParseAddr(values["REMOTE_HOST"])
+	from, err := netip.ParseAddr(values["REMOTE_HOST"])
 	from = from.Unmap().WithZone("")
 	return values["UID"], from, err == nil && values["REMOTE"] == "1" && values["STATE"] != "closing" && usable(from)
 }
