@@ -12,7 +12,7 @@ import (
 // TestMemoryOfASource holds what docs/decisions/policy-engine.md says.
 func TestMemoryOfASource(t *testing.T) {
 	state := unsafe.Sizeof(sourceState{}) + 1 // its note
-	const index = 8 * 2 // a slot of eight bytes, half of which are used as the index has just grown
+	const index = 8 * 2                       // a slot of eight bytes, half of which are used as the index has just grown
 	if got := state + index; got > 128 {
 		t.Errorf("a source takes %d bytes and %d in the index", state, index)
 	}

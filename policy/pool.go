@@ -54,3 +54,21 @@ func (p *pool[T]) give(i uint32) {
 	}
 	p.free[n-1] = append(p.free[n-1], i)
 }
+
+// list is numbered from 0 and grows only, in chunks as a pool does.
+type list[T any] struct {
+	chunks [][]T
+	length int
+}
+
+func (l *list[T]) at(i int) *T { return &l.chunks[i>>chunkBits][i&chunkMask] }
+
+func (l *list[T]) len() int { return l.length }
+
+func (l *list[T]) add(value T) {
+	if l.length>>chunkBits == len(l.chunks) {
+		l.chunks = append(l.chunks, make([]T, chunkSize))
+	}
+	l.length++
+	*l.at(l.length - 1) = value
+}

@@ -179,6 +179,11 @@ func (s *Saver) Parts() [][]byte {
 	head = append(head, s.rules...)
 	head = binary.AppendUvarint(head, s.count)
 	parts := slices.Concat([][]byte{head}, s.names.all(), s.body.all())
+	return sealed(parts)
+}
+
+// sealed adds the CRC-32C of all before it to a text.
+func sealed(parts [][]byte) [][]byte {
 	sum, table := uint32(0), crc32.MakeTable(crc32.Castagnoli)
 	for _, part := range parts {
 		sum = crc32.Update(sum, table, part)
