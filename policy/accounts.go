@@ -5,7 +5,7 @@ package policy
 type accounts[K comparable] struct {
 	most int
 	by   map[K]int32 // place in ring
-	ring []holder[K]
+	ring list[holder[K]]
 	hand int // the place that is looked at next when one has to leave
 }
 
@@ -21,7 +21,7 @@ func newAccounts[K comparable](most int) accounts[K] {
 // get returns the account of key, nil if it has none.
 func (t *accounts[K]) get(key K) *quotaAccount {
 	if i, found := t.by[key]; found {
-		return &t.ring[i].quotaAccount
+		return &t.ring.at(int(i)).quotaAccount
 	}
 	return nil
 }
@@ -29,32 +29,31 @@ func (t *accounts[K]) get(key K) *quotaAccount {
 // looks is how many are compared when one has to leave.
 const looks = 32
 
-// open returns the account of key, which is made if need be. Pointers to
-// other accounts may not be valid after that.
+// open returns the account of key, which is made if need be.
 func (t *accounts[K]) open(key K, now int64) *quotaAccount {
 	if a := t.get(key); a != nil {
 		return a
 	}
-	i := len(t.ring)
+	i := t.ring.len()
 	if i < t.most {
-		t.ring = append(t.ring, holder[K]{key: key})
+		t.ring.add(holder[K]{key: key})
 	} else {
 		i = t.leave(now)
-		delete(t.by, t.ring[i].key)
-		t.ring[i] = holder[K]{key: key}
+		delete(t.by, t.ring.at(i).key)
+		*t.ring.at(i) = holder[K]{key: key}
 	}
 	t.by[key] = int32(i)
-	return &t.ring[i].quotaAccount
+	return &t.ring.at(i).quotaAccount
 }
 
 // leave returns the place of who goes: the one that has spent the least among
 // some.
 func (t *accounts[K]) leave(now int64) (least int) {
 	fewest := ^uint64(0)
-	for range min(looks, len(t.ring)) {
+	for range min(looks, t.ring.len()) {
 		i := t.hand
-		t.hand = (t.hand + 1) % len(t.ring)
-		if spent := t.ring[i].spent(now); spent < fewest {
+		t.hand = (t.hand + 1) % t.ring.len()
+		if spent := t.ring.at(i).spent(now); spent < fewest {
 			least, fewest = i, spent
 		}
 		if fewest == 0 {

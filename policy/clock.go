@@ -19,26 +19,60 @@ const (
 // costs a use one bit, where a list in the order of use costs it four cache
 // misses. An entry that is new and never used again goes first, so a flood of
 // entries that come once displaces those that came once.
+//
+// What the hand looks at stands apart from the entries: it may have to go past
+// a million of them at once, which is then a megabyte to read.
 type clock[T any] struct {
-	slots pool[clockSlot[T]]
+	slots pool[T]
+	notes *notes
 	hand  uint32
 	held  [classes]uint32
+	keep  func(i uint32) // told of an entry that may be changed; nil: nobody wants to know
 }
 
-type clockSlot[T any] struct {
-	value T
-	used  bool
-	class class
+func newClock[T any]() clock[T] { return clock[T]{notes: new(notes)} }
+
+// note is what a clock keeps of an entry beside it: its class, and whether
+type note uint8
+
+const (
+	noteUsed    note = 1 << iota // it was used since the hand passed
+	noteCounted                  // something was counted for it since makeRoom came by
+	noteHolds                    // it has a block of windows
+	noteClass                    // the lowest bit of the class
+)
+
+func (n note) class() class { return class(n / noteClass) }
+
+// notes is those of all entries.
+type notes struct{ chunks [][]note }
+
+func (t *notes) at(i uint32) *note { return &t.chunks[i>>chunkBits][i&chunkMask] }
+
+// first returns a copy of the notes of entries 0 to n.
+func (t *notes) first(n uint32) []note {
+	all := make([]note, 0, len(t.chunks)<<chunkBits)
+	for _, chunk := range t.chunks {
+		all = append(all, chunk...)
+	}
+	return all[:min(int(n)+1, len(all))]
 }
 
-// at returns entry i.
-func (c *clock[T]) at(i uint32) *T { return &c.slots.at(i).value }
+// at returns entry i to be read.
+func (c *clock[T]) at(i uint32) *T { return c.slots.at(i) }
 
-// touch returns entry i and notes that it was used.
+// change returns entry i to be changed.
+func (c *clock[T]) change(i uint32) *T {
+	if c.keep != nil {
+		c.keep(i)
+	}
+	return c.slots.at(i)
+}
+
+// touch returns entry i to be changed, and notes that it was used.
 func (c *clock[T]) touch(i uint32) *T {
-	s := c.slots.at(i)
-	s.used = true
-	return &s.value
+	*c.notes.at(i) |= noteUsed
+	return c.change(i)
 }
 
 // len returns the number of entries, which are numbered from 1.
@@ -47,15 +81,25 @@ func (c *clock[T]) len() uint32 { return c.slots.made }
 // add returns the number of a new zero entry.
 func (c *clock[T]) add() uint32 {
 	c.held[classNew]++
-	return c.slots.take()
+	i := c.slots.take()
+	if int(i>>chunkBits) == len(c.notes.chunks) {
+		c.notes.chunks = append(c.notes.chunks, make([]note, chunkSize))
+	}
+	return i
 }
 
 // classify puts entry i into a class.
 func (c *clock[T]) classify(i uint32, to class) {
-	s := c.slots.at(i)
-	c.held[s.class]--
+	n := c.notes.at(i)
+	c.held[n.class()]--
 	c.held[to]++
-	s.class = to
+	*n = *n%noteClass + note(to)*noteClass
+}
+
+// enter puts entry i, which is new, into a class, with notes.
+func (c *clock[T]) enter(i uint32, to class, n note) {
+	c.classify(i, to)
+	*c.notes.at(i) |= n
 }
 
 // excess returns the class that has to make room.
@@ -75,27 +119,31 @@ func (c *clock[T]) excess() class {
 }
 
 // leave moves the hand to the entry that has to make room and returns its
-// number. There must be one.
+// number; it may be changed. There must be one.
 func (c *clock[T]) leave() uint32 {
 	from := c.excess()
 	for {
 		if c.hand++; c.hand > c.len() {
 			c.hand = 1
 		}
-		s := c.slots.at(c.hand)
+		n := c.notes.at(c.hand)
 		switch {
-		case s.class != from:
-		case s.used:
-			s.used = false
+		case n.class() != from:
+		case *n&noteUsed != 0:
+			*n &^= noteUsed
 		default:
+			c.change(c.hand)
 			return c.hand
 		}
 	}
 }
 
-// clear makes entry i a zero entry that is new.
+// clear makes entry i, which may be changed, a zero entry that is new.
 func (c *clock[T]) clear(i uint32) {
-	c.held[c.slots.at(i).class]--
+	n := c.notes.at(i)
+	c.held[n.class()]--
 	c.held[classNew]++
-	*c.slots.at(i) = clockSlot[T]{}
+	*n = 0
+	var zero T
+	*c.slots.at(i) = zero
 }

@@ -60,6 +60,7 @@ type Engine struct {
 	weighs    bool  // a rule does
 	guesses   *plan // whose windows tell a guesser; nil: no rule weighs failures
 	locator   Locator
+	saver     *Saver // nil: nobody writes its state
 }
 
 // Locator tells in which country an address is, as a number that stands for
@@ -93,11 +94,13 @@ func NewEngine(rules []Rule, limits Limits) (*Engine, error) {
 		return nil, fmt.Errorf("start engine: %w", err)
 	}
 	e := &Engine{
-		limits: limits,
-		key:    newSourceKey(),
-		names:  nameTable{seed: maphash.MakeSeed()},
-		site:   newSite(),
-		nets:   netTable{key: newSourceKey(), limit: max(limits.Sources/4, MinSources)},
+		limits:  limits,
+		key:     newSourceKey(),
+		sources: newClock[sourceState](),
+		users:   newClock[userState](),
+		names:   nameTable{seed: maphash.MakeSeed()},
+		site:    newSite(),
+		nets:    netTable{key: newSourceKey(), limit: max(limits.Sources/4, MinSources), nets: newClock[net]()},
 	}
 	e.plan(rules)
 	return e, nil
@@ -108,8 +111,8 @@ func (e *Engine) plan(rules []Rule) {
 	e.rules = slices.Clone(rules)
 	e.plans = make([]plan, len(rules))
 	e.byKind = [len(kindNames)]selection{}
-	e.bySource = side{}
-	e.byUser = side{}
+	e.bySource = side{notes: e.sources.notes}
+	e.byUser = side{notes: e.users.notes}
 	e.guesses, e.weighs = nil, false
 	for i := range e.rules {
 		r := &e.rules[i]

@@ -45,7 +45,10 @@ func snapshot(e *Engine) []byte { return slices.Concat(e.Snapshot()...) }
 func checkIntact(t *testing.T, e *Engine) {
 	t.Helper()
 	held, blocks, users := 0, 0, 0
-	side := func(s *side, tl *tally) {
+	side := func(s *side, tl *tally, n uint32) {
+		if tl.number != n || (*s.notes.at(n)&noteHolds != 0) != (tl.block != 0) {
+			t.Fatalf("entry %d has number %d, block %d and notes %b", n, tl.number, tl.block, *s.notes.at(n))
+		}
 		if tl.block == 0 {
 			return
 		}
@@ -67,10 +70,10 @@ func checkIntact(t *testing.T, e *Engine) {
 		}
 	}
 	for n := uint32(1); n <= e.sources.len(); n++ {
-		side(&e.bySource, &e.sources.at(n).tally)
+		side(&e.bySource, &e.sources.at(n).tally, n)
 	}
 	for n := uint32(1); n <= e.users.len(); n++ {
-		side(&e.byUser, &e.users.at(n).tally)
+		side(&e.byUser, &e.users.at(n).tally, n)
 		if e.names.slots.at(e.users.at(n).name).user == n {
 			users++
 		}

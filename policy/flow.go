@@ -47,7 +47,6 @@ type Flow struct {
 
 	throttle *Throttle
 	standing map[string]standingUser
-	written  int // bytes of the last snapshot
 }
 
 // standingUser is what stands on a user.

@@ -25,7 +25,7 @@ func (f *Flow) MarshalBinary() ([]byte, error) {
 	s := f.Save()
 	for !s.Step(1 << 20) {
 	}
-	return s.Bytes(), nil
+	return slices.Concat(s.Parts()...), nil
 }
 
 // FlowSaver writes a Flow in steps, between which it may be used: two hundred
@@ -33,18 +33,17 @@ func (f *Flow) MarshalBinary() ([]byte, error) {
 // it is at that moment.
 type FlowSaver struct {
 	flow    *Flow
-	w       flowWriter
-	limited []string // users, as they were when it began
-	table   int      // that is being written, of six
-	next    int      // place in it
+	pieces  pieces
+	w       flowWriter // into the last of them
+	limited []string   // users, as they were when it began
+	table   int        // that is being written, of six
+	next    int        // place in it
 }
 
 // Save begins to write f.
 func (f *Flow) Save() *FlowSaver {
-	s := &FlowSaver{
-		flow: f, w: flowWriter{out: append(make([]byte, 0, f.written+f.written/8+1024), flowMagic...)},
-		limited: slices.Sorted(maps.Keys(f.throttle.users)),
-	}
+	s := &FlowSaver{flow: f, limited: slices.Sorted(maps.Keys(f.throttle.users))}
+	s.w.out = append(s.pieces.room(), flowMagic...)
 	s.w.number(f.Quotas.now)
 	return s
 }
@@ -53,6 +52,8 @@ func (f *Flow) Save() *FlowSaver {
 func (s *FlowSaver) Step(n int) (done bool) {
 	q, k := s.flow.Quotas, s.flow.Known
 	for ; n > 0; n-- {
+		s.pieces.last = s.w.out
+		s.w.out = s.pieces.room()
 		more := false
 		switch s.table {
 		case 0:
@@ -64,8 +65,8 @@ func (s *FlowSaver) Step(n int) (done bool) {
 		case 3:
 			more = writeAccount(s, &q.senders, s.w.text)
 		case 4:
-			if more = s.next < len(k.ring); more {
-				s.w.known(&k.ring[s.next])
+			if more = s.next < k.ring.len(); more {
+				s.w.known(k.ring.at(s.next))
 			}
 		case 5:
 			if more = s.next < len(s.limited); more {
@@ -82,19 +83,21 @@ func (s *FlowSaver) Step(n int) (done bool) {
 	return s.table > 5
 }
 
-// Bytes returns what was written.
-func (s *FlowSaver) Bytes() []byte {
-	s.flow.written = len(s.w.out)
-	return sealed(s.w.out)
+// Parts returns what was written, once Step has reported that it is done: one
+// after the other they are what UnmarshalBinary reads. It may be called where
+// the Flow may not.
+func (s *FlowSaver) Parts() [][]byte {
+	s.pieces.last = s.w.out
+	return sealed(s.pieces.all())
 }
 
 // writeAccount writes the next account of t, if it has spent something, and
 // reports whether there was one.
 func writeAccount[K comparable](s *FlowSaver, t *accounts[K], key func(K)) bool {
-	if s.next >= len(t.ring) {
+	if s.next >= t.ring.len() {
 		return false
 	}
-	h := &t.ring[s.next]
+	h := t.ring.at(s.next)
 	if len(h.windows) > 0 {
 		s.w.out = append(s.w.out, 1)
 		key(h.key)
@@ -104,11 +107,6 @@ func writeAccount[K comparable](s *FlowSaver, t *accounts[K], key func(K)) bool 
 		}
 	}
 	return true
-}
-
-// sealed adds its checksum to b.
-func sealed(b []byte) []byte {
-	return binary.LittleEndian.AppendUint32(b, crc32.Checksum(b, crc32.MakeTable(crc32.Castagnoli)))
 }
 
 type flowWriter struct{ out []byte }
@@ -344,7 +342,7 @@ func readAccounts[K comparable](r *flowReader, t *accounts[K], key func() K) {
 		if r.bad {
 			return
 		}
-		if len(t.ring) < t.most {
+		if t.ring.len() < t.most {
 			t.open(k, 0).windows = windows
 		}
 	}

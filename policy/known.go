@@ -38,7 +38,7 @@ type knownSources [maxKnown]KnownSource
 type KnownSources struct {
 	most int
 	by   map[string]int32
-	ring []knownUser
+	ring list[knownUser]
 	hand int
 }
 
@@ -90,7 +90,7 @@ func (k *KnownSources) Learn(user string, source Source, at time.Time) {
 // string. It makes none if the user is known.
 func (k *KnownSources) Name(folded []byte) string {
 	if i, found := k.by[string(folded)]; found {
-		return k.ring[i].name
+		return k.ring.at(int(i)).name
 	}
 	return string(folded)
 }
@@ -108,24 +108,24 @@ func (s *KnownSource) goesBefore(other *KnownSource, now int64) bool {
 // that come next in turn, who has not been seen for longest goes.
 func (k *KnownSources) open(user string) *knownUser {
 	if i, found := k.by[user]; found {
-		return &k.ring[i]
+		return k.ring.at(int(i))
 	}
-	i := len(k.ring)
+	i := k.ring.len()
 	if i < k.most {
-		k.ring = append(k.ring, knownUser{})
+		k.ring.add(knownUser{})
 	} else {
 		i = k.hand
-		for range min(looks, len(k.ring)) {
-			k.hand = (k.hand + 1) % len(k.ring)
-			if k.ring[k.hand].last < k.ring[i].last {
+		for range min(looks, k.ring.len()) {
+			k.hand = (k.hand + 1) % k.ring.len()
+			if k.ring.at(k.hand).last < k.ring.at(i).last {
 				i = k.hand
 			}
 		}
-		delete(k.by, k.ring[i].name)
+		delete(k.by, k.ring.at(i).name)
 	}
-	k.ring[i] = knownUser{name: user}
+	*k.ring.at(i) = knownUser{name: user}
 	k.by[user] = int32(i)
-	return &k.ring[i]
+	return k.ring.at(i)
 }
 
 // Knows reports whether a source, or a neighbour of it, was the user's own by
@@ -136,8 +136,8 @@ func (k *KnownSources) Knows(user string, source Source, by time.Time) bool {
 		return false
 	}
 	until := by.UnixNano() - int64(KnownAfter)
-	for j := range k.ring[i].sources {
-		have := &k.ring[i].sources[j]
+	for j := range k.ring.at(int(i)).sources {
+		have := &k.ring.at(int(i)).sources[j]
 		if have.Source.IsValid() && have.First <= until && until-have.Last <= int64(FamiliarFor) && have.Source.near(source) {
 			return true
 		}
@@ -151,7 +151,7 @@ func (k *KnownSources) Of(user string) (sources []KnownSource) {
 	if !found {
 		return nil
 	}
-	for _, s := range k.ring[i].sources {
+	for _, s := range k.ring.at(int(i)).sources {
 		if s.Source.IsValid() {
 			sources = append(sources, s)
 		}

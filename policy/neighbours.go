@@ -143,7 +143,7 @@ func (t *netTable) forget(n *net, source Source) {
 // pardon takes back what a source has added.
 func (t *netTable) pardon(source Source) {
 	if i := t.find(source); i != 0 {
-		t.forget(t.nets.at(i), source)
+		t.forget(t.nets.change(i), source)
 	}
 }
 
@@ -153,6 +153,7 @@ func (t *netTable) release(p netip.Prefix) {
 	for i := uint32(1); i <= t.nets.len(); i++ {
 		n := t.nets.at(i)
 		if n.prefix(part{0, 16}).Overlaps(p) {
+			n = t.nets.change(i)
 			n.ring, n.until, n.held, n.offences, n.parts = [ringLength]seed{}, 0, 0, 0, 0
 		}
 	}

@@ -289,13 +289,13 @@ func (e *Engine) source(source Source) (n uint32, s *sourceState) {
 	} else {
 		n = e.sources.leave()
 		s := e.sources.at(n)
-		e.closeBlock(&e.bySource, &s.block)
+		e.closeBlock(&e.bySource, &s.tally)
 		e.index.remove(e.key.hash(s.source), n)
 		e.sources.clear(n)
 	}
 	e.index.put(hash, n)
 	s = e.sources.at(n)
-	s.source = source
+	s.source, s.number = source, n
 	return n, s
 }
 
@@ -336,6 +336,6 @@ func (e *Engine) tidy(s *sourceState) {
 			return
 		}
 	}
-	e.closeBlock(&e.bySource, &s.block)
+	e.closeBlock(&e.bySource, &s.tally)
 	s.failed = 0
 }

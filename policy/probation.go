@@ -77,7 +77,7 @@ func (e *Engine) overdue(out []Decision) []Decision {
 		if n == 0 {
 			continue
 		}
-		s := e.sources.at(n)
+		s := e.sources.change(n)
 		if s.flags&onProbation == 0 {
 			continue
 		}

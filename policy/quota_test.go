@@ -5,6 +5,7 @@ import (
 	"math/rand/v2"
 	"net/netip"
 	"reflect"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -325,7 +326,7 @@ func FuzzFlowSnapshot(f *testing.F) {
 	f.Fuzz(func(t *testing.T, body []byte) {
 		r := NewFlow(Limits{Users: 100})
 		r.Quotas.SetRules(QuotaRules{Each: Quota{Messages: mustSpans(t, "100/1h")}})
-		if r.UnmarshalBinary(sealed(append([]byte(flowMagic), body...))) == nil {
+		if r.UnmarshalBinary(slices.Concat(sealed([][]byte{[]byte(flowMagic), body})...)) == nil {
 			r.Ask(quotaEpoch, &Mail{User: "u", Recipients: 1})
 			if _, err := r.MarshalBinary(); err != nil {
 				t.Fatal(err)

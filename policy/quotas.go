@@ -114,15 +114,15 @@ func (q *Quotas) SetRules(r QuotaRules) {
 	for user, own := range q.own {
 		q.book.set(user, &own)
 	}
-	for i := range q.users.ring {
-		h := &q.users.ring[i]
+	for i := range q.users.ring.len() {
+		h := q.users.ring.at(i)
 		h.keep(q.book.planOf(h.key).each)
 	}
-	for i := range q.sources.ring {
-		q.sources.ring[i].keep(q.book.source)
+	for i := range q.sources.ring.len() {
+		q.sources.ring.at(i).keep(q.book.source)
 	}
-	for i := range q.senders.ring {
-		q.senders.ring[i].keep(q.book.sender)
+	for i := range q.senders.ring.len() {
+		q.senders.ring.at(i).keep(q.book.sender)
 	}
 }
 
@@ -300,8 +300,8 @@ func (q *Quotas) Of(at time.Time, user string) (uses []QuotaUse, exempt bool) {
 // Users returns the users that have spent something at a time, in no order.
 func (q *Quotas) Users(at time.Time) (users []string) {
 	q.now = max(q.now, at.UnixNano())
-	for i := range q.users.ring {
-		if h := &q.users.ring[i]; h.spent(q.now) > 0 {
+	for i := range q.users.ring.len() {
+		if h := q.users.ring.at(i); h.spent(q.now) > 0 {
 			users = append(users, h.key)
 		}
 	}
@@ -325,4 +325,4 @@ func (q *Quotas) Clear() {
 }
 
 // Len returns how many users and how many sources are counted.
-func (q *Quotas) Len() (users, sources int) { return len(q.users.ring), len(q.sources.ring) }
+func (q *Quotas) Len() (users, sources int) { return q.users.ring.len(), q.sources.ring.len() }

@@ -9,10 +9,14 @@ import (
 
 // SetRules replaces the rules. What a rule has counted, and the guards it
 // keeps, stay if the new rules hold one with the same definition; familiarity
-// and past offences stay in any case. On an error nothing changes.
+// and past offences stay in any case. A Saver is finished first. On an error
+// nothing changes.
 func (e *Engine) SetRules(rules []Rule) error {
 	if err := ValidateRules(rules); err != nil {
 		return fmt.Errorf("set rules: %w", err)
+	}
+	if e.saver != nil {
+		e.saver.finish()
 	}
 	old, oldSource, oldUser := e.plans, e.bySource, e.byUser
 	e.plan(rules)
@@ -57,6 +61,7 @@ func (e *Engine) move(to, from *side, t *tally, old []plan, moves []int, per Per
 	}
 	windows := from.windows(t.block)
 	t.block = 0
+	*to.notes.at(t.number) &^= noteHolds
 	for i := range old {
 		if old[i].rule.Per != per {
 			continue
@@ -67,7 +72,7 @@ func (e *Engine) move(to, from *side, t *tally, old []plan, moves []int, per Per
 			continue
 		}
 		if t.block == 0 {
-			t.block = to.open()
+			to.openFor(t)
 		}
 		to.windows(t.block)[e.plans[moves[i]].window] = *w
 		to.held += int(w.length)
@@ -82,7 +87,8 @@ func (e *Engine) Release(t Target) {
 	grace := e.now + int64(e.limits.Grace)
 	if t.User != "" {
 		if u := e.userNamed(t.User); u != nil {
-			e.closeBlock(&e.byUser, &u.block)
+			e.users.change(u.number)
+			e.closeBlock(&e.byUser, &u.tally)
 			u.until, u.offences, u.guard, u.doubt, u.grace = 0, 0, 0, 0, grace
 		}
 		return
@@ -99,7 +105,7 @@ func (e *Engine) Release(t Target) {
 	}
 	for n := uint32(1); n <= e.sources.len(); n++ {
 		if s := e.sources.at(n); p.Contains(s.source.Prefix().Addr()) {
-			e.releaseSource(s, grace)
+			e.releaseSource(e.sources.change(n), grace)
 		}
 	}
 }
@@ -114,7 +120,7 @@ func (e *Engine) userNamed(name string) *userState {
 }
 
 func (e *Engine) releaseSource(s *sourceState, grace int64) {
-	e.closeBlock(&e.bySource, &s.block)
+	e.closeBlock(&e.bySource, &s.tally)
 	s.until, s.offences, s.action, s.failed, s.flags = 0, 0, 0, 0, 0
 	s.grace = uint32(grace / int64(time.Second))
 }

@@ -165,6 +165,20 @@ func (r *snapshotReader) flags() (used, counted, block bool, c class) {
 	return f&1 != 0, f&2 != 0, f&4 != 0, c
 }
 
+// notes returns what is to be noted of an entry.
+func (r *snapshotReader) notes(used, counted bool, t *tally) (n note) {
+	if used {
+		n |= noteUsed
+	}
+	if counted {
+		n |= noteCounted
+	}
+	if t.block != 0 {
+		n |= noteHolds
+	}
+	return n
+}
+
 // entries reads how many entries there are, the two hands, and says how many
 // entries have to be left out because the limit is lower now.
 func (r *snapshotReader) entries(size, limit int, hand *uint32, s *side) (n, excess int) {
@@ -204,7 +218,6 @@ func (r *snapshotReader) sources() {
 		} else {
 			s.flags &^= climbing
 		}
-		s.counted = counted
 		if block {
 			s.failed = ^uint32(0) // any user may be among them
 		}
@@ -220,9 +233,9 @@ func (r *snapshotReader) sources() {
 		r.windows(&e.bySource, PerSource, &s.tally, block, keep)
 		if keep {
 			i := e.sources.add()
-			slot := e.sources.slots.at(i)
-			slot.value, slot.used = s, used
-			e.sources.classify(i, class)
+			s.number = i
+			*e.sources.at(i) = s
+			e.sources.enter(i, class, r.notes(used, counted, &s.tally))
 			e.index.put(hash, i)
 		}
 	}
@@ -251,7 +264,6 @@ func (r *snapshotReader) users() {
 		u.succeeded = class == classTrusted
 		u.until = r.time()
 		u.offences = uint16(r.number(1<<16 - 1))
-		u.counted = counted
 		guard := int(r.number(MaxRules))
 		if r.bad != "" || u.name == 0 || e.names.slots.at(u.name).user != 0 || u.until != 0 && guard >= len(r.plans) {
 			r.fail("it has a user twice or without a rule")
@@ -275,9 +287,9 @@ func (r *snapshotReader) users() {
 			continue
 		}
 		i := e.users.add()
-		slot := e.users.slots.at(i)
-		slot.value, slot.used = u, used
-		e.users.classify(i, class)
+		u.number = i
+		*e.users.at(i) = u
+		e.users.enter(i, class, r.notes(used, counted, &u.tally))
 		if u.succeeded {
 			e.site.users++
 		}

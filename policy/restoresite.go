@@ -39,9 +39,8 @@ func (r *snapshotReader) nets() {
 			continue
 		}
 		i := t.nets.add()
-		slot := t.nets.slots.at(i)
-		slot.value, slot.used = one, used
-		t.nets.classify(i, class)
+		*t.nets.at(i) = one
+		t.nets.enter(i, class, r.notes(used, false, &tally{}))
 		t.index.put(t.key.hash(one.source), i)
 	}
 }
@@ -58,14 +57,11 @@ func (r *snapshotReader) site() {
 		p.last = r.time()
 		p.fast, p.slow = r.rate(), r.rate()
 	}
-	if n := r.number(maxNetworks); n > 0 && r.bad == "" {
-		s.networks = make(map[Source]locals)
-		for range n {
-			if r.bad != "" {
-				return
-			}
-			s.networks[r.source()] = locals{r.time(), uint32(r.number(1<<32 - 1)), r.familiarity()}
+	for range r.number(maxNetworks) {
+		if r.bad != "" {
+			return
 		}
+		*s.networks.enter(r.source()) = locals{r.time(), uint32(r.number(1<<32 - 1)), r.familiarity()}
 	}
 	for range r.number(maxWaiting + 1) {
 		if r.bad != "" {

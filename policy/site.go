@@ -21,7 +21,7 @@ type site struct {
 	began     int64 // time of the first event
 	successes uint64
 	users     int // that ever succeeded and are remembered
-	networks  map[Source]locals
+	networks  networkTable
 	failures  pressure
 	harvest   pressure
 	mail      pressure // recipients of strangers, see userState.counts
@@ -30,6 +30,7 @@ type site struct {
 // newSite returns a site of which nothing is known.
 func newSite() site {
 	return site{
+		networks: networkTable{key: newSourceKey()},
 		failures: pressure{few: 4, each: 0.001},
 		harvest:  pressure{few: 15, each: 0.001},
 		mail:     pressure{few: 100, each: 0.15},
@@ -60,22 +61,19 @@ const (
 // networks are learned.
 func (s *site) learn(source Source, user uint32, native bool, at int64) {
 	network := source.network()
-	l, known := s.networks[network]
-	if !known && len(s.networks) >= maxNetworks || known && l.users&user != 0 && at-l.last < int64(10*time.Minute) {
+	l := s.networks.find(network)
+	if l == nil && s.networks.len() >= maxNetworks || l != nil && l.users&user != 0 && at-l.last < int64(10*time.Minute) {
 		return
 	}
-	if s.networks == nil {
-		s.networks = make(map[Source]locals)
-	}
-	if known && at-l.last > int64(FamiliarFor) {
-		l = locals{}
+	l = s.networks.enter(network)
+	if at-l.last > int64(FamiliarFor) {
+		*l = locals{}
 	}
 	if native {
 		l.native.learn(at)
 	}
 	l.last = max(l.last, at)
 	l.users |= user
-	s.networks[network] = l
 }
 
 // foreign reports whether nobody is known to succeed from the network of
@@ -84,14 +82,15 @@ func (s *site) foreign(source Source, at int64) bool {
 	if !s.learned(at) {
 		return false
 	}
-	l, known := s.networks[source.network()]
-	return !known || at-l.last > int64(FamiliarFor) || bits.OnesCount32(l.users) < localUsers && !l.native.since(at, localAfter)
+	l := s.networks.find(source.network())
+	return l == nil || at-l.last > int64(FamiliarFor) || bits.OnesCount32(l.users) < localUsers && !l.native.since(at, localAfter)
 }
 
 // popular reports whether many succeed from the network of source: it is a
 // provider of the site's own country or town.
 func (s *site) popular(source Source) bool {
-	return bits.OnesCount32(s.networks[source.network()].users) >= popularUsers
+	l := s.networks.find(source.network())
+	return l != nil && bits.OnesCount32(l.users) >= popularUsers
 }
 
 // popularUsers is of 32 bits, which half are set when some twenty users succeed.

@@ -6,9 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"hash/crc32"
-	"maps"
 	"math"
-	"slices"
 )
 
 // ErrSnapshot is matched by errors of UnmarshalBinary: the snapshot is
@@ -30,255 +28,186 @@ const snapshotMagic = "weirpol\x03"
 // under a decision, how much mail users submit, nor in which country they were.
 const snapshotBefore = 2
 
-// snapshotPart is about how long the parts of a snapshot are.
-const snapshotPart = 1 << 20
-
 // Snapshot writes the engine's whole state, but not its rules. An engine that
-// continues from it decides exactly as this one would. It comes in parts, which
-// one after the other are what UnmarshalBinary reads: those of a million sources
-// are 200 MB, and to put them together would take as much once more.
+// continues from it decides exactly as this one would. It comes in parts, as
+// those of a Saver, which does it bit by bit.
 func (e *Engine) Snapshot() [][]byte {
-	w := snapshotWriter{engine: e, numbers: make(map[uint32]uint64), out: make([]byte, 0, snapshotPart+snapshotPart/8)}
-	w.sources()
-	w.users()
-	w.nets()
-	w.site()
-	entries := append(w.parts, w.out)
-
-	w.out = append([]byte(nil), snapshotMagic...)
-	w.number(uint64(e.now))
-	w.number(uint64(len(e.labels.words)))
-	for _, word := range e.labels.words {
-		w.text(word)
-	}
-	w.number(uint64(len(e.plans)))
-	for i := range e.plans {
-		w.number(uint64(e.plans[i].rule.Per))
-		id := fingerprint(e.plans[i].rule)
-		w.out = append(w.out, id[:]...)
-	}
-	w.number(uint64(len(w.names)))
-	for _, i := range w.names {
-		w.text(e.names.name(i))
-	}
-	parts := append([][]byte{w.out}, entries...)
-	sum := uint32(0)
-	for _, part := range parts {
-		sum = crc32.Update(sum, crc32.MakeTable(crc32.Castagnoli), part)
-	}
-	return append(parts, binary.LittleEndian.AppendUint32(nil, sum))
+	s := e.Save()
+	s.finish()
+	return s.Parts()
 }
 
 // fingerprint is equal for equal rules only.
 func fingerprint(r *Rule) [sha256.Size]byte { return sha256.Sum256([]byte(r.definition())) }
 
-// snapshotWriter builds a snapshot. Names are numbered from 1 in the order
-// in which they are first met.
-type snapshotWriter struct {
-	engine  *Engine
-	parts   [][]byte // that are full
-	out     []byte   // the one that is being written
-	names   []uint32
-	numbers map[uint32]uint64
-}
-
-// cut begins another part if this one is full.
-func (w *snapshotWriter) cut() {
-	if len(w.out) >= snapshotPart {
-		w.parts = append(w.parts, w.out)
-		w.out = make([]byte, 0, cap(w.out))
-	}
-}
-
-func (w *snapshotWriter) number(n uint64) { w.out = binary.AppendUvarint(w.out, n) }
-
-// time writes a time, 0 for none.
-func (w *snapshotWriter) time(at int64) {
+// appendTime writes a time, 0 for none.
+func (s *Saver) appendTime(b []byte, at int64) []byte {
 	if at == 0 {
-		w.number(0)
-		return
+		return append(b, 0)
 	}
-	w.out = binary.AppendUvarint(w.out, zigzag(w.engine.now-at)+1)
+	return binary.AppendUvarint(b, zigzag(s.now-at)+1)
 }
 
 func zigzag(n int64) uint64 { return uint64(n<<1) ^ uint64(n>>63) }
 
-func (w *snapshotWriter) text(s string) {
-	w.number(uint64(len(s)))
-	w.out = append(w.out, s...)
+func appendText(b []byte, text string) []byte {
+	return append(binary.AppendUvarint(b, uint64(len(text))), text...)
 }
 
-func (w *snapshotWriter) name(i uint32) {
+// appendName writes the number of a name. They are numbered from 1 in the order
+// in which they are first met, and each is written then: when somebody else has
+// its place in the table, whoever had it is written already.
+func (s *Saver) appendName(b []byte, i uint32) []byte {
 	if i == 0 {
-		w.number(0)
-		return
+		return append(b, 0)
 	}
-	n := w.numbers[i]
-	if n == 0 {
-		w.names = append(w.names, i)
-		n = uint64(len(w.names))
-		w.numbers[i] = n
+	chunk := &s.numbers[i>>chunkBits]
+	if *chunk == nil {
+		*chunk = make([]uint32, chunkSize)
 	}
-	w.number(n)
+	n := &(*chunk)[i&chunkMask]
+	if *n == 0 {
+		s.count++
+		*n = uint32(s.count)
+		s.names.last = appendText(s.names.room(), s.engine.names.name(i))
+	}
+	return binary.AppendUvarint(b, uint64(*n))
 }
 
-func (w *snapshotWriter) source(s Source) {
-	w.out = append(w.out, s.family)
-	w.out = binary.LittleEndian.AppendUint64(w.out, s.net)
+func appendSource(b []byte, s Source) []byte {
+	return binary.LittleEndian.AppendUint64(append(b, s.family), s.net)
 }
 
-func (w *snapshotWriter) familiarity(f familiarity) {
-	w.time(f.first)
-	w.time(f.last)
+func (s *Saver) appendFamiliarity(b []byte, f familiarity) []byte {
+	return s.appendTime(s.appendTime(b, f.first), f.last)
 }
 
-// flags writes what can be true of an entry.
-func (w *snapshotWriter) flags(used bool, c class, t *tally) {
-	f := byte(c) << 3
-	for i, set := range []bool{used, t.counted, t.block != 0} {
+// appendFlags writes what can be true of an entry.
+func appendFlags(b []byte, n note, block bool) []byte {
+	f := byte(n.class()) << 3
+	for i, set := range []bool{n&noteUsed != 0, n&noteCounted != 0, block} {
 		if set {
 			f |= 1 << i
 		}
 	}
-	w.out = append(w.out, f)
+	return append(b, f)
 }
 
-func (w *snapshotWriter) sources() {
-	e := w.engine
-	w.number(uint64(e.sources.len()))
-	w.number(uint64(e.sources.hand))
-	w.number(uint64(e.bySource.hand))
-	for n := uint32(1); n <= e.sources.len(); n++ {
-		s := e.sources.at(n)
-		slot := e.sources.slots.at(n)
-		w.flags(slot.used, slot.class, &s.tally)
-		w.source(s.source)
-		w.familiarity(s.familiar)
-		w.time(s.until)
-		w.number(uint64(s.offences))
-		w.number(uint64(s.action))
-		w.number(uint64(s.by))
-		w.number(uint64(s.blamed))
-		w.number(uint64(s.flags))
-		w.number(uint64(s.users))
-		w.number(uint64(s.grace))
-		w.number(uint64(s.accepted))
-		w.number(uint64(s.knocked))
-		w.number(uint64(s.gap))
-		w.number(uint64(s.steady))
-		for _, t := range s.tried {
-			w.number(uint64(t))
-		}
-		w.windows(&e.bySource, s.block)
-		w.cut()
+func appendNumbers[N uint8 | uint16 | uint32 | Action | Kind](b []byte, numbers ...N) []byte {
+	for _, n := range numbers {
+		b = binary.AppendUvarint(b, uint64(n))
 	}
+	return b
 }
 
-func (w *snapshotWriter) users() {
-	e := w.engine
-	w.number(uint64(e.users.len()))
-	w.number(uint64(e.users.hand))
-	w.number(uint64(e.byUser.hand))
-	for n := uint32(1); n <= e.users.len(); n++ {
-		u := e.users.at(n)
-		slot := e.users.slots.at(n)
-		w.flags(slot.used, slot.class, &u.tally)
-		w.name(u.name)
-		w.homes(u.homes[:])
-		w.homes(u.nets[:])
-		w.time(u.doubt)
-		w.time(u.grace)
-		w.number(uint64(u.country))
-		w.time(u.there)
-		w.number(uint64(math.Float32bits(u.daily)))
-		w.number(uint64(u.today))
-		w.number(uint64(u.day))
-		w.number(uint64(u.lead))
-		w.source(u.main)
-		w.time(u.until)
-		w.number(uint64(u.offences))
-		w.number(uint64(u.guard))
-		w.windows(&e.byUser, u.block)
-		w.cut()
-	}
+// source writes entry i of sources.
+func (w *Saver) source(b []byte, i uint32) []byte {
+	s := w.engine.sources.at(i)
+	b = appendFlags(b, w.tables[0].notes[i], s.block != 0)
+	b = appendSource(b, s.source)
+	b = w.appendFamiliarity(b, s.familiar)
+	b = w.appendTime(b, s.until)
+	b = appendNumbers(b, s.offences)
+	b = appendNumbers(b, s.action)
+	b = appendNumbers(b, s.by, s.blamed, s.flags)
+	b = appendNumbers(b, s.users, s.grace)
+	b = appendNumbers(b, s.accepted)
+	b = appendNumbers(b, s.knocked, s.gap)
+	b = appendNumbers(b, s.steady)
+	b = appendNumbers(b, s.tried[:]...)
+	return w.appendWindows(b, &w.engine.bySource, s.block)
 }
 
-func (w *snapshotWriter) homes(all []home) {
+// user writes entry i of users.
+func (w *Saver) user(b []byte, i uint32) []byte {
+	u := w.engine.users.at(i)
+	b = appendFlags(b, w.tables[1].notes[i], u.block != 0)
+	b = w.appendName(b, u.name)
+	b = w.appendHomes(b, u.homes[:])
+	b = w.appendHomes(b, u.nets[:])
+	b = w.appendTime(b, u.doubt)
+	b = w.appendTime(b, u.grace)
+	b = appendNumbers(b, u.country)
+	b = w.appendTime(b, u.there)
+	b = appendNumbers(b, math.Float32bits(u.daily), u.today)
+	b = binary.AppendUvarint(b, uint64(u.day))
+	b = appendNumbers(b, u.lead)
+	b = appendSource(b, u.main)
+	b = w.appendTime(b, u.until)
+	b = appendNumbers(b, u.offences)
+	b = appendNumbers(b, u.guard)
+	return w.appendWindows(b, &w.engine.byUser, u.block)
+}
+
+func (w *Saver) appendHomes(b []byte, all []home) []byte {
 	for i := range all {
-		w.source(all[i].source)
+		b = appendSource(b, all[i].source)
 		if all[i].source.IsValid() {
-			w.familiarity(all[i].familiarity)
+			b = w.appendFamiliarity(b, all[i].familiarity)
 		}
 	}
+	return b
 }
 
-func (w *snapshotWriter) nets() {
-	t := &w.engine.nets.nets
-	w.number(uint64(t.len()))
-	w.number(uint64(t.hand))
-	for i := uint32(1); i <= t.len(); i++ {
-		slot := t.slots.at(i)
-		n := &slot.value
-		w.flags(slot.used, slot.class, &tally{})
-		w.source(n.source)
-		for _, s := range n.ring {
-			w.time(s.at)
-			w.number(uint64(s.host))
-			w.number(uint64(s.line))
-			w.number(uint64(s.kind))
-		}
-		w.number(uint64(n.good))
-		w.number(uint64(n.held))
-		w.time(n.until)
-		w.time(n.praise)
-		w.number(uint64(n.offences))
-		w.number(uint64(n.action))
-		w.number(uint64(n.parts))
-		w.cut()
+// net writes entry i of neighbourhoods.
+func (w *Saver) net(b []byte, i uint32) []byte {
+	n := w.engine.nets.nets.at(i)
+	b = appendFlags(b, w.tables[2].notes[i], false)
+	b = appendSource(b, n.source)
+	for _, s := range n.ring {
+		b = w.appendTime(b, s.at)
+		b = appendNumbers(b, s.host)
+		b = appendNumbers(b, s.line)
+		b = appendNumbers(b, s.kind)
 	}
+	b = appendNumbers(b, n.good, n.held)
+	b = w.appendTime(b, n.until)
+	b = w.appendTime(b, n.praise)
+	b = appendNumbers(b, n.offences)
+	b = appendNumbers(b, n.action)
+	return appendNumbers(b, uint32(n.parts))
 }
 
-func (w *snapshotWriter) site() {
+// site writes what is known of the site, without its networks.
+func (w *Saver) site() []byte {
 	s := &w.engine.site
-	w.time(s.began)
-	w.number(s.successes)
+	b := w.appendTime(nil, s.began)
+	b = binary.AppendUvarint(b, s.successes)
 	for _, p := range []*pressure{&s.failures, &s.harvest, &s.mail} {
-		w.time(p.last)
-		w.number(math.Float64bits(p.fast))
-		w.number(math.Float64bits(p.slow))
+		b = w.appendTime(b, p.last)
+		b = binary.AppendUvarint(b, math.Float64bits(p.fast))
+		b = binary.AppendUvarint(b, math.Float64bits(p.slow))
 	}
-	w.number(uint64(len(s.networks)))
-	for _, n := range slices.SortedFunc(maps.Keys(s.networks), Source.compare) {
-		w.source(n)
-		w.time(s.networks[n].last)
-		w.number(uint64(s.networks[n].users))
-		w.familiarity(s.networks[n].native)
-	}
-	q := &w.engine.probation
-	w.number(uint64(q.len()))
-	for _, one := range q.queue[q.head:] {
-		w.time(one.until)
-		w.source(one.source)
-	}
+	return b
 }
 
-func (w *snapshotWriter) windows(s *side, block uint32) {
+// network writes entry i of the site's networks.
+func (w *Saver) network(b []byte, i uint32) []byte {
+	n := w.engine.site.networks.all.at(i)
+	b = appendSource(b, n.source)
+	b = w.appendTime(b, n.last)
+	b = appendNumbers(b, n.users)
+	return w.appendFamiliarity(b, n.native)
+}
+
+func (w *Saver) appendWindows(b []byte, s *side, block uint32) []byte {
 	if block == 0 {
-		return
+		return b
 	}
 	for i := range s.windows(block) {
 		win := &s.windows(block)[i]
-		w.number(uint64(win.length))
+		b = appendNumbers(b, win.length)
 		for j := win.first; j != 0; j = w.engine.seen.at(j).next {
 			o := w.engine.seen.at(j)
-			w.time(o.at)
-			w.number(o.line)
-			w.out = append(w.out, o.addr[:]...)
-			w.name(o.user)
-			w.out = append(w.out, byte(o.kind), o.service, o.server, o.marks)
-			w.number(uint64(o.amount))
+			b = w.appendTime(b, o.at)
+			b = binary.AppendUvarint(b, o.line)
+			b = append(b, o.addr[:]...)
+			b = w.appendName(b, o.user)
+			b = append(b, byte(o.kind), o.service, o.server, o.marks)
+			b = appendNumbers(b, o.amount)
 		}
 	}
+	return b
 }
 
 // UnmarshalBinary replaces the engine's state by what Snapshot wrote.
@@ -295,6 +224,9 @@ func (e *Engine) UnmarshalBinary(data []byte) error {
 			data[len(snapshotMagic)-1], snapshotMagic[len(snapshotMagic)-1])
 	case crc32.Checksum(data[:end], crc32.MakeTable(crc32.Castagnoli)) != binary.LittleEndian.Uint32(data[end:]):
 		return fmt.Errorf("restore engine: %w: its checksum is wrong", ErrSnapshot)
+	}
+	if e.saver != nil {
+		e.saver.finish()
 	}
 	return e.restore(data[len(snapshotMagic):end], data[len(snapshotMagic)-1] == snapshotBefore)
 }

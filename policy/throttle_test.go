@@ -4,6 +4,7 @@ import (
 	"errors"
 	"math/rand/v2"
 	"net/netip"
+	"slices"
 	"testing"
 	"time"
 )
@@ -209,7 +210,7 @@ func TestThrottleSurvivesRestart(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	old = sealed(append([]byte(flowVersion1), old[len(flowMagic):len(old)-5]...)) // less the list of limited users and the sum
+	old = slices.Concat(sealed([][]byte{[]byte(flowVersion1), old[len(flowMagic) : len(old)-5]})...) // less the list of limited users and the sum
 	if err := stopped.UnmarshalBinary(old); err != nil || len(stopped.throttle.users) != 0 {
 		t.Errorf("version 1: %v, %d are limited", err, len(stopped.throttle.users))
 	}

@@ -273,7 +273,7 @@ func (e *Engine) flagUser(u *userState, p *plan, h *happening, out []Decision) [
 	if r.Action != 0 {
 		out = e.flagCulprits(u, p, numbers, out)
 	}
-	e.closeBlock(&e.byUser, &u.block)
+	e.closeBlock(&e.byUser, &u.tally)
 	return out
 }
 
@@ -361,13 +361,13 @@ func (e *Engine) user(name uint32) (n uint32, u *userState) {
 		if old.succeeded {
 			e.site.users--
 		}
-		e.closeBlock(&e.byUser, &old.block)
+		e.closeBlock(&e.byUser, &old.tally)
 		e.names.slots.at(old.name).user = 0
 		e.names.release(old.name)
 		e.users.clear(entry.user)
 	}
 	e.names.again(name)
 	u = e.users.at(entry.user)
-	u.name = name
+	u.name, u.number = name, entry.user
 	return entry.user, u
 }

@@ -50,6 +50,7 @@ func (w *window) reached(r *Rule, need uint32) bool {
 // side holds the windows of all sources, or of all users, in blocks of one
 // window a rule, only for those who have something counted.
 type side struct {
+	notes *notes     // of the clock whose entries own the blocks
 	width int        // windows a block
 	taken pool[bool] // numbers the blocks
 	cells [][]window // their windows, in chunks as the numbers
@@ -66,6 +67,12 @@ func (s *side) open() uint32 {
 	return i
 }
 
+// openFor gives t a block.
+func (s *side) openFor(t *tally) {
+	t.block = s.open()
+	*s.notes.at(t.number) |= noteHolds
+}
+
 // windows returns the windows of block i.
 func (s *side) windows(i uint32) []window {
 	from := int(i&chunkMask) * s.width
@@ -76,12 +83,12 @@ func (s *side) windows(i uint32) []window {
 // reached what is needed.
 func (e *Engine) add(s *side, t *tally, p *plan, o *observation, need uint32) bool {
 	if t.block == 0 {
-		t.block = s.open()
+		s.openFor(t)
 	}
-	t.counted = true
+	*s.notes.at(t.number) |= noteCounted
 	w := &s.windows(t.block)[p.window]
 	if e.seen.used >= e.limits.Observations {
-		e.makeRoom(t.block, s, w)
+		e.makeRoom(t, s, w)
 	}
 	return e.count(s, w, p.rule, o) && w.reached(p.rule, need)
 }
@@ -225,17 +232,18 @@ func (e *Engine) takeOut(s *side, w *window, gone func(*observation) bool) {
 	}
 }
 
-// closeBlock gives back a block with all it holds. No block is fine.
-func (e *Engine) closeBlock(s *side, block *uint32) {
-	if *block == 0 {
+// closeBlock gives back the block of t with all it holds. No block is fine.
+func (e *Engine) closeBlock(s *side, t *tally) {
+	if t.block == 0 {
 		return
 	}
-	windows := s.windows(*block)
+	windows := s.windows(t.block)
 	for i := range windows {
 		e.empty(s, &windows[i])
 	}
-	s.taken.give(*block)
-	*block = 0
+	s.taken.give(t.block)
+	t.block = 0
+	*s.notes.at(t.number) &^= noteHolds
 }
 
 // makeRoom sees to it that one more observation may be taken. When memory is
@@ -244,17 +252,17 @@ func (e *Engine) closeBlock(s *side, block *uint32) {
 // round stays for one more. An attacker who wants to push out a count needs
 // as many counted failures from other sources as the whole memory holds,
 // each source staying under every threshold, all between two failures of the
-// source that is to be forgotten. keep is the block that is being counted
-// in; if there is no other, its own window w begins anew.
-func (e *Engine) makeRoom(keep uint32, s *side, w *window) {
+// source that is to be forgotten. keep is for whom it is being counted; if there
+// is nobody else, its own window w begins anew.
+func (e *Engine) makeRoom(keep *tally, s *side, w *window) {
 	for e.seen.used >= e.limits.Observations {
 		from := &e.bySource
 		if e.byUser.held > e.bySource.held {
 			from = &e.byUser
 		}
-		if !e.giveUp(from, keep, s == from) {
+		if !e.giveUp(from, keep.number, s == from) {
 			if w.first == 0 {
-				windows := s.windows(keep)
+				windows := s.windows(keep.block)
 				for i := range windows {
 					e.empty(s, &windows[i])
 				}
@@ -279,13 +287,13 @@ func (e *Engine) giveUp(s *side, keep uint32, same bool) bool {
 		if s.hand++; s.hand > entries {
 			s.hand = 1
 		}
-		t := e.tallyOf(s, s.hand)
+		n := s.notes.at(s.hand)
 		switch {
-		case t.block == 0 || same && t.block == keep:
-		case t.counted:
-			t.counted = false
+		case *n&noteHolds == 0 || same && s.hand == keep:
+		case *n&noteCounted != 0:
+			*n &^= noteCounted
 		default:
-			e.closeBlock(s, &t.block)
+			e.closeBlock(s, e.tallyOf(s, s.hand))
 			return true
 		}
 	}
@@ -293,15 +301,16 @@ func (e *Engine) giveUp(s *side, keep uint32, same bool) bool {
 
 // tally leads from a source or a user to what is counted for it.
 type tally struct {
-	block   uint32 // its windows, 0 for none
-	counted bool   // since makeRoom last came by
+	block  uint32 // its windows, 0 for none
+	number uint32 // of the source or the user
 }
 
+// tallyOf returns one that is to be changed.
 func (e *Engine) tallyOf(s *side, number uint32) *tally {
 	if s == &e.bySource {
-		return &e.sources.at(number).tally
+		return &e.sources.change(number).tally
 	}
-	return &e.users.at(number).tally
+	return &e.users.change(number).tally
 }
 
 func instant(at int64) time.Time { return time.Unix(0, at).UTC() }

@@ -270,7 +270,7 @@ func (a *Agent) startCore() error {
 	if err != nil {
 		return err
 	}
-	p.recent, p.latest, p.told = newRecent(recentBytes), a.o.Now, newTellings()
+	p.recent, p.latest = newRecent(recentBytes), a.o.Now
 	a.core = &core{
 		pipeline: p, a: a, positions: make(map[string]intake.Position), inputs: make(map[string]*understanding),
 		requests: make(chan func()), stopped: make(chan struct{}), saved: a.o.Now(), pause: checkpointEvery,
@@ -286,7 +286,10 @@ func (a *Agent) startCore() error {
 	ctx, stop := context.WithCancel(context.Background())
 	go a.core.run(ctx)
 	a.cleanups = append(a.cleanups, cleanup{"core", func() error {
-		err := a.core.do(context.Background(), a.core.checkpoint)
+		err := a.core.do(context.Background(), func() {
+			a.core.checkpoint()
+			a.core.finish()
+		})
 		stop()
 		<-a.core.stopped
 		return err

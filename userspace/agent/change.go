@@ -66,12 +66,11 @@ func (a *Agent) Release(ctx context.Context, target policy.Target) (*control.Rel
 		c.engine.Release(d.Target)
 		_, changes := c.ledger.Remove(target, false, true)
 		err := c.enforce(changes)
-		a.writer.remove(store.KeyOf(d))
 		if target.User != "" {
 			a.judge.Flow(func(f *policy.Flow) { f.Reset(target.User) })
 			c.stand(target)
 		}
-		c.checkpoint()
+		c.checkpoint(store.KeyOf(d))
 		for _, concern := range c.ledger.LookupPrefix(target.Prefix) {
 			standing = append(standing, concern.Decision)
 			result.Standing = append(result.Standing, c.row(concern.Decision))
@@ -95,8 +94,9 @@ func (a *Agent) change(ctx context.Context, f func(c *core) error) error {
 	var enforced error
 	var written <-chan error
 	err := a.core.do(ctx, func() {
+		a.core.bound = nil
 		enforced = f(a.core)
-		written = a.writer.flushed()
+		written = a.core.written()
 	})
 	if err != nil {
 		return err

@@ -8,7 +8,9 @@ import (
 	"fmt"
 	"maps"
 
+	"weir/policy"
 	"weir/userspace/intake"
+	"weir/userspace/maillog"
 	"weir/userspace/postfixpolicy"
 )
 
@@ -30,34 +32,65 @@ const (
 
 var errCheckpoint = errors.New("checkpoint cannot be read")
 
-// encodeCheckpoint must run in the core loop. What it returns are parts of one
-// text, as Engine.Snapshot's.
-func encodeCheckpoint(positions map[string]intake.Position, p *pipeline, j *postfixpolicy.Judge) ([][]byte, error) {
+// checkpoint is one that is being taken. What changes least is copied when it
+// begins; the engine and the judge write their states in steps. What comes out is
+// of the moment at which it began.
+type checkpoint struct {
+	positions []byte
+	parser    *maillog.Saved
+	told      *tellings
+	flow      *postfixpolicy.Saver
+	engine    *policy.Saver
+	counted   bool // flow is done
+
+	text [][]byte // once it is encoded
+}
+
+// newCheckpoint must run in the core loop.
+func newCheckpoint(positions map[string]intake.Position, p *pipeline, j *postfixpolicy.Judge) (*checkpoint, error) {
 	where, err := json.Marshal(positions)
 	if err != nil {
 		return nil, fmt.Errorf("checkpoint: %w", err)
 	}
-	parser, err := p.parser.MarshalBinary()
+	return &checkpoint{positions: where, parser: p.parser.Save(), told: p.told.save(), flow: j.Save(), engine: p.engine.Save()}, nil
+}
+
+// stepSize is how many sources are written at once, which is 0.1 ms.
+const stepSize = 64
+
+// step writes a little, and reports whether that was all. It must run in the
+// core loop.
+func (c *checkpoint) step() (done bool) {
+	if !c.counted {
+		c.counted = c.flow.Step()
+		return false
+	}
+	return c.engine.Step(stepSize)
+}
+
+// encode returns the parts of one text, as policy.Saver.Parts does, once step
+// has reported that it is done.
+func (c *checkpoint) encode() ([][]byte, error) {
+	if c.text != nil {
+		return c.text, nil
+	}
+	parser, err := c.parser.MarshalBinary()
 	if err != nil {
 		return nil, fmt.Errorf("checkpoint: %w", err)
 	}
-	flow, err := j.MarshalBinary()
+	told, err := c.told.MarshalBinary()
 	if err != nil {
 		return nil, fmt.Errorf("checkpoint: %w", err)
 	}
-	told, err := p.told.MarshalBinary()
-	if err != nil {
-		return nil, fmt.Errorf("checkpoint: %w", err)
-	}
-	text := [][]byte{[]byte(checkpointVersion)}
-	for _, part := range [checkpointParts][][]byte{{where}, {parser}, p.engine.Snapshot(), {flow}, {told}} {
+	c.text = [][]byte{[]byte(checkpointVersion)}
+	for _, part := range [checkpointParts][][]byte{{c.positions}, {parser}, c.engine.Parts(), c.flow.Parts(), {told}} {
 		length := 0
 		for _, piece := range part {
 			length += len(piece)
 		}
-		text = append(append(text, binary.AppendUvarint(nil, uint64(length))), part...)
+		c.text = append(append(c.text, binary.AppendUvarint(nil, uint64(length))), part...)
 	}
-	return text, nil
+	return c.text, nil
 }
 
 // restoreCheckpoint sets what b says, as far as it can be read; the error

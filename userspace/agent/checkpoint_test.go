@@ -29,6 +29,21 @@ func mustJudge() *postfixpolicy.Judge {
 	return postfixpolicy.NewJudge(policy.DefaultLimits(), func() time.Time { return logEnd })
 }
 
+func mustEncode(t *testing.T, positions map[string]intake.Position, p *pipeline, j *postfixpolicy.Judge) []byte {
+	t.Helper()
+	c, err := newCheckpoint(positions, p, j)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for !c.step() {
+	}
+	parts, err := c.encode()
+	if err != nil {
+		t.Fatal(err)
+	}
+	return slices.Concat(parts...)
+}
+
 type nobody struct{}
 
 func (nobody) event(*policy.Event)       {}
@@ -39,14 +54,10 @@ func TestCheckpoint(t *testing.T) {
 	number := uint64(0)
 	for line := range strings.Lines(mustRead(t, "testdata/mail.log")) {
 		number++
-		p.read(&intake.Record{Line: []byte(strings.TrimSuffix(line, "\n")), Number: number}, nobody{})
+		p.read([]intake.Record{{Line: []byte(strings.TrimSuffix(line, "\n")), Number: number}}, nobody{})
 	}
 	positions := map[string]intake.Position{"file:/var/log/mail.log": {Path: "/var/log/mail.log", Offset: 77, Lines: 5}}
-	parts, err := encodeCheckpoint(positions, p, mustJudge())
-	whole := slices.Concat(parts...)
-	if err != nil {
-		t.Fatal(err)
-	}
+	whole := mustEncode(t, positions, p, mustJudge())
 	if len(whole) > 64<<10 {
 		t.Errorf("%d bytes after 238 lines", len(whole))
 	}
@@ -124,11 +135,7 @@ func TestFirstPositionIsKept(t *testing.T) {
 
 // Checkpoints of before are read: they have three parts, or four.
 func TestOldCheckpoints(t *testing.T) {
-	parts, err := encodeCheckpoint(map[string]intake.Position{"a": {Offset: 7}}, mustPipeline(t), mustJudge())
-	whole := slices.Concat(parts...)
-	if err != nil {
-		t.Fatal(err)
-	}
+	whole := mustEncode(t, map[string]intake.Position{"a": {Offset: 7}}, mustPipeline(t), mustJudge())
 	end := len(checkpointVersion)
 	for part := 1; part <= checkpointParts; part++ {
 		n, size := binary.Uvarint(whole[end:])

@@ -31,6 +31,9 @@ type core struct {
 	dirty     bool              // something was read since the last checkpoint
 	saved     time.Time         // when the last checkpoint was taken
 	pause     time.Duration     // until the next one
+	saving    *saving           // the checkpoint under way, nil if none is
+	next      *saving           // the one after it, nil if none is wanted
+	bound     *saving           // what the change at hand is bound to
 	reconcile time.Time         // when the table is compared next
 	failures  int               // of enforcing, in a row
 	readBack  readBack
@@ -89,6 +92,21 @@ func (c *core) run(ctx context.Context) {
 	tick := time.NewTicker(tickTime)
 	defer tick.Stop()
 	for {
+		if c.saving != nil {
+			c.slice(1)
+			select { // who waits comes before the next slice
+			case <-ctx.Done():
+				return
+			case f := <-c.requests:
+				f()
+			case t := <-c.a.judge.Told():
+				c.asked(&t)
+			case <-tick.C:
+				c.tick()
+			default:
+			}
+			continue
+		}
 		select {
 		case <-ctx.Done():
 			return
@@ -109,10 +127,10 @@ func (c *core) consume(input string, batch []intake.Record, after intake.Positio
 	}
 	c.takeTold() // requests come before the lines that were written after them
 	c.input = c.inputs[input]
-	c.told.input = c.input
-	for i := range batch {
-		c.read(&batch[i], c)
+	if c.told != nil {
+		c.told.input = c.input
 	}
+	c.read(batch, c)
 	if s := c.parser.Stats(); s.NotUnderstood != c.puzzled {
 		c.input.notUnderstood += s.NotUnderstood - c.puzzled
 		c.input.sample, c.puzzled = maillog.HideSecrets(s.Sample), s.NotUnderstood
@@ -143,7 +161,7 @@ func (c *core) tell() {
 func (c *core) event(e *policy.Event) {
 	c.input.events++
 	if c.input != &c.requested {
-		c.a.judge.Logged(e)
+		c.logs(e)
 	}
 	switch e.Kind {
 	case policy.AuthFailure:
@@ -268,7 +286,7 @@ func (c *core) tick() {
 	if c.enforcer != nil && !now.Before(c.reconcile) {
 		c.compare()
 	}
-	if c.dirty && now.Sub(c.saved).Abs() >= c.pause {
+	if c.dirty && c.saving == nil && now.Sub(c.saved).Abs() >= c.pause {
 		c.checkpoint()
 	}
 	c.a.rates.tick(c.a, now)
@@ -297,22 +315,6 @@ func (c *core) expire(now time.Time) {
 	// entries go; the kernel itself stopped honouring those on time.
 	_ = c.enforce(changes) // said and tried again there
 	c.a.writer.remove(keys...)
-}
-
-// checkpoint hands the writer what reading can be resumed from. Nothing is
-// decided meanwhile, so the more there is to save the rarer it is done.
-func (c *core) checkpoint() {
-	begun := time.Now()
-	c.settle(c.a.o.Now(), true) // their lines will not be read again
-	defer func() { c.pause = max(checkpointEvery, checkpointShare*time.Since(begun)) }()
-	c.takeTold()
-	b, err := encodeCheckpoint(c.positions, c.pipeline, c.a.judge)
-	if err != nil {
-		c.a.log.Error("no checkpoint can be taken; after a crash more of the logs will be read again", "error", err)
-		return
-	}
-	c.a.writer.save(b)
-	c.dirty, c.saved = false, c.a.o.Now()
 }
 
 // redo has everything that stands written again, into a store that was

@@ -102,9 +102,12 @@ func (a *Agent) setPolicy(c *config.Config) {
 	a.judge.Set(s, c.Quota)
 }
 
-// expect prepares the parser for requests, if there will be any. It must run
+// expect prepares for requests and reports, if there will be any. It must run
 // in the core loop, or before there is one.
 func (c *core) expect(to *config.Config) {
+	if len(to.DovecotPolicy.Listen) > 0 && c.told == nil {
+		c.told = newTellings()
+	}
 	if len(to.PostfixPolicy.Listen) > 0 {
 		c.parser.ExpectRequests(to.PostfixPolicy.UnknownRecipients)
 	}

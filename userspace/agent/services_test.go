@@ -278,6 +278,10 @@ func TestServiceCannotStart(t *testing.T) {
 // before knew nothing of tellings, that one is read.
 func TestReportedBeforeRestart(t *testing.T) {
 	b := newBench(t)
+	key := filepath.Join(b.dir, "key")
+	b.write(key, "0123456789abcdef\n")
+	b.extra = fmt.Sprintf("[dovecot_policy]\nlisten = [%q]\napi_key_file = %q\n", "unix:"+filepath.Join(b.dir, "dovecot.sock"), key)
+	b.configure()
 	a := b.mustStart()
 	failure := func(n int) policy.Event {
 		return policy.Event{Time: b.clock(), Kind: policy.AuthFailure, Source: netip.MustParseAddr(fmt.Sprintf("203.0.113.%d", n)), User: "bob", Server: "dovecot"}

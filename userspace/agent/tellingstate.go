@@ -3,6 +3,7 @@ package agent
 import (
 	"encoding/binary"
 	"errors"
+	"maps"
 	"net/netip"
 	"time"
 
@@ -18,6 +19,14 @@ import (
 const tellingsVersion = 1
 
 var errTellings = errors.New("the tellings of logins cannot be read")
+
+// save returns a copy for MarshalBinary.
+func (t *tellings) save() *tellings {
+	if t == nil {
+		return nil
+	}
+	return &tellings{young: maps.Clone(t.young), old: maps.Clone(t.old), turned: t.turned, reported: t.reported}
+}
 
 // MarshalBinary writes what one side has told of and the other has not yet.
 func (t *tellings) MarshalBinary() ([]byte, error) {

@@ -93,18 +93,19 @@ func (a *Agent) ResetUser(ctx context.Context, name string) (*control.UserReset,
 			}
 			f.Reset(name)
 		})
+		var lifted []store.Key
 		pin, automatic := c.ledger.Get(target)
 		if pin != nil {
-			c.lift(pin, result)
+			lifted = append(lifted, c.lift(pin, result))
 		}
 		if automatic != nil && automatic.Rule == policy.QuotaRule {
-			c.lift(automatic, result)
+			lifted = append(lifted, c.lift(automatic, result))
 		} else if automatic != nil {
 			row := c.row(automatic)
 			result.Stands = &row
 		}
 		c.stand(target)
-		c.checkpoint() // or what was spent would come back with the last one
+		c.checkpoint(lifted...) // or what was spent would come back with the last one
 		return nil
 	})
 	if err != nil {
@@ -113,11 +114,11 @@ func (a *Agent) ResetUser(ctx context.Context, name string) (*control.UserReset,
 	return result, nil
 }
 
-// lift takes a decision on a user away.
-func (c *core) lift(d *policy.Decision, result *control.UserReset) {
+// lift takes a decision on a user away, and returns what it is stored under.
+func (c *core) lift(d *policy.Decision, result *control.UserReset) store.Key {
 	result.Lifted = append(result.Lifted, c.row(d))
 	c.ledger.Remove(d.Target, d.Pinned, !d.Pinned)
-	c.a.writer.remove(store.KeyOf(d))
+	return store.KeyOf(d)
 }
 
 // outdate takes away what the quotas decided about a user for whom the

@@ -30,7 +30,7 @@ type writer struct {
 	closed     bool // nothing is taken any more
 	store      *store.Store
 	pending    map[store.Key]*policy.Decision // nil: to be removed
-	checkpoint [][]byte                       // nil: none new
+	checkpoint *checkpoint                    // nil: none new
 	waiting    []chan<- error
 	failure    error     // of the last commit
 	saved      time.Time // when the last checkpoint was committed
@@ -69,12 +69,20 @@ func (w *writer) remove(keys ...store.Key) {
 	signal(w.wake)
 }
 
-// save has a checkpoint written, together with everything put before it.
-func (w *writer) save(checkpoint [][]byte) {
+// save has a checkpoint written, together with everything put before it and with
+// the removal of keys. Those who wait are told when that is done.
+func (w *writer) save(c *checkpoint, keys []store.Key, waiting []chan<- error) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
-	w.checkpoint = checkpoint
+	for _, k := range keys {
+		w.pending[k] = nil
+	}
+	w.checkpoint = c
+	w.waiting = append(w.waiting, waiting...)
 	signal(w.wake)
+	if len(waiting) > 0 {
+		signal(w.hurry)
+	}
 }
 
 // flushed returns a channel that gives the outcome of writing everything that
@@ -152,9 +160,17 @@ func (w *writer) commit() error {
 	s := w.store
 	w.mu.Unlock()
 
+	var text [][]byte
+	if checkpoint != nil {
+		var err error
+		if text, err = checkpoint.encode(); err != nil {
+			w.log.Error("no checkpoint can be taken; after a crash more of the logs will be read again", "error", err)
+			checkpoint = nil
+		}
+	}
 	var err error
-	if len(pending) > 0 || checkpoint != nil {
-		err = s.Commit(batchOf(pending, checkpoint))
+	if len(pending) > 0 || text != nil {
+		err = s.Commit(batchOf(pending, text))
 	}
 	w.settle(err, pending, checkpoint)
 	for _, done := range waiting {
@@ -176,7 +192,7 @@ func batchOf(pending map[store.Key]*policy.Decision, checkpoint [][]byte) store.
 }
 
 // settle notes the outcome, and keeps what failed unless it is overtaken.
-func (w *writer) settle(err error, pending map[store.Key]*policy.Decision, checkpoint [][]byte) {
+func (w *writer) settle(err error, pending map[store.Key]*policy.Decision, checkpoint *checkpoint) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	switch {

@@ -282,18 +282,28 @@ func (j *Judge) tell(t *Told) {
 // savedAtOnce is how many users are saved before requests have their turn.
 const savedAtOnce = 64
 
-// MarshalBinary writes what was counted, for UnmarshalBinary. Requests are
-// answered meanwhile.
-func (j *Judge) MarshalBinary() ([]byte, error) {
+// Saver writes what a judge has counted, in steps between which it answers.
+type Saver struct {
+	judge *Judge
+	flow  *policy.FlowSaver
+}
+
+// Save begins to write what was counted.
+func (j *Judge) Save() *Saver {
 	j.mu.Lock()
 	defer j.mu.Unlock()
-	saver := j.flow.Save()
-	for !saver.Step(savedAtOnce) {
-		j.mu.Unlock()
-		j.mu.Lock()
-	}
-	return saver.Bytes(), nil
+	return &Saver{j, j.flow.Save()}
 }
+
+// Step writes some users more, and reports whether those were all.
+func (s *Saver) Step() (done bool) {
+	s.judge.mu.Lock()
+	defer s.judge.mu.Unlock()
+	return s.flow.Step(savedAtOnce)
+}
+
+// Parts returns what was written, which put together is for UnmarshalBinary.
+func (s *Saver) Parts() [][]byte { return s.flow.Parts() }
 
 // UnmarshalBinary takes up what was counted. On an error nothing changes.
 func (j *Judge) UnmarshalBinary(data []byte) error {
