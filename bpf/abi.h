@@ -186,12 +186,26 @@ struct belief {
 };
 _Static_assert(sizeof(struct belief) == 16, "belief");
 
+/*
+ * What sources a bucket may have, wherever they stand: SIEVE_BITS bits of each
+ * one's hash are set, so one whose bits are not all set has no verdict. It is a
+ * fifth of the set, for those who are not in it. (Values of arrays are padded to
+ * eight bytes: hence two.)
+ */
+#define SIEVE_BITS 3
+
+struct sieve {
+	__u32 buckets[2];
+};
+_Static_assert(sizeof(struct sieve) == 8, "sieve");
+
 /* What a CPU remembers from packet to packet. */
 struct recent {
 	__u64 tick;
 	__u64 random;
 	__u16 each;    /* packets of this tick that are still counted one by one */
 	__u16 skip;    /* packets until the next that is counted */
+	__u32 dropped; /* whether the last packet to a protected port was */
 };
 _Static_assert(sizeof(struct recent) == 24, "recent");
 

@@ -72,6 +72,23 @@ struct {
 	__type(value, struct slot_counts);
 } counts6 SEC(".maps");
 
+/* By pair of buckets. */
+struct {
+	__uint(type, BPF_MAP_TYPE_ARRAY);
+	__uint(map_flags, BPF_F_MMAPABLE);
+	__uint(max_entries, 1);
+	__type(key, __u32);
+	__type(value, struct sieve);
+} sieve4 SEC(".maps");
+
+struct {
+	__uint(type, BPF_MAP_TYPE_ARRAY);
+	__uint(map_flags, BPF_F_MMAPABLE);
+	__uint(max_entries, 1);
+	__type(key, __u32);
+	__type(value, struct sieve);
+} sieve6 SEC(".maps");
+
 /* The set, by home, and what is to be believed of it. */
 struct {
 	__uint(type, BPF_MAP_TYPE_ARRAY);

@@ -43,10 +43,31 @@ static __always_inline __u64 hash6(const struct source6 *source)
 	return net * factor6;
 }
 
+/* What a mark has of a /64's hash. */
+static __always_inline __u32 rest_of(__u64 hash)
+{
+	return (hash ^ hash >> 32) * rest6 >> (64 - MARK_REST6);
+}
+
 /* The upper half of a hash as a fraction of so many. */
 static __always_inline __u32 share_of(__u32 upper, __u32 of)
 {
 	return (__u64)upper * of >> 32;
+}
+
+/* The bits that a source has in a sieve. */
+static __always_inline __u32 sieve_bits(__u32 rest)
+{
+	return 1U << (rest & 31) | 1U << (rest >> 5 & 31) | 1U << (rest >> 10 & 31);
+}
+
+/* Whether a bucket may have something of a source. */
+static __always_inline _Bool may_have(void *sieve, __u32 bucket, __u32 bits)
+{
+	__u32 pair = bucket / 2;
+	struct sieve *s = bpf_map_lookup_elem(sieve, &pair);
+
+	return !s || (*(volatile __u32 *)&s->buckets[bucket & 1] & bits) == bits;
 }
 
 /* All bits of each mark but the uppermost, and one of each. */
@@ -100,10 +121,10 @@ static __always_inline enum mark find_mark4(__u32 hash, __u64 now)
 	return MARK_ASK;
 }
 
-static __always_inline enum mark find_mark6(__u64 hash, __u64 now)
+static __always_inline enum mark find_mark6(__u64 hash, __u32 rest, __u64 now)
 {
 	__u32 zero = 0, home = share_of(hash >> 32, homes6);
-	__u64 mark = ((hash ^ hash >> 32) * rest6) >> (64 - MARK_REST6) | (__u64)(home & (HOMES - 1)) << MARK_REST6;
+	__u64 mark = rest | (__u64)(home & (HOMES - 1)) << MARK_REST6;
 	struct belief *b = bpf_map_lookup_elem(&belief6, &zero);
 	__u64 moves;
 

@@ -36,9 +36,9 @@ const volatile __u32 buckets6;
  * What the verdict table says of a source, 0 if nothing, and the number of its
  * slot. Loads are volatile because userspace stores meanwhile.
  */
-static __always_inline __u32 find_verdict4(const struct source4 *source, __u32 hash, __u32 *slot)
+static __always_inline __u32 find_verdict4(const struct source4 *source, __u32 index, __u32 *slot)
 {
-	__u32 addr, index = share_of(hash, buckets4);
+	__u32 addr;
 	struct bucket4 *bucket = bpf_map_lookup_elem(&verdicts4, &index);
 	_Bool full = 1;
 
@@ -57,9 +57,8 @@ static __always_inline __u32 find_verdict4(const struct source4 *source, __u32 h
 	return full ? VERDICT_ELSEWHERE : 0;
 }
 
-static __always_inline __u32 find_verdict6(const struct source6 *source, __u64 hash, __u32 *slot)
+static __always_inline __u32 find_verdict6(const struct source6 *source, __u32 index, __u32 *slot)
 {
-	__u32 index = share_of(hash >> 32, buckets6);
 	struct bucket6 *bucket = bpf_map_lookup_elem(&verdicts6, &index);
 	_Bool full = 1;
 	__u64 net;
@@ -168,34 +167,45 @@ static __always_inline enum exit_reason verdict_of(struct entry *e, const struct
 }
 
 /*
- * The set answers for most packets: for those whose source has no verdict, and
- * in a flood for those that are dropped without being counted.
+ * What the set says of a source, and what bucket is its. The set costs one line
+ * of many that must be in a cache, the sieve one of fewer. So what is probably
+ * flagged is looked for in the set at once, what is probably not, in the sieve
+ * before.
  */
-static __always_inline enum exit_reason verdict(const struct packet *p, __u64 now)
+static __always_inline enum mark mark_of(const struct packet *p, _Bool flagged, __u32 *bucket, __u64 now)
+{
+	if (p->family == 4) {
+		__u32 hash = permute(&p->source4);
+
+		*bucket = share_of(hash, buckets4);
+		if (!flagged && !may_have(&sieve4, *bucket, sieve_bits(hash)))
+			return MARK_NONE;
+		return find_mark4(hash, now);
+	} else {
+		__u64 hash = hash6(&p->source6);
+		__u32 rest = rest_of(hash);
+
+		*bucket = share_of(hash >> 32, buckets6);
+		if (!flagged && !may_have(&sieve6, *bucket, sieve_bits(rest)))
+			return MARK_NONE;
+		return find_mark6(hash, rest, now);
+	}
+}
+
+static __always_inline enum exit_reason judge_source(const struct packet *p, struct recent *r, __u64 now)
 {
 	_Bool ipv4 = p->family == 4;
+	__u32 bucket, word, slot = 0, weight = 0;
+	enum mark mark = mark_of(p, r->dropped, &bucket, now);
 	struct entry *e = 0;
-	__u32 zero = 0, word, slot = 0, weight = 0;
-	struct recent *r = bpf_map_lookup_elem(&recent, &zero);
-	enum mark mark;
-	__u64 hash;
 
-	if (!r)
-		return EXIT_UNFLAGGED; /* never: the map has it */
-	if (ipv4) {
-		hash = permute(&p->source4);
-		mark = find_mark4(hash, now);
-	} else {
-		hash = hash6(&p->source6);
-		mark = find_mark6(hash, now);
-	}
 	if (mark == MARK_DROP) {
 		weight = weigh(r, now);
 		if (!weight)
 			return EXIT_DROPPED;
 	}
 	if (mark != MARK_NONE) {
-		word = ipv4 ? find_verdict4(&p->source4, hash, &slot) : find_verdict6(&p->source6, hash, &slot);
+		word = ipv4 ? find_verdict4(&p->source4, bucket, &slot) : find_verdict6(&p->source6, bucket, &slot);
 		if (action_of(word) == ACTION_LIMIT) {
 			e = find_source(p, now);
 		} else if (word && !has_ended(word, now)) {
@@ -212,6 +222,23 @@ static __always_inline enum exit_reason verdict(const struct packet *p, __u64 no
 		weight = 0;
 	}
 	return e ? verdict_of(e, p, now, weight ? weight : 1) : EXIT_UNFLAGGED;
+}
+
+/* In a flood, what came before tells best what comes now. */
+static __always_inline enum exit_reason verdict(const struct packet *p, __u64 now)
+{
+	__u32 zero = 0;
+	struct recent *r = bpf_map_lookup_elem(&recent, &zero);
+	enum exit_reason why;
+	_Bool dropped;
+
+	if (!r)
+		return EXIT_UNFLAGGED; /* never: the map has it */
+	why = judge_source(p, r, now);
+	dropped = why >= EXIT_OVER_LIMIT;
+	if (dropped != r->dropped)
+		r->dropped = dropped;
+	return why;
 }
 
 #endif

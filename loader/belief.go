@@ -172,6 +172,9 @@ func (s *sources[K]) mark(k K, word, before uint32, fresh bool) {
 			s.marks.belief.until(end)
 		}
 	}
+	if fresh {
+		s.sift(k)
+	}
 	s.marks.put(s.nameOf(k), dropped, fresh)
 }
 

@@ -114,8 +114,8 @@ func sizeMaps(spec *ebpf.CollectionSpec, capacity int) {
 	for _, name := range []string{datapathMapSources4, datapathMapSources6, datapathMapPrefixes4, datapathMapPrefixes6} {
 		spec.Maps[name].MaxEntries = uint32(capacity)
 	}
-	shape4().sizeFor(capacity, spec.Maps[datapathMapVerdicts4], spec.Maps[datapathMapCounts4])
-	shape6().sizeFor(capacity, spec.Maps[datapathMapVerdicts6], spec.Maps[datapathMapCounts6])
+	shape4().sizeFor(capacity, spec.Maps[datapathMapVerdicts4], spec.Maps[datapathMapSieve4], spec.Maps[datapathMapCounts4])
+	shape6().sizeFor(capacity, spec.Maps[datapathMapVerdicts6], spec.Maps[datapathMapSieve6], spec.Maps[datapathMapCounts6])
 	spec.Maps[datapathMapMarks4].MaxEntries = uint32(markForm4(capacity).homes)
 	spec.Maps[datapathMapMarks6].MaxEntries = uint32(markForm6(capacity).homes)
 }
@@ -160,7 +160,9 @@ func (d *Datapath) maps() map[string]*ebpf.Map {
 		datapathMapTableKey:  d.objects.TableKey,
 		datapathMapVerdicts4: d.objects.Verdicts4,
 		datapathMapVerdicts6: d.objects.Verdicts6,
+		datapathMapSieve4:    d.objects.Sieve4,
 		datapathMapMarks4:    d.objects.Marks4,
+		datapathMapSieve6:    d.objects.Sieve6,
 		datapathMapMarks6:    d.objects.Marks6,
 		datapathMapBelief4:   d.objects.Belief4,
 		datapathMapBelief6:   d.objects.Belief6,

@@ -125,12 +125,17 @@ type datapathPrefix6 struct {
 }
 
 type datapathRecent struct {
-	_      structs.HostLayout
-	Tick   uint64
-	Random uint64
-	Each   uint16
-	Skip   uint16
-	_      [4]byte
+	_       structs.HostLayout
+	Tick    uint64
+	Random  uint64
+	Each    uint16
+	Skip    uint16
+	Dropped uint32
+}
+
+type datapathSieve struct {
+	_       structs.HostLayout
+	Buckets [2]uint32
 }
 
 type datapathSlotCounts struct {
@@ -182,6 +187,8 @@ const (
 	datapathMapPrefixes4        = "prefixes4"
 	datapathMapPrefixes6        = "prefixes6"
 	datapathMapRecent           = "recent"
+	datapathMapSieve4           = "sieve4"
+	datapathMapSieve6           = "sieve6"
 	datapathMapSources4         = "sources4"
 	datapathMapSources6         = "sources6"
 	datapathMapTableKey         = "table_key"
@@ -278,6 +285,8 @@ type datapathMapSpecs struct {
 	Prefixes4 *ebpf.MapSpec `ebpf:"prefixes4"`
 	Prefixes6 *ebpf.MapSpec `ebpf:"prefixes6"`
 	Recent    *ebpf.MapSpec `ebpf:"recent"`
+	Sieve4    *ebpf.MapSpec `ebpf:"sieve4"`
+	Sieve6    *ebpf.MapSpec `ebpf:"sieve6"`
 	Sources4  *ebpf.MapSpec `ebpf:"sources4"`
 	Sources6  *ebpf.MapSpec `ebpf:"sources6"`
 	TableKey  *ebpf.MapSpec `ebpf:"table_key"`
@@ -342,6 +351,8 @@ type datapathMaps struct {
 	Prefixes4 *ebpf.Map `ebpf:"prefixes4"`
 	Prefixes6 *ebpf.Map `ebpf:"prefixes6"`
 	Recent    *ebpf.Map `ebpf:"recent"`
+	Sieve4    *ebpf.Map `ebpf:"sieve4"`
+	Sieve6    *ebpf.Map `ebpf:"sieve6"`
 	Sources4  *ebpf.Map `ebpf:"sources4"`
 	Sources6  *ebpf.Map `ebpf:"sources6"`
 	TableKey  *ebpf.Map `ebpf:"table_key"`
@@ -365,6 +376,8 @@ func (m *datapathMaps) Close() error {
 		m.Prefixes4,
 		m.Prefixes6,
 		m.Recent,
+		m.Sieve4,
+		m.Sieve6,
 		m.Sources4,
 		m.Sources6,
 		m.TableKey,

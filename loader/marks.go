@@ -73,13 +73,20 @@ func (f markForm) top() uint64 { return 1 << (f.width - 1) }
 func (m *marks) name(hash uint64) name {
 	f := m.form
 	home := int(hash >> 32 * uint64(f.homes) >> 32)
-	var rest uint64
-	if f.width == 16 { // the hash is a permuted address
-		rest = hash >> 32 & (1<<32/uint64(f.homes) - 1)
-	} else {
-		rest = (hash ^ hash>>32) * m.factor >> (64 - f.rest)
+	rest := uint64(m.restOf(hash))
+	if f.width == 16 { // the upper bits are the home
+		rest &= 1<<32/uint64(f.homes) - 1
 	}
 	return name{home, rest | uint64(home%homes)<<f.rest}
+}
+
+// restOf is what tells a source from others of its home: a permuted address,
+// or bits of the hash of a /64.
+func (m *marks) restOf(hash uint64) uint32 {
+	if m.form.width == 16 {
+		return uint32(hash >> 32)
+	}
+	return uint32((hash ^ hash>>32) * m.factor >> (64 - m.form.rest))
 }
 
 // homeOf returns where a mark of a group belongs.

@@ -3,6 +3,7 @@ package loader
 import (
 	"iter"
 	"slices"
+	"sync/atomic"
 	"unsafe"
 
 	"github.com/cilium/ebpf"
@@ -118,7 +119,38 @@ func (s *sources[K]) remark(now uint64) error {
 	}
 	live.become(s.marks, s.calendar.first())
 	s.marks = live
+	for bucket := range s.verdicts.sieve {
+		s.resift(bucket)
+	}
 	return nil
+}
+
+// sift puts a source into the sieve.
+func (s *sources[K]) sift(k K) {
+	word := &s.verdicts.sieve[s.verdicts.bucket(keyOf(k))]
+	if bits := s.sieveBits(k); *word&bits != bits {
+		atomic.StoreUint32(word, *word|bits)
+	}
+}
+
+func (s *sources[K]) sieveBits(k K) uint32 {
+	return sieveBits(s.marks.restOf(s.verdicts.hash(keyOf(k))))
+}
+
+// resift has a bucket's sieve know no more than what the bucket has.
+func (s *sources[K]) resift(bucket int) {
+	var word uint32
+	for i := range s.verdicts.shape.slots {
+		if key, verdict := s.verdicts.slot(bucket*s.verdicts.shape.slots + i); verdict != 0 {
+			word |= s.sieveBits(sourceOf[K](key))
+		}
+	}
+	for _, k := range s.outside[bucket] {
+		word |= s.sieveBits(k)
+	}
+	if s.verdicts.sieve[bucket] != word {
+		atomic.StoreUint32(&s.verdicts.sieve[bucket], word)
+	}
 }
 
 // add notes that k stands outside.
@@ -268,7 +300,10 @@ func (s *sources[K]) delete(keys []K) error {
 			}
 			s.remove(k)
 			s.marks.remove(s.nameOf(k))
+		default:
+			continue
 		}
+		s.resift(s.verdicts.bucket(keyOf(k)))
 	}
 	return nil
 }

@@ -82,6 +82,11 @@ func checkSources[K source](t *testing.T, s *sources[K]) {
 		}
 	}
 	checkMarks(t, s)
+	for bucket, word := range v.sieve {
+		if s.resift(bucket); v.sieve[bucket] != word {
+			t.Errorf("%s: bucket %d has the sieve %x, want %x", s.name, bucket, word, v.sieve[bucket])
+		}
+	}
 	for at := range s.slots() {
 		if v.word(at) != elsewhere {
 			used++

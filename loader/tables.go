@@ -39,10 +39,10 @@ func newTables(maps *datapathMaps, key datapathTableKey, clocks clocks) (_ *tabl
 	if err != nil {
 		return nil, err
 	}
-	if t.verdicts4, err = mapVerdicts(maps.Verdicts4, maps.Counts4, shape4(), key.Factor4); err != nil {
+	if t.verdicts4, err = mapVerdicts(maps.Verdicts4, maps.Sieve4, maps.Counts4, shape4(), key.Factor4); err != nil {
 		return nil, err
 	}
-	if t.verdicts6, err = mapVerdicts(maps.Verdicts6, maps.Counts6, shape6(), key.Factor6); err != nil {
+	if t.verdicts6, err = mapVerdicts(maps.Verdicts6, maps.Sieve6, maps.Counts6, shape6(), key.Factor6); err != nil {
 		return nil, err
 	}
 	if t.marks4, err = mapMarks(maps.Marks4, maps.Belief4, markForm4(int(maps.Sources4.MaxEntries())), 0); err != nil {

@@ -20,10 +20,11 @@ type verdicts struct {
 	factor  uint64
 	buckets uint64
 
-	mapped [2][]byte
+	mapped [3][]byte
 	words  []uint64 // the buckets
 	halves []uint32 // the same memory, by half words
 	counts []uint64 // by slot
+	sieve  []uint32 // by bucket
 }
 
 // shape is the layout of a bucket, a cache line: so many slots, of which each
@@ -52,21 +53,22 @@ func (s shape) buckets(capacity int) int {
 }
 
 // sizeFor gives the maps of a table that holds capacity sources their sizes.
-func (s shape) sizeFor(capacity int, buckets, counts *ebpf.MapSpec) {
+func (s shape) sizeFor(capacity int, buckets, sieve, counts *ebpf.MapSpec) {
 	n := uint32(s.buckets(capacity))
-	buckets.MaxEntries, counts.MaxEntries = n, n*uint32(s.slots)
+	buckets.MaxEntries, sieve.MaxEntries, counts.MaxEntries = n, (n+1)/2, n*uint32(s.slots)
 }
 
 // mapVerdicts maps a table whose keys are spread by factor.
-func mapVerdicts(buckets, counts *ebpf.Map, s shape, factor uint64) (_ *verdicts, err error) {
+func mapVerdicts(buckets, sieve, counts *ebpf.Map, s shape, factor uint64) (_ *verdicts, err error) {
 	v := &verdicts{shape: s, factor: factor, buckets: uint64(buckets.MaxEntries())}
-	for i, m := range []*ebpf.Map{buckets, counts} {
+	for i, m := range []*ebpf.Map{buckets, counts, sieve} {
 		if v.mapped[i], err = mapArray(m); err != nil {
 			return nil, errors.Join(err, v.close())
 		}
 	}
 	v.words = wordsOf(v.mapped[0], int(v.buckets)*bucketWords)
 	v.counts = wordsOf(v.mapped[1], int(v.buckets)*s.slots)
+	v.sieve = unsafe.Slice((*uint32)(unsafe.Pointer(unsafe.SliceData(v.mapped[2]))), v.buckets)
 	v.halves = unsafe.Slice((*uint32)(unsafe.Pointer(unsafe.SliceData(v.words))), 2*len(v.words))
 	return v, nil
 }
@@ -76,8 +78,8 @@ func (v *verdicts) close() error {
 		return nil
 	}
 	mapped := v.mapped
-	v.mapped, v.words, v.halves, v.counts = [2][]byte{}, nil, nil, nil
-	return errors.Join(unmap(mapped[0]), unmap(mapped[1]))
+	v.mapped, v.words, v.halves, v.counts, v.sieve = [3][]byte{}, nil, nil, nil, nil
+	return errors.Join(unmap(mapped[0]), unmap(mapped[1]), unmap(mapped[2]))
 }
 
 // hash spreads key: the upper half says where it belongs. That of an address
@@ -171,6 +173,12 @@ func (v *verdicts) clear(at int) {
 	} else {
 		atomic.StoreUint64(&v.words[at], 0)
 	}
+}
+
+// sieveBits are the bits of a key in the sieve; rest is what its mark has of
+// its hash, or more.
+func sieveBits(rest uint32) uint32 {
+	return 1<<(rest&31) | 1<<(rest>>5&31) | 1<<(rest>>10&31)
 }
 
 // A verdict is an action, whether the entry is kept when there is no more
