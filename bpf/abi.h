@@ -138,23 +138,66 @@ _Static_assert(sizeof(struct slot_counts) == 8, "slot_counts");
 
 #define COUNT_MAX    0xffff0000U /* far enough from the carry for every CPU at once */
 #define COUNT_EACH   64
-#define COUNT_SAMPLE 16
+#define COUNT_SAMPLE 32
 
 /*
- * What a bucket has, in a word: a few bits of each of its keys' hashes, and
- * whether any of its sources stands among the sources. The words of a million
- * sources fit into a cache, so that those who have no verdict rarely need to
- * look at the bucket itself.
+ * The set: what the tables have, in so few bytes that those of a million sources
+ * lie in a processor's own caches. Each source that has a verdict has a mark in
+ * it: whether it is dropped and nothing else is to be done (the uppermost bit),
+ * which home of its group it belongs to (two bits), and what its hash has
+ * besides its home's number. A mark of 0 is none.
+ *
+ * A source looks for its mark in its home first, and goes on to the next of the
+ * group's four homes, half a cache line or a whole one, only where all four marks
+ * of a home are others'. So whoever is not found before the first free place has
+ * no verdict. Where a group is full the tables have to be asked; and for a source
+ * whose mark would be 0.
+ *
+ * An IPv4 address is permuted by a secret: the upper bits are its home, the lower
+ * (at most MARK_REST4 of them) stand in its mark, so a mark is of one address
+ * alone. The mark of a /64 has MARK_REST6 bits of a hash: another one has the same
+ * home and mark by chance, four times in 10^9 in a full table.
+ *
+ * Userspace alone writes, with plain stores of whole words.
  */
-#define PRINT_BITS4   7
-#define PRINT_BITS6   12
-#define PRINT_FROM    16 /* which bits of the hash */
-#define PRINT_OUTSIDE (1ULL << 63)
+#define MARK_REST4 13
+#define MARK_REST6 29
+#define HOMES      4 /* of a group */
 
-struct prints {
-	__u64 word;
+struct home4 {
+	__u64 marks; /* four of 16 bits */
 };
-_Static_assert(sizeof(struct prints) == 8, "prints");
+_Static_assert(sizeof(struct home4) == 8, "home4");
+
+struct home6 {
+	__u64 marks[2]; /* four of 32 bits */
+};
+_Static_assert(sizeof(struct home6) == 16, "home6");
+
+/*
+ * What a family's set needs besides. Marks have no end: drops may be believed
+ * before the soonest of them ends, then the tables are asked, which know. And a
+ * mark that moves to another home is copied, counted, and cleared in its old
+ * place: who has found it in neither finds another count.
+ */
+struct belief {
+	__u64 until_ns; /* CLOCK_MONOTONIC */
+	__u64 moves;
+};
+_Static_assert(sizeof(struct belief) == 16, "belief");
+
+/*
+ * What sources a bucket may have, wherever they stand: SIEVE_BITS bits of each
+ * one's hash are set, so one whose bits are not all set has no verdict. It is a
+ * fifth of the set, for those who are not in it. (Values of arrays are padded to
+ * eight bytes: hence two.)
+ */
+#define SIEVE_BITS 3
+
+struct sieve {
+	__u32 buckets[2];
+};
+_Static_assert(sizeof(struct sieve) == 8, "sieve");
 
 /* What a CPU remembers from packet to packet. */
 struct recent {
@@ -167,17 +210,18 @@ struct recent {
 _Static_assert(sizeof(struct recent) == 24, "recent");
 
 /*
- * How a source finds its bucket: multiplied by a secret odd number, the upper
- * bits count (Dietzfelbinger and others, 1997): as a fraction of all buckets.
- * The secret lives as long as the table.
+ * How a source finds its bucket, and its home: multiplied by a secret odd number,
+ * the upper bits count (Dietzfelbinger and others, 1997): as a fraction of all
+ * buckets. The secret lives as long as the table.
  */
 struct table_key {
-	__u64 factor4;
+	__u64 factor4; /* two halves: see permute() */
 	__u64 factor6;
+	__u64 rest6; /* for the bits that stand in a mark */
 	__u64 tarpit0; /* the tarpit's secret (tarpit.h): connections that it holds */
 	__u64 tarpit1; /* outlast the program */
 };
-_Static_assert(sizeof(struct table_key) == 32, "table_key");
+_Static_assert(sizeof(struct table_key) == 40, "table_key");
 
 /*
  * How an answer gets out of the interface that a frame came in by. The key is

@@ -30,9 +30,9 @@ static __always_inline __u32 weigh(struct recent *r, __u64 now)
 	return COUNT_SAMPLE;
 }
 
-static __always_inline void count(struct recent *r, _Bool ipv4, __u32 slot, _Bool opening, _Bool dropped, __u64 now)
+/* Counts a packet in its slot for so many. */
+static __always_inline void count(_Bool ipv4, __u32 slot, _Bool opening, _Bool dropped, __u32 weight)
 {
-	__u32 weight = weigh(r, now);
 	struct slot_counts *c;
 	__u64 seen;
 

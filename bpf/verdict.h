@@ -17,6 +17,7 @@
 #include "bucket.h"
 #include "count.h"
 #include "maps.h"
+#include "marks.h"
 #include "packet.h"
 
 static __always_inline _Bool in_force(const struct entry *e, __u64 now)
@@ -24,65 +25,26 @@ static __always_inline _Bool in_force(const struct entry *e, __u64 now)
 	return e->expires_ns == 0 || now < e->expires_ns;
 }
 
-/* Set by the loader, constants to the verifier: see struct table_key. */
-const volatile __u64 factor4;
-const volatile __u64 factor6;
+/* Set by the loader, constants to the verifier. */
 const volatile __u32 buckets4;
 const volatile __u32 buckets6;
 
 /* The verdict of a full bucket about a source that is not in it. */
 #define VERDICT_ELSEWHERE ACTION_LIMIT
 
-static __always_inline __u32 bucket_of(__u64 hash, __u32 buckets)
-{
-	return (hash >> 32) * buckets >> 32;
-}
-
-/* As many fields of so many bits, each with a one. */
-#define FIELDS4 0x0002040810204081ULL
-#define FIELDS6 0x0001001001001001ULL
-
-/*
- * Whether a bucket may have something of a key: whether one of the prints in
- * the bucket's word is that of its hash (the test for a field of zero is exact
- * as to whether there is any), or a source of the bucket stands outside of it.
- */
-static __always_inline _Bool may_have(const struct prints *p, __u64 hash, __u64 fields, __u32 bits)
-{
-	__u64 word, print = hash >> PRINT_FROM & ((1U << bits) - 1);
-
-	if (!p)
-		return 1;
-	word = *(volatile __u64 *)&p->word;
-	if (word & PRINT_OUTSIDE)
-		return 1;
-	word ^= print * fields;
-	return ((word - fields) & ~word & fields << (bits - 1)) != 0;
-}
-
 /*
  * What the verdict table says of a source, 0 if nothing, and the number of its
  * slot. Loads are volatile because userspace stores meanwhile.
- *
- * What is probably flagged is looked for in the bucket at once, and what is
- * probably not, among the prints before: each costs one line from memory, not
- * two.
  */
-static __always_inline __u32 find_verdict4(const struct source4 *source, _Bool flagged, __u32 *slot)
+static __always_inline __u32 find_verdict4(const struct source4 *source, __u32 index, __u32 *slot)
 {
-	struct bucket4 *bucket;
+	__u32 addr;
+	struct bucket4 *bucket = bpf_map_lookup_elem(&verdicts4, &index);
 	_Bool full = 1;
-	__u32 addr, index;
-	__u64 hash;
 
-	__builtin_memcpy(&addr, source->addr, sizeof(addr));
-	hash = addr * factor4;
-	index = bucket_of(hash, buckets4);
-	if (!flagged && !may_have(bpf_map_lookup_elem(&prints4, &index), hash, FIELDS4, PRINT_BITS4))
-		return 0;
-	bucket = bpf_map_lookup_elem(&verdicts4, &index);
 	if (!bucket)
 		return 0;
+	__builtin_memcpy(&addr, source->addr, sizeof(addr));
 	for (int i = 0; i < SLOTS4; i++) {
 		__u64 head = *(volatile __u64 *)&bucket->slots[i];
 
@@ -95,21 +57,15 @@ static __always_inline __u32 find_verdict4(const struct source4 *source, _Bool f
 	return full ? VERDICT_ELSEWHERE : 0;
 }
 
-static __always_inline __u32 find_verdict6(const struct source6 *source, _Bool flagged, __u32 *slot)
+static __always_inline __u32 find_verdict6(const struct source6 *source, __u32 index, __u32 *slot)
 {
-	struct bucket6 *bucket;
+	struct bucket6 *bucket = bpf_map_lookup_elem(&verdicts6, &index);
 	_Bool full = 1;
-	__u64 net, hash;
-	__u32 index;
+	__u64 net;
 
-	__builtin_memcpy(&net, source->net, sizeof(net));
-	hash = net * factor6;
-	index = bucket_of(hash, buckets6);
-	if (!flagged && !may_have(bpf_map_lookup_elem(&prints6, &index), hash, FIELDS6, PRINT_BITS6))
-		return 0;
-	bucket = bpf_map_lookup_elem(&verdicts6, &index);
 	if (!bucket)
 		return 0;
+	__builtin_memcpy(&net, source->net, sizeof(net));
 	for (int i = 0; i < SLOTS6; i++) {
 		__u32 word = *(volatile __u32 *)&bucket->verdicts[i];
 
@@ -184,13 +140,13 @@ static __always_inline _Bool is_in(enum ports_of which, __u16 port)
 	return set && set->word[port / 64] >> (port % 64) & 1;
 }
 
-/* What follows from an entry that stands in a hash or a trie. */
-static __always_inline enum exit_reason verdict_of(struct entry *e, const struct packet *p, __u64 now)
+/* What follows from an entry that stands in a hash or a trie, for a packet that is counted for so many. */
+static __always_inline enum exit_reason verdict_of(struct entry *e, const struct packet *p, __u64 now, __u32 weight)
 {
 	enum exit_reason why;
 
 	if (p->opening)
-		__sync_fetch_and_add(&e->attempts, 1);
+		__sync_fetch_and_add(&e->attempts, weight);
 	switch (e->action) {
 	case ACTION_DROP:
 		why = EXIT_DROPPED;
@@ -206,32 +162,66 @@ static __always_inline enum exit_reason verdict_of(struct entry *e, const struct
 	default:
 		return EXIT_ALLOWED;
 	}
-	__sync_fetch_and_add(&e->dropped, 1);
+	__sync_fetch_and_add(&e->dropped, weight);
 	return why;
+}
+
+/*
+ * What the set says of a source, and what bucket is its. The set costs one line
+ * of many that must be in a cache, the sieve one of fewer. So what is probably
+ * flagged is looked for in the set at once, what is probably not, in the sieve
+ * before.
+ */
+static __always_inline enum mark mark_of(const struct packet *p, _Bool flagged, __u32 *bucket, __u64 now)
+{
+	if (p->family == 4) {
+		__u32 hash = permute(&p->source4);
+
+		*bucket = share_of(hash, buckets4);
+		if (!flagged && !may_have(&sieve4, *bucket, sieve_bits(hash)))
+			return MARK_NONE;
+		return find_mark4(hash, now);
+	} else {
+		__u64 hash = hash6(&p->source6);
+		__u32 rest = rest_of(hash);
+
+		*bucket = share_of(hash >> 32, buckets6);
+		if (!flagged && !may_have(&sieve6, *bucket, sieve_bits(rest)))
+			return MARK_NONE;
+		return find_mark6(hash, rest, now);
+	}
 }
 
 static __always_inline enum exit_reason judge_source(const struct packet *p, struct recent *r, __u64 now)
 {
 	_Bool ipv4 = p->family == 4;
+	__u32 bucket, word, slot = 0, weight = 0;
+	enum mark mark = mark_of(p, r->dropped, &bucket, now);
 	struct entry *e = 0;
-	__u32 word, slot = 0;
 
-	if (ipv4)
-		word = find_verdict4(&p->source4, r->dropped, &slot);
-	else
-		word = find_verdict6(&p->source6, r->dropped, &slot);
-	if (action_of(word) == ACTION_LIMIT) {
-		e = find_source(p, now);
-	} else if (word && !has_ended(word, now)) {
-		enum action action = action_of(word);
-
-		if (action != ACTION_ALLOW || p->opening)
-			count(r, ipv4, slot, p->opening, action != ACTION_ALLOW, now);
-		return action == ACTION_ALLOW ? EXIT_ALLOWED : action == ACTION_DROP ? EXIT_DROPPED : EXIT_TARPITTED;
+	if (mark == MARK_DROP) {
+		weight = weigh(r, now);
+		if (!weight)
+			return EXIT_DROPPED;
 	}
-	if (!e && p->opening)
+	if (mark != MARK_NONE) {
+		word = ipv4 ? find_verdict4(&p->source4, bucket, &slot) : find_verdict6(&p->source6, bucket, &slot);
+		if (action_of(word) == ACTION_LIMIT) {
+			e = find_source(p, now);
+		} else if (word && !has_ended(word, now)) {
+			enum action action = action_of(word);
+
+			if (!weight && (action != ACTION_ALLOW || p->opening))
+				weight = weigh(r, now);
+			count(ipv4, slot, p->opening, action != ACTION_ALLOW, weight);
+			return action == ACTION_ALLOW ? EXIT_ALLOWED : action == ACTION_DROP ? EXIT_DROPPED : EXIT_TARPITTED;
+		}
+	}
+	if (!e && p->opening) {
 		e = find_prefix(p, now);
-	return e ? verdict_of(e, p, now) : EXIT_UNFLAGGED;
+		weight = 0;
+	}
+	return e ? verdict_of(e, p, now, weight ? weight : 1) : EXIT_UNFLAGGED;
 }
 
 /* In a flood, what came before tells best what comes now. */

@@ -63,7 +63,7 @@ __noinline int judge_wide(const struct packet *p, int held)
 		return EXIT_UNFLAGGED;
 	e = find_prefix(p, now);
 	if (e && (e->action == ACTION_LIMIT || (held && e->action == ACTION_TARPIT)))
-		return verdict_of(e, p, now);
+		return verdict_of(e, p, now, 1);
 	return EXIT_UNFLAGGED;
 }
 

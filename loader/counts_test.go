@@ -28,7 +28,7 @@ func TestCountsOfAFlood(t *testing.T) {
 			}
 			e, _, err := s.Get(prefix(c.source))
 			mustDo(t, err)
-			most := 6 * math.Sqrt(15*there)
+			most := 6 * math.Sqrt(31*there)
 			if exact {
 				most = 0
 			}

@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"math/bits"
 	"sync"
 
 	"github.com/cilium/ebpf"
@@ -114,8 +115,10 @@ func sizeMaps(spec *ebpf.CollectionSpec, capacity int) {
 	for _, name := range []string{datapathMapSources4, datapathMapSources6, datapathMapPrefixes4, datapathMapPrefixes6} {
 		spec.Maps[name].MaxEntries = uint32(capacity)
 	}
-	shape4().sizeFor(capacity, spec.Maps[datapathMapVerdicts4], spec.Maps[datapathMapPrints4], spec.Maps[datapathMapCounts4])
-	shape6().sizeFor(capacity, spec.Maps[datapathMapVerdicts6], spec.Maps[datapathMapPrints6], spec.Maps[datapathMapCounts6])
+	shape4().sizeFor(capacity, spec.Maps[datapathMapVerdicts4], spec.Maps[datapathMapSieve4], spec.Maps[datapathMapCounts4])
+	shape6().sizeFor(capacity, spec.Maps[datapathMapVerdicts6], spec.Maps[datapathMapSieve6], spec.Maps[datapathMapCounts6])
+	spec.Maps[datapathMapMarks4].MaxEntries = uint32(markForm4(capacity).homes)
+	spec.Maps[datapathMapMarks6].MaxEntries = uint32(markForm6(capacity).homes)
 }
 
 // load loads the program on pinned maps if they fit, else on new ones that it
@@ -158,8 +161,12 @@ func (d *Datapath) maps() map[string]*ebpf.Map {
 		datapathMapTableKey:  d.objects.TableKey,
 		datapathMapVerdicts4: d.objects.Verdicts4,
 		datapathMapVerdicts6: d.objects.Verdicts6,
-		datapathMapPrints4:   d.objects.Prints4,
-		datapathMapPrints6:   d.objects.Prints6,
+		datapathMapSieve4:    d.objects.Sieve4,
+		datapathMapMarks4:    d.objects.Marks4,
+		datapathMapSieve6:    d.objects.Sieve6,
+		datapathMapMarks6:    d.objects.Marks6,
+		datapathMapBelief4:   d.objects.Belief4,
+		datapathMapBelief6:   d.objects.Belief6,
 		datapathMapCounts4:   d.objects.Counts4,
 		datapathMapCounts6:   d.objects.Counts6,
 		datapathMapRecent:    d.objects.Recent,
@@ -173,13 +180,14 @@ func (d *Datapath) maps() map[string]*ebpf.Map {
 
 // newKey makes the secrets of new maps.
 func newKey() datapathTableKey {
-	var random [32]byte
+	var random [40]byte
 	_, _ = rand.Read(random[:]) // it never fails
 	return datapathTableKey{
 		Factor4: binary.NativeEndian.Uint64(random[0:]) | 1,
 		Factor6: binary.NativeEndian.Uint64(random[8:]) | 1,
 		Tarpit0: binary.NativeEndian.Uint64(random[16:]),
 		Tarpit1: binary.NativeEndian.Uint64(random[24:]),
+		Rest6:   binary.NativeEndian.Uint64(random[32:]) | 1,
 	}
 }
 
@@ -192,6 +200,9 @@ func setConstants(spec *ebpf.CollectionSpec, key datapathTableKey) error {
 	for name, value := range map[string]any{
 		datapathVarFactor4:    key.Factor4,
 		datapathVarFactor6:    key.Factor6,
+		datapathVarRest6:      key.Rest6,
+		datapathVarHomeBits4:  uint32(bits.TrailingZeros32(spec.Maps[datapathMapMarks4].MaxEntries)),
+		datapathVarHomes6:     spec.Maps[datapathMapMarks6].MaxEntries,
 		datapathVarBuckets4:   spec.Maps[datapathMapVerdicts4].MaxEntries,
 		datapathVarBuckets6:   spec.Maps[datapathMapVerdicts6].MaxEntries,
 		datapathVarTarpit0:    key.Tarpit0,

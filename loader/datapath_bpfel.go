@@ -22,6 +22,12 @@ const (
 	datapathActionACTION_TARPIT datapathAction = 4
 )
 
+type datapathBelief struct {
+	_       structs.HostLayout
+	UntilNs uint64
+	Moves   uint64
+}
+
 type datapathBucket4 struct {
 	_     structs.HostLayout
 	Slots [8]uint64
@@ -83,6 +89,16 @@ const (
 	datapathExitReasonEXIT_REASONS      datapathExitReason = 15
 )
 
+type datapathHome4 struct {
+	_     structs.HostLayout
+	Marks uint64
+}
+
+type datapathHome6 struct {
+	_     structs.HostLayout
+	Marks [2]uint64
+}
+
 type datapathPortSet struct {
 	_    structs.HostLayout
 	Word [1024]uint64
@@ -108,11 +124,6 @@ type datapathPrefix6 struct {
 	Net  [8]uint8
 }
 
-type datapathPrints struct {
-	_    structs.HostLayout
-	Word uint64
-}
-
 type datapathRecent struct {
 	_       structs.HostLayout
 	Tick    uint64
@@ -120,6 +131,11 @@ type datapathRecent struct {
 	Each    uint16
 	Skip    uint16
 	Dropped uint32
+}
+
+type datapathSieve struct {
+	_       structs.HostLayout
+	Buckets [2]uint32
 }
 
 type datapathSlotCounts struct {
@@ -141,6 +157,7 @@ type datapathTableKey struct {
 	_       structs.HostLayout
 	Factor4 uint64
 	Factor6 uint64
+	Rest6   uint64
 	Tarpit0 uint64
 	Tarpit1 uint64
 }
@@ -157,17 +174,21 @@ const (
 //
 // Used for safe lookups in a Collection or CollectionSpec.
 const (
+	datapathMapBelief4          = "belief4"
+	datapathMapBelief6          = "belief6"
 	datapathMapCanaries         = "canaries"
 	datapathMapCeiling          = "ceiling"
 	datapathMapCounters         = "counters"
 	datapathMapCounts4          = "counts4"
 	datapathMapCounts6          = "counts6"
+	datapathMapMarks4           = "marks4"
+	datapathMapMarks6           = "marks6"
 	datapathMapPorts            = "ports"
 	datapathMapPrefixes4        = "prefixes4"
 	datapathMapPrefixes6        = "prefixes6"
-	datapathMapPrints4          = "prints4"
-	datapathMapPrints6          = "prints6"
 	datapathMapRecent           = "recent"
+	datapathMapSieve4           = "sieve4"
+	datapathMapSieve6           = "sieve6"
 	datapathMapSources4         = "sources4"
 	datapathMapSources6         = "sources6"
 	datapathMapTableKey         = "table_key"
@@ -187,6 +208,9 @@ const (
 	datapathVarCeilingTolerance = "ceiling_tolerance"
 	datapathVarFactor4          = "factor4"
 	datapathVarFactor6          = "factor6"
+	datapathVarHomeBits4        = "home_bits4"
+	datapathVarHomes6           = "homes6"
+	datapathVarRest6            = "rest6"
 	datapathVarSimulatedNow     = "simulated_now"
 	datapathVarSimulatedTime    = "simulated_time"
 	datapathVarTarpit0          = "tarpit0"
@@ -248,17 +272,21 @@ type datapathProgramSpecs struct {
 //
 // It can be passed ebpf.CollectionSpec.Assign.
 type datapathMapSpecs struct {
+	Belief4   *ebpf.MapSpec `ebpf:"belief4"`
+	Belief6   *ebpf.MapSpec `ebpf:"belief6"`
 	Canaries  *ebpf.MapSpec `ebpf:"canaries"`
 	Ceiling   *ebpf.MapSpec `ebpf:"ceiling"`
 	Counters  *ebpf.MapSpec `ebpf:"counters"`
 	Counts4   *ebpf.MapSpec `ebpf:"counts4"`
 	Counts6   *ebpf.MapSpec `ebpf:"counts6"`
+	Marks4    *ebpf.MapSpec `ebpf:"marks4"`
+	Marks6    *ebpf.MapSpec `ebpf:"marks6"`
 	Ports     *ebpf.MapSpec `ebpf:"ports"`
 	Prefixes4 *ebpf.MapSpec `ebpf:"prefixes4"`
 	Prefixes6 *ebpf.MapSpec `ebpf:"prefixes6"`
-	Prints4   *ebpf.MapSpec `ebpf:"prints4"`
-	Prints6   *ebpf.MapSpec `ebpf:"prints6"`
 	Recent    *ebpf.MapSpec `ebpf:"recent"`
+	Sieve4    *ebpf.MapSpec `ebpf:"sieve4"`
+	Sieve6    *ebpf.MapSpec `ebpf:"sieve6"`
 	Sources4  *ebpf.MapSpec `ebpf:"sources4"`
 	Sources6  *ebpf.MapSpec `ebpf:"sources6"`
 	TableKey  *ebpf.MapSpec `ebpf:"table_key"`
@@ -279,6 +307,9 @@ type datapathVariableSpecs struct {
 	CeilingTolerance *ebpf.VariableSpec `ebpf:"ceiling_tolerance"`
 	Factor4          *ebpf.VariableSpec `ebpf:"factor4"`
 	Factor6          *ebpf.VariableSpec `ebpf:"factor6"`
+	HomeBits4        *ebpf.VariableSpec `ebpf:"home_bits4"`
+	Homes6           *ebpf.VariableSpec `ebpf:"homes6"`
+	Rest6            *ebpf.VariableSpec `ebpf:"rest6"`
 	SimulatedNow     *ebpf.VariableSpec `ebpf:"simulated_now"`
 	SimulatedTime    *ebpf.VariableSpec `ebpf:"simulated_time"`
 	Tarpit0          *ebpf.VariableSpec `ebpf:"tarpit0"`
@@ -307,17 +338,21 @@ func (o *datapathObjects) Close() error {
 //
 // It can be passed to loadDatapathObjects or ebpf.CollectionSpec.LoadAndAssign.
 type datapathMaps struct {
+	Belief4   *ebpf.Map `ebpf:"belief4"`
+	Belief6   *ebpf.Map `ebpf:"belief6"`
 	Canaries  *ebpf.Map `ebpf:"canaries"`
 	Ceiling   *ebpf.Map `ebpf:"ceiling"`
 	Counters  *ebpf.Map `ebpf:"counters"`
 	Counts4   *ebpf.Map `ebpf:"counts4"`
 	Counts6   *ebpf.Map `ebpf:"counts6"`
+	Marks4    *ebpf.Map `ebpf:"marks4"`
+	Marks6    *ebpf.Map `ebpf:"marks6"`
 	Ports     *ebpf.Map `ebpf:"ports"`
 	Prefixes4 *ebpf.Map `ebpf:"prefixes4"`
 	Prefixes6 *ebpf.Map `ebpf:"prefixes6"`
-	Prints4   *ebpf.Map `ebpf:"prints4"`
-	Prints6   *ebpf.Map `ebpf:"prints6"`
 	Recent    *ebpf.Map `ebpf:"recent"`
+	Sieve4    *ebpf.Map `ebpf:"sieve4"`
+	Sieve6    *ebpf.Map `ebpf:"sieve6"`
 	Sources4  *ebpf.Map `ebpf:"sources4"`
 	Sources6  *ebpf.Map `ebpf:"sources6"`
 	TableKey  *ebpf.Map `ebpf:"table_key"`
@@ -328,17 +363,21 @@ type datapathMaps struct {
 
 func (m *datapathMaps) Close() error {
 	return _DatapathClose(
+		m.Belief4,
+		m.Belief6,
 		m.Canaries,
 		m.Ceiling,
 		m.Counters,
 		m.Counts4,
 		m.Counts6,
+		m.Marks4,
+		m.Marks6,
 		m.Ports,
 		m.Prefixes4,
 		m.Prefixes6,
-		m.Prints4,
-		m.Prints6,
 		m.Recent,
+		m.Sieve4,
+		m.Sieve6,
 		m.Sources4,
 		m.Sources6,
 		m.TableKey,
@@ -360,6 +399,9 @@ type datapathVariables struct {
 	CeilingTolerance *ebpf.Variable `ebpf:"ceiling_tolerance"`
 	Factor4          *ebpf.Variable `ebpf:"factor4"`
 	Factor6          *ebpf.Variable `ebpf:"factor6"`
+	HomeBits4        *ebpf.Variable `ebpf:"home_bits4"`
+	Homes6           *ebpf.Variable `ebpf:"homes6"`
+	Rest6            *ebpf.Variable `ebpf:"rest6"`
 	SimulatedNow     *ebpf.Variable `ebpf:"simulated_now"`
 	SimulatedTime    *ebpf.Variable `ebpf:"simulated_time"`
 	Tarpit0          *ebpf.Variable `ebpf:"tarpit0"`

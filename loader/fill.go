@@ -47,7 +47,7 @@ const (
 	// them is written.
 	ahead = 64
 
-	// nearBuckets is a part of a table that fits into a cache with its prints
+	// nearBuckets is a part of a table that fits into a cache with its marks
 	// and counts, and whose pages the processor can remember; sortFrom is how
 	// many rows are worth being sorted by such parts.
 	nearBuckets = 1 << 9
@@ -116,9 +116,12 @@ func (s *sources[K]) putInSlot(key uint64, word uint32) bool {
 	at, free := v.find(key)
 	switch {
 	case at >= 0 && v.word(at) != elsewhere:
+		before := v.word(at)
 		v.set(at, key, word)
+		s.mark(sourceOf[K](key), word, before, false)
 	case at < 0 && free >= 0:
 		s.used++
+		s.mark(sourceOf[K](key), word, 0, true)
 		v.occupy(free, key, 0, word)
 	default:
 		return false

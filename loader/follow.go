@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"slices"
+	"sync"
 	"time"
 
 	"github.com/vishvananda/netlink"
@@ -18,6 +19,8 @@ const (
 	// reviewTime is how soon everything is looked at again without a netlink
 	// message: links can be detached, and pins removed, in silence.
 	reviewTime = 5 * time.Second
+	// endsTime is how often drops that end soon are looked for.
+	endsTime = time.Second
 )
 
 // Follow attaches the program to the selected interfaces and keeps it so
@@ -49,6 +52,11 @@ func (d *Datapath) Follow(ctx context.Context, selection []string, changed func(
 		return errors.New("interfaces are being followed already")
 	}
 	defer d.following.Unlock()
+
+	settled, stop := context.WithCancel(ctx)
+	var settling sync.WaitGroup
+	settling.Go(func() { d.keepSettled(settled) })
+	defer func() { stop(); settling.Wait() }()
 
 	// Listening begins before looking, so that nothing happens unseen.
 	events := d.listen()
@@ -92,6 +100,20 @@ func (d *Datapath) Follow(ctx context.Context, selection []string, changed func(
 		if !slices.Equal(now, report) {
 			report = now
 			changed(slices.Clone(report))
+		}
+	}
+}
+
+// keepSettled has the sets believed until ctx ends.
+func (d *Datapath) keepSettled(ctx context.Context) {
+	tick := time.NewTicker(endsTime)
+	defer tick.Stop()
+	for {
+		select {
+		case <-ctx.Done():
+			return
+		case <-tick.C:
+			d.logError("look for what ends soon", "verdict tables", d.tables.settle())
 		}
 	}
 }

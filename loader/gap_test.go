@@ -209,8 +209,8 @@ func otherLayout(version int) func(*ebpf.CollectionSpec) error {
 	return func(s *ebpf.CollectionSpec) error {
 		s.Maps[datapathMapCounters].MaxEntries += uint32(version)
 		for _, name := range []string{
-			datapathMapVerdicts4, datapathMapPrints4, datapathMapCounts4,
-			datapathMapVerdicts6, datapathMapPrints6, datapathMapCounts6,
+			datapathMapVerdicts4, datapathMapSieve4, datapathMapMarks4, datapathMapCounts4,
+			datapathMapVerdicts6, datapathMapSieve6, datapathMapMarks6, datapathMapCounts6,
 		} {
 			s.Maps[name].MaxEntries <<= version
 		}

@@ -140,7 +140,7 @@ func TestVerifierBudget(t *testing.T) {
 	const budget = 80_000
 	needKernel(t)
 	spec := must(loadDatapath())
-	mustDo(t, setConstants(spec, datapathTableKey{Factor4: 1, Factor6: 1}))
+	mustDo(t, setConstants(spec, datapathTableKey{Factor4: 1, Factor6: 1, Rest6: 1}))
 	all := must(ebpf.NewCollection(spec))
 	defer all.Close()
 	for name, p := range all.Programs {

@@ -3,6 +3,7 @@ package loader
 import (
 	"iter"
 	"slices"
+	"sync/atomic"
 	"unsafe"
 
 	"github.com/cilium/ebpf"
@@ -21,6 +22,8 @@ type sources[K source] struct {
 	bits     uint16 // of a source
 	capacity int
 	verdicts *verdicts
+	marks    *marks
+	calendar calendar[K]
 	hash     *table[K]
 	outside  map[int][]K // keys that have no slot, by bucket
 	queue    queue[K]
@@ -55,13 +58,18 @@ func sourceOf[K source](key uint64) (k K) {
 	return k
 }
 
-func newSources[K source](name string, bits uint16, v *verdicts, hash *ebpf.Map) (*sources[K], error) {
+// newSources takes over what stands in the maps, as of a time of the kernel's
+// clock.
+func newSources[K source](name string, bits uint16, v *verdicts, m *marks, hash *ebpf.Map, now uint64) (*sources[K], error) {
 	s := &sources[K]{
-		name: name, bits: bits, capacity: int(hash.MaxEntries()), verdicts: v,
+		name: name, bits: bits, capacity: int(hash.MaxEntries()), verdicts: v, marks: m, calendar: newCalendar[K](),
 		hash:    &table[K]{name: name, m: hash},
 		outside: make(map[int][]K),
 	}
-	return s, s.tidy()
+	if err := s.tidy(); err != nil {
+		return nil, err
+	}
+	return s, s.remark(now)
 }
 
 // tidy counts what there is, and undoes what was left half done.
@@ -94,16 +102,55 @@ func (s *sources[K]) tidy() error {
 			}
 		}
 	}
-	for bucket := range s.verdicts.prints[:s.verdicts.buckets] {
-		s.verdicts.reprint(bucket, len(s.outside[bucket]) > 0)
-	}
-	for _, err := range s.all() {
+	return nil
+}
+
+// remark makes the set say what the tables do, and counts that.
+func (s *sources[K]) remark(now uint64) error {
+	live := s.marks
+	s.marks = newMarks(live.form, live.factor)
+	s.calendar.gone = now>>endShift + endAhead
+	for row, err := range s.all() {
 		if err != nil {
 			return err
 		}
 		s.used++
+		s.mark(row.key, row.value.word(), 0, true)
+	}
+	live.become(s.marks, s.calendar.first())
+	s.marks = live
+	for bucket := range s.verdicts.sieve {
+		s.resift(bucket)
 	}
 	return nil
+}
+
+// sift puts a source into the sieve.
+func (s *sources[K]) sift(k K) {
+	word := &s.verdicts.sieve[s.verdicts.bucket(keyOf(k))]
+	if bits := s.sieveBits(k); *word&bits != bits {
+		atomic.StoreUint32(word, *word|bits)
+	}
+}
+
+func (s *sources[K]) sieveBits(k K) uint32 {
+	return sieveBits(s.marks.restOf(s.verdicts.hash(keyOf(k))))
+}
+
+// resift has a bucket's sieve know no more than what the bucket has.
+func (s *sources[K]) resift(bucket int) {
+	var word uint32
+	for i := range s.verdicts.shape.slots {
+		if key, verdict := s.verdicts.slot(bucket*s.verdicts.shape.slots + i); verdict != 0 {
+			word |= s.sieveBits(sourceOf[K](key))
+		}
+	}
+	for _, k := range s.outside[bucket] {
+		word |= s.sieveBits(k)
+	}
+	if s.verdicts.sieve[bucket] != word {
+		atomic.StoreUint32(&s.verdicts.sieve[bucket], word)
+	}
 }
 
 // add notes that k stands outside.
@@ -112,7 +159,6 @@ func (s *sources[K]) add(k K) {
 	if !slices.Contains(s.outside[b], k) {
 		s.outside[b] = append(s.outside[b], k)
 	}
-	s.verdicts.outside(b, true)
 }
 
 // put writes an entry over what stands under its key, whose counters go on, or
@@ -120,7 +166,6 @@ func (s *sources[K]) add(k K) {
 func (s *sources[K]) put(k K, value *datapathEntry) error {
 	v, key := s.verdicts, keyOf(k)
 	at, free := v.find(key)
-	limited := value.Action == datapathAction(ActionLimit)
 	known := at >= 0 || free < 0 && s.isOutside(k) // nobody is outside of a bucket with room
 	if known || s.used >= s.capacity {             // the hash may be read
 		if err := s.flush(); err != nil {
@@ -143,23 +188,54 @@ func (s *sources[K]) put(k K, value *datapathEntry) error {
 		s.used++
 	}
 	s.endings.note(k, value)
+	if !known { // before an entry that is refused is deleted
+		s.mark(k, value.word(), 0, true)
+		_, err := s.place(k, value, at, free, false)
+		return err
+	}
+	before, err := s.before(k, at)
+	if err != nil {
+		return err
+	}
+	if placed, err := s.place(k, value, at, free, true); err != nil || !placed {
+		return err
+	}
+	s.mark(k, value.word(), before, false)
+	return nil
+}
+
+// before is the verdict of a source that is known, and stands in a slot or
+// outside.
+func (s *sources[K]) before(k K, at int) (word uint32, err error) {
+	if at >= 0 {
+		return s.verdicts.word(at), nil
+	}
+	old, _, err := s.hash.get(k, s.bits)
+	return old.word(), err
+}
+
+// place writes an entry to the slot that the source has, to a free one, or to
+// the hash, and reports whether there was room in that.
+func (s *sources[K]) place(k K, value *datapathEntry, at, free int, known bool) (bool, error) {
+	v, key := s.verdicts, keyOf(k)
+	limited := value.Action == datapathAction(ActionLimit)
 	switch {
 	case at >= 0 && v.word(at) != elsewhere && !limited:
 		v.set(at, key, value.word())
-		return nil
+		return true, nil
 	case at < 0 && free >= 0 && !limited:
 		v.occupy(free, key, 0, value.word())
-		return nil
+		return true, nil
 	case at >= 0 && !limited: // from the hash into its slot
 		old, found, err := s.hash.get(k, s.bits)
 		if err != nil {
-			return err
+			return false, err
 		}
 		if found {
 			value.succeed(&old)
 		}
 		v.occupy(at, key, countsOf(value), value.word())
-		return s.hash.delete([]K{k})
+		return true, s.hash.delete([]K{k})
 	case at >= 0: // from its slot into the hash
 		if _, old, ok := v.read(at, s.bits); ok {
 			value.succeed(&old)
@@ -169,20 +245,20 @@ func (s *sources[K]) put(k K, value *datapathEntry) error {
 		put, err := s.hash.putOne(&k, value, true)
 		switch {
 		case err != nil:
-			return err
+			return false, err
 		case !put: // to a map that somebody else has filled
 			s.refused++
 		case at >= 0:
 			v.set(at, key, elsewhere)
 		}
-		return nil
+		return put, nil
 	}
 	if free >= 0 {
 		v.occupy(free, key, 0, elsewhere)
 	} else {
 		s.add(k)
 	}
-	return s.enqueue(k, value)
+	return true, s.enqueue(k, value)
 }
 
 // displace makes room for value by deleting what ends before it and before
@@ -216,13 +292,18 @@ func (s *sources[K]) delete(keys []K) error {
 			if err := s.vacate(at); err != nil {
 				return err
 			}
+			s.marks.remove(s.nameOf(k))
 		case s.isOutside(k):
 			s.used--
 			if err := s.hash.delete([]K{k}); err != nil {
 				return err
 			}
 			s.remove(k)
+			s.marks.remove(s.nameOf(k))
+		default:
+			continue
 		}
+		s.resift(s.verdicts.bucket(keyOf(k)))
 	}
 	return nil
 }
@@ -233,7 +314,6 @@ func (s *sources[K]) remove(k K) {
 	rest := slices.DeleteFunc(s.outside[b], func(o K) bool { return o == k })
 	if len(rest) == 0 {
 		delete(s.outside, b)
-		s.verdicts.outside(b, false)
 		return
 	}
 	s.outside[b] = rest
@@ -260,6 +340,7 @@ func (s *sources[K]) vacate(at int) error {
 	s.remove(k)
 	if !found { // somebody else has been at the map
 		s.used--
+		s.marks.remove(s.nameOf(k))
 		return s.vacate(at)
 	}
 	if value.Action == datapathAction(ActionLimit) {

@@ -20,6 +20,7 @@ type tables struct {
 	wide    wide
 
 	verdicts4, verdicts6 *verdicts
+	marks4, marks6       *marks
 
 	sources4  *sources[datapathSource4]
 	sources6  *sources[datapathSource6]
@@ -34,18 +35,56 @@ func newTables(maps *datapathMaps, key datapathTableKey, clocks clocks) (_ *tabl
 			err = errors.Join(err, t.close())
 		}
 	}()
-	if t.verdicts4, err = mapVerdicts(maps.Verdicts4, maps.Prints4, maps.Counts4, shape4(), key.Factor4); err != nil {
+	at, err := clocks.read()
+	if err != nil {
 		return nil, err
 	}
-	if t.verdicts6, err = mapVerdicts(maps.Verdicts6, maps.Prints6, maps.Counts6, shape6(), key.Factor6); err != nil {
+	if t.verdicts4, err = mapVerdicts(maps.Verdicts4, maps.Sieve4, maps.Counts4, shape4(), key.Factor4); err != nil {
+		return nil, err
+	}
+	if t.verdicts6, err = mapVerdicts(maps.Verdicts6, maps.Sieve6, maps.Counts6, shape6(), key.Factor6); err != nil {
+		return nil, err
+	}
+	if t.marks4, err = mapMarks(maps.Marks4, maps.Belief4, markForm4(int(maps.Sources4.MaxEntries())), 0); err != nil {
+		return nil, err
+	}
+	if t.marks6, err = mapMarks(maps.Marks6, maps.Belief6, markForm6(int(maps.Sources6.MaxEntries())), key.Rest6); err != nil {
 		return nil, err
 	}
 	var errs [4]error
-	t.sources4, errs[0] = newSources[datapathSource4]("IPv4 sources", 32, t.verdicts4, maps.Sources4)
-	t.sources6, errs[1] = newSources[datapathSource6]("IPv6 sources", sourceBits6, t.verdicts6, maps.Sources6)
+	t.sources4, errs[0] = newSources[datapathSource4]("IPv4 sources", 32, t.verdicts4, t.marks4, maps.Sources4, at.monotonic)
+	t.sources6, errs[1] = newSources[datapathSource6]("IPv6 sources", sourceBits6, t.verdicts6, t.marks6, maps.Sources6, at.monotonic)
 	t.prefixes4, errs[2] = newTable[datapathPrefix4]("IPv4 prefixes", maps.Prefixes4)
 	t.prefixes6, errs[3] = newTable[datapathPrefix6]("IPv6 prefixes", maps.Prefixes6)
-	return t, errors.Join(errs[:]...)
+	if err := errors.Join(errs[:]...); err != nil {
+		return nil, err
+	}
+	return t, t.settle()
+}
+
+// settle takes drops that end soon out of the sets: see belief. Where it is not
+// called every other second, the tables are asked in their place.
+func (t *tables) settle() error {
+	for more := true; more; {
+		var err error
+		if more, err = t.settleSome(); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// settleSome does some of it, so that others need not wait for all.
+func (t *tables) settleSome() (more bool, err error) {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	at, err := t.now()
+	if err != nil {
+		return false, err
+	}
+	more4, err4 := t.sources4.settle(at.monotonic)
+	more6, err6 := t.sources6.settle(at.monotonic)
+	return more4 || more6, errors.Join(err4, err6)
 }
 
 // close unmaps the verdict tables. Nothing else may be called after it.
@@ -58,7 +97,7 @@ func (t *tables) close() error {
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	t.closed = true
-	return errors.Join(t.verdicts4.close(), t.verdicts6.close())
+	return errors.Join(t.verdicts4.close(), t.verdicts6.close(), t.marks4.close(), t.marks6.close())
 }
 
 // Put writes entries, each over what stands for its prefix. The counters of

@@ -2,13 +2,11 @@ package loader
 
 import (
 	"errors"
-	"fmt"
 	"sync/atomic"
 	"time"
 	"unsafe"
 
 	"github.com/cilium/ebpf"
-	"golang.org/x/sys/unix"
 )
 
 // verdicts is a verdict table in memory that we share with the kernel
@@ -25,28 +23,25 @@ type verdicts struct {
 	mapped [3][]byte
 	words  []uint64 // the buckets
 	halves []uint32 // the same memory, by half words
-	prints []uint64 // by bucket
 	counts []uint64 // by slot
+	sieve  []uint32 // by bucket
 }
 
 // shape is the layout of a bucket, a cache line: so many slots, of which each
 // has a word for key and verdict (IPv4), or a word for the key, and behind
 // those of all half a word for the verdict (IPv6).
 type shape struct {
-	slots  int
-	split  bool
-	prints uint // bits of one
+	slots int
+	split bool
 }
 
-func shape4() shape { return shape{slots: len(datapathBucket4{}.Slots), prints: 7} }
+func shape4() shape { return shape{slots: len(datapathBucket4{}.Slots)} }
 
-func shape6() shape { return shape{slots: len(datapathBucket6{}.Nets), split: true, prints: 12} }
+func shape6() shape { return shape{slots: len(datapathBucket6{}.Nets), split: true} }
 
 const (
 	bucketWords  = int(unsafe.Sizeof(datapathBucket4{}) / 8)
 	bucketHalves = 2 * bucketWords
-	printFrom    = 16      // PRINT_FROM
-	printOutside = 1 << 63 // PRINT_OUTSIDE
 )
 
 // buckets is how many buckets hold capacity sources, with a third of the slots
@@ -58,25 +53,22 @@ func (s shape) buckets(capacity int) int {
 }
 
 // sizeFor gives the maps of a table that holds capacity sources their sizes.
-func (s shape) sizeFor(capacity int, buckets, prints, counts *ebpf.MapSpec) {
+func (s shape) sizeFor(capacity int, buckets, sieve, counts *ebpf.MapSpec) {
 	n := uint32(s.buckets(capacity))
-	buckets.MaxEntries, prints.MaxEntries, counts.MaxEntries = n, n, n*uint32(s.slots)
+	buckets.MaxEntries, sieve.MaxEntries, counts.MaxEntries = n, (n+1)/2, n*uint32(s.slots)
 }
 
 // mapVerdicts maps a table whose keys are spread by factor.
-func mapVerdicts(buckets, prints, counts *ebpf.Map, s shape, factor uint64) (*verdicts, error) {
+func mapVerdicts(buckets, sieve, counts *ebpf.Map, s shape, factor uint64) (_ *verdicts, err error) {
 	v := &verdicts{shape: s, factor: factor, buckets: uint64(buckets.MaxEntries())}
-	var words [3][]uint64
-	for i, m := range []*ebpf.Map{buckets, prints, counts} {
-		size, page := int(m.MaxEntries())*int(m.ValueSize()), unix.Getpagesize()
-		var err error
-		v.mapped[i], err = unix.Mmap(m.FD(), 0, (size+page-1)/page*page, unix.PROT_READ|unix.PROT_WRITE, unix.MAP_SHARED)
-		if err != nil {
-			return nil, errors.Join(fmt.Errorf("map verdict table: %w", err), v.close())
+	for i, m := range []*ebpf.Map{buckets, counts, sieve} {
+		if v.mapped[i], err = mapArray(m); err != nil {
+			return nil, errors.Join(err, v.close())
 		}
-		words[i] = unsafe.Slice((*uint64)(unsafe.Pointer(unsafe.SliceData(v.mapped[i]))), size/8) // aligned to a page
 	}
-	v.words, v.prints, v.counts = words[0], words[1], words[2]
+	v.words = wordsOf(v.mapped[0], int(v.buckets)*bucketWords)
+	v.counts = wordsOf(v.mapped[1], int(v.buckets)*s.slots)
+	v.sieve = unsafe.Slice((*uint32)(unsafe.Pointer(unsafe.SliceData(v.mapped[2]))), v.buckets)
 	v.halves = unsafe.Slice((*uint32)(unsafe.Pointer(unsafe.SliceData(v.words))), 2*len(v.words))
 	return v, nil
 }
@@ -86,22 +78,24 @@ func (v *verdicts) close() error {
 		return nil
 	}
 	mapped := v.mapped
-	v.mapped, v.words, v.halves, v.prints, v.counts = [3][]byte{}, nil, nil, nil, nil
-	var errs []error
-	for _, m := range mapped {
-		if m == nil {
-			continue
-		}
-		if err := unix.Munmap(m); err != nil {
-			errs = append(errs, fmt.Errorf("unmap verdict table: %w", err))
-		}
+	v.mapped, v.words, v.halves, v.counts, v.sieve = [3][]byte{}, nil, nil, nil, nil
+	return errors.Join(unmap(mapped[0]), unmap(mapped[1]), unmap(mapped[2]))
+}
+
+// hash spreads key: the upper half says where it belongs. That of an address
+// is of no other one.
+func (v *verdicts) hash(key uint64) uint64 {
+	if v.shape.split {
+		return key * v.factor
 	}
-	return errors.Join(errs...)
+	addr := uint32(key) * uint32(v.factor)
+	addr ^= addr >> 16
+	return uint64(addr*(uint32(v.factor>>32)|1)) << 32
 }
 
 // bucket returns which bucket is key's.
 func (v *verdicts) bucket(key uint64) int {
-	return int(key * v.factor >> 32 * v.buckets >> 32)
+	return int(v.hash(key) >> 32 * v.buckets >> 32)
 }
 
 // touchKey reads from each line that a put of key will need. To do so for many
@@ -109,7 +103,7 @@ func (v *verdicts) bucket(key uint64) int {
 // What it returns means nothing.
 func (v *verdicts) touchKey(key uint64) uint64 {
 	b := v.bucket(key)
-	return atomic.LoadUint64(&v.words[b*bucketWords]) | atomic.LoadUint64(&v.prints[b]) | atomic.LoadUint64(&v.counts[b*v.shape.slots])
+	return atomic.LoadUint64(&v.words[b*bucketWords]) | atomic.LoadUint64(&v.counts[b*v.shape.slots])
 }
 
 // find returns the slot of key, and a free one of its bucket; −1 for what
@@ -167,7 +161,6 @@ func (v *verdicts) set(at int, key uint64, word uint32) {
 // occupy gives a slot that is free or says elsewhere to a key that has
 // counted so much.
 func (v *verdicts) occupy(at int, key, counts uint64, word uint32) {
-	v.print(at, key*v.factor>>printFrom)
 	atomic.StoreUint64(&v.counts[at], counts)
 	v.set(at, key, word)
 }
@@ -180,40 +173,12 @@ func (v *verdicts) clear(at int) {
 	} else {
 		atomic.StoreUint64(&v.words[at], 0)
 	}
-	v.print(at, 0)
 }
 
-// print sets what a bucket's word has of one slot: the lowest bits of a hash.
-func (v *verdicts) print(at int, hash uint64) {
-	bucket, i := at/v.shape.slots, uint(at%v.shape.slots)
-	mask := uint64(1<<v.shape.prints - 1)
-	shift := i * v.shape.prints
-	atomic.StoreUint64(&v.prints[bucket], v.prints[bucket]&^(mask<<shift)|hash&mask<<shift)
-}
-
-// reprint sets a bucket's word anew if it is not what it should be.
-func (v *verdicts) reprint(bucket int, outside bool) {
-	var word uint64
-	for i := range v.shape.slots {
-		if key, verdict := v.slot(bucket*v.shape.slots + i); verdict != 0 {
-			word |= key * v.factor >> printFrom & (1<<v.shape.prints - 1) << (uint(i) * v.shape.prints)
-		}
-	}
-	if outside {
-		word |= printOutside
-	}
-	if v.prints[bucket] != word {
-		atomic.StoreUint64(&v.prints[bucket], word)
-	}
-}
-
-// outside says whether a source of a bucket stands outside of it.
-func (v *verdicts) outside(bucket int, yes bool) {
-	word := v.prints[bucket] &^ printOutside
-	if yes {
-		word |= printOutside
-	}
-	atomic.StoreUint64(&v.prints[bucket], word)
+// sieveBits are the bits of a key in the sieve; rest is what its mark has of
+// its hash, or more.
+func sieveBits(rest uint32) uint32 {
+	return 1<<(rest&31) | 1<<(rest>>5&31) | 1<<(rest>>10&31)
 }
 
 // A verdict is an action, whether the entry is kept when there is no more
