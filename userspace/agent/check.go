@@ -49,7 +49,7 @@ func Check(ctx context.Context, o CheckOptions) (*check.Report, error) {
 	sockets, err := check.LookAtSockets(host.FS)
 	f.Configuration.Listening, f.Configuration.NotSeen = sockets.Listening, err
 	f.Configuration.SSH, f.Configuration.Available = sshPorts(host.FS), memoryAvailable(host.FS)
-	f.Configuration.Tables = int64(c.Entries) * entryBytes
+	f.Configuration.Tables = tableBytes + int64(c.Entries)*entryBytes
 
 	f.Privileges = check.LookAtPrivileges()
 	f.Kernel = check.LookAtKernel(host.FS)
@@ -78,9 +78,12 @@ func Check(ctx context.Context, o CheckOptions) (*check.Report, error) {
 	return check.NewReport(f), nil
 }
 
-// entryBytes is what the kernel's tables take at once for each entry there may
-// be (loader.Options).
-const entryBytes = 92
+// What the kernel's tables take at once, and for each entry there may be
+// (loader.Options).
+const (
+	tableBytes = 4 << 20
+	entryBytes = 100
+)
 
 // checkedConfig returns the configuration, or the default one where it cannot
 // be used, and notes why.
