@@ -172,10 +172,11 @@ func (s *sources[K]) mark(k K, word, before uint32, fresh bool) {
 			s.marks.belief.until(end)
 		}
 	}
+	hash := s.verdicts.hash(keyOf(k))
 	if fresh {
-		s.sift(k)
+		s.sift(hash)
 	}
-	s.marks.put(s.nameOf(k), dropped, fresh)
+	s.marks.put(s.marks.name(hash), dropped, fresh)
 }
 
 func isDrop(word uint32) bool { return word&(1<<actionBits-1) == uint32(ActionDrop) }

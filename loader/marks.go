@@ -69,6 +69,14 @@ func markForm6(capacity int) markForm {
 // top is the bit that says that a source is dropped.
 func (f markForm) top() uint64 { return 1 << (f.width - 1) }
 
+// low are all bits of a word's marks but the uppermost of each.
+func (f markForm) low() uint64 {
+	if f.width == 16 {
+		return 0x7fff7fff7fff7fff
+	}
+	return 0x7fffffff7fffffff
+}
+
 // name gives what the set knows of the source of a hash.
 func (m *marks) name(hash uint64) name {
 	f := m.form
@@ -166,18 +174,21 @@ func (m *marks) set(place int, mark uint64) {
 // find returns the place of a mark, and the first free one on the way; −1 for
 // what there is not.
 func (m *marks) find(n name) (at, free int) {
+	low := m.form.low()
+	ofWord := 64 / int(m.form.width)
+	wanted := n.mark * (^low >> (m.form.width - 1))
 	group := n.home / homes * homes
 	for i := range homes {
-		place := (group + (n.home+i)%homes) * homePlaces
+		home := group + (n.home+i)%homes
 		free = -1
-		for range homePlaces {
-			switch mark := m.at(place); {
-			case mark&^m.form.top() == n.mark:
-				return place, free
-			case mark == 0 && free < 0:
-				free = place
+		for word := home * homePlaces / ofWord; word < (home+1)*homePlaces/ofWord; word++ {
+			marks := m.words[word]
+			if found := zeros(marks^wanted, low); found != 0 {
+				return word*ofWord + bits.TrailingZeros64(found)/int(m.form.width), free
 			}
-			place++
+			if none := zeros(marks, low); none != 0 && free < 0 {
+				free = word*ofWord + bits.TrailingZeros64(none)/int(m.form.width)
+			}
 		}
 		if free >= 0 {
 			return -1, free
@@ -185,6 +196,10 @@ func (m *marks) find(n name) (at, free int) {
 	}
 	return -1, -1
 }
+
+// zeros are the uppermost bits of those marks of a word whose lower bits are
+// all zero.
+func zeros(marks, low uint64) uint64 { return ^(marks&low + low) &^ low }
 
 // drops reports whether a source's mark says that it is dropped.
 func (m *marks) drops(n name) bool {

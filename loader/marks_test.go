@@ -73,7 +73,7 @@ func TestFloodModel(t *testing.T) {
 	candidates := crowded(s.Datapath, 60)
 	model := map[netip.Prefix]Entry{}
 	full, alive := 0, true
-	for step := range 8000 {
+	for step := range 3000 {
 		p := candidates[rng.IntN(len(candidates))]
 		switch rng.IntN(16) {
 		case 0, 1, 2, 3, 4:

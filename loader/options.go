@@ -20,10 +20,10 @@ type Options struct {
 	Dir string
 
 	// Capacity is the most entries each of the four tables holds (IPv4 and
-	// IPv6, sources and prefixes). For each, about 92 bytes are taken at
-	// once (the verdict tables, and the heads of the hashes), and 130 more
-	// when an entry comes that is limited, a prefix, or finds its bucket
-	// full.
+	// IPv6, sources and prefixes). For each, about 100 bytes are taken at
+	// once (the verdict tables, and the heads of the hashes), with 4 MB for
+	// all of them besides, and 130 more when an entry comes that is limited,
+	// a prefix, or finds its bucket full.
 	Capacity int
 
 	// Ports are the protected TCP ports.

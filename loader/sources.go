@@ -125,16 +125,16 @@ func (s *sources[K]) remark(now uint64) error {
 	return nil
 }
 
-// sift puts a source into the sieve.
-func (s *sources[K]) sift(k K) {
-	word := &s.verdicts.sieve[s.verdicts.bucket(keyOf(k))]
-	if bits := s.sieveBits(k); *word&bits != bits {
+// sift puts a source of a hash into the sieve.
+func (s *sources[K]) sift(hash uint64) {
+	word := &s.verdicts.sieve[s.verdicts.bucketOf(hash)]
+	if bits := sieveBits(s.marks.restOf(hash)); *word&bits != bits {
 		atomic.StoreUint32(word, *word|bits)
 	}
 }
 
-func (s *sources[K]) sieveBits(k K) uint32 {
-	return sieveBits(s.marks.restOf(s.verdicts.hash(keyOf(k))))
+func (s *sources[K]) sieveBits(key uint64) uint32 {
+	return sieveBits(s.marks.restOf(s.verdicts.hash(key)))
 }
 
 // resift has a bucket's sieve know no more than what the bucket has.
@@ -142,11 +142,11 @@ func (s *sources[K]) resift(bucket int) {
 	var word uint32
 	for i := range s.verdicts.shape.slots {
 		if key, verdict := s.verdicts.slot(bucket*s.verdicts.shape.slots + i); verdict != 0 {
-			word |= s.sieveBits(sourceOf[K](key))
+			word |= s.sieveBits(key)
 		}
 	}
 	for _, k := range s.outside[bucket] {
-		word |= s.sieveBits(k)
+		word |= s.sieveBits(keyOf(k))
 	}
 	if s.verdicts.sieve[bucket] != word {
 		atomic.StoreUint32(&s.verdicts.sieve[bucket], word)

@@ -94,9 +94,9 @@ func (v *verdicts) hash(key uint64) uint64 {
 }
 
 // bucket returns which bucket is key's.
-func (v *verdicts) bucket(key uint64) int {
-	return int(v.hash(key) >> 32 * v.buckets >> 32)
-}
+func (v *verdicts) bucket(key uint64) int { return v.bucketOf(v.hash(key)) }
+
+func (v *verdicts) bucketOf(hash uint64) int { return int(hash >> 32 * v.buckets >> 32) }
 
 // touchKey reads from each line that a put of key will need. To do so for many
 // keys before going on to the first has the processor fetch them all at once.
