@@ -42,7 +42,7 @@ func (e *Engine) Foresee(events []Event) {
 		f := &all[i]
 		at := f.hash
 		if f.source = e.index.probe(f.hash, &at); f.source != 0 {
-			sum += e.sources.at(f.source).fetch()
+			sum += e.sources.at(f.source).fetch() + uint64(*e.sources.notes.at(f.source))
 		}
 		if at = f.nameHash; events[i].User != "" {
 			if f.name = e.names.index.probe(f.nameHash, &at); f.name != 0 {

@@ -12,8 +12,8 @@ import (
 //
 // It is hash tables with linear probing (Knuth, volume 3, section 6.4,
 // algorithms L and R), each with a part of the hashes: they grow one by one, and
-// no event waits for the growth of more than one of them, 0.1 ms with a million
-// entries. Hashes are keyed: attackers choose sources and names.
+// no event waits for the growth of more than one of them, which is 4,096 slots with
+// a million entries. Hashes are keyed: attackers choose sources and names.
 type index struct {
 	parts [indexParts]indexPart
 	used  int

@@ -74,7 +74,7 @@ func (e *Engine) Save() *Saver {
 		e.saver.GiveUp()
 	}
 	s := &Saver{engine: e, now: e.now, labels: e.labels.words[:len(e.labels.words):len(e.labels.words)], waiting: slices.Clone(e.probation.queue[e.probation.head:])}
-	s.numbers = make([][]uint32, len(e.names.slots.chunks))
+	s.numbers = make([][]uint32, e.names.slots.made>>chunkBits+1)
 	s.rules = binary.AppendUvarint(nil, uint64(len(e.plans)))
 	for i := range e.plans {
 		id := fingerprint(e.plans[i].rule)

@@ -1,7 +1,6 @@
 package policy
 
 import (
-	"cmp"
 	"encoding/binary"
 	"fmt"
 	"net/netip"
@@ -42,11 +41,6 @@ func SourceOf(addr netip.Addr) Source {
 
 // IsValid reports whether s names a source.
 func (s Source) IsValid() bool { return s.family != 0 }
-
-// compare orders sources.
-func (s Source) compare(o Source) int {
-	return cmp.Or(cmp.Compare(s.family, o.family), cmp.Compare(s.net, o.net))
-}
 
 // Prefix returns s as a prefix: a /32 for IPv4, a /64 for IPv6.
 func (s Source) Prefix() netip.Prefix {

@@ -53,16 +53,18 @@ type side struct {
 	notes *notes     // of the clock whose entries own the blocks
 	width int        // windows a block
 	taken pool[bool] // numbers the blocks
-	cells [][]window // their windows, in chunks as the numbers
+	cells [][]window // their windows, in chunks of cellSize blocks
 	held  int        // observations in all windows
 	hand  uint32     // the source or user that makeRoom looked at last
 }
 
+const cellSize = 1 << 7
+
 // open returns a new block.
 func (s *side) open() uint32 {
 	i := s.taken.take()
-	if int(i>>chunkBits) == len(s.cells) {
-		s.cells = append(s.cells, make([]window, s.width<<chunkBits))
+	if int(i/cellSize) == len(s.cells) {
+		s.cells = append(s.cells, make([]window, s.width*cellSize))
 	}
 	return i
 }
@@ -75,8 +77,8 @@ func (s *side) openFor(t *tally) {
 
 // windows returns the windows of block i.
 func (s *side) windows(i uint32) []window {
-	from := int(i&chunkMask) * s.width
-	return s.cells[i>>chunkBits][from : from+s.width : from+s.width]
+	from := int(i%cellSize) * s.width
+	return s.cells[i/cellSize][from : from+s.width : from+s.width]
 }
 
 // add counts o in the window of p and reports whether that window has

@@ -55,7 +55,7 @@ func newCheckpoint(positions map[string]intake.Position, p *pipeline, j *postfix
 	return &checkpoint{positions: where, parser: p.parser.Save(), told: p.told.save(), flow: j.Save(), engine: p.engine.Save()}, nil
 }
 
-// stepSize is how many sources are written at once, which is 0.1 ms.
+// stepSize is how many sources are written at once.
 const stepSize = 64
 
 // step writes a little, and reports whether that was all. It must run in the

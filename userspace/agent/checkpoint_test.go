@@ -1,6 +1,7 @@
 package agent
 
 import (
+	"bytes"
 	"encoding/binary"
 	"errors"
 	"slices"
@@ -148,6 +149,87 @@ func TestOldCheckpoints(t *testing.T) {
 			}
 		} else if err != nil || got["a"].Offset != 7 {
 			t.Errorf("%d parts: %v, %v", part, got, err)
+		}
+	}
+}
+
+// A checkpoint that is taken while records are read says what there was when it
+// began, quotas included.
+func TestCheckpointIsOfItsBeginning(t *testing.T) {
+	b := newBench(t)
+	a := b.mustStart()
+	defer kill(a)
+	mustBegin(t, a)
+	var records []intake.Record
+	for line := range strings.Lines(mustRead(t, "testdata/mail.log")) {
+		records = append(records, intake.Record{Line: []byte(strings.TrimSuffix(line, "\n")), Number: uint64(len(records) + 1)})
+	}
+	third := len(records) / 3
+	again := func(text [][]byte) []byte {
+		p, j, positions := mustPipeline(t), mustJudge(), map[string]intake.Position{}
+		if err := restoreCheckpoint(slices.Concat(text...), positions, p, j); err != nil {
+			t.Fatal(err)
+		}
+		return mustEncode(t, positions, p, j)
+	}
+	var got, want []byte
+	if err := a.core.do(t.Context(), func() {
+		c := a.core
+		c.consume("file", records[:third], intake.Position{Lines: 1})
+		c.finish()
+		want = again([][]byte{mustEncode(t, c.positions, c.pipeline, a.judge)})
+		taken, err := newCheckpoint(c.positions, c.pipeline, a.judge)
+		if err != nil {
+			t.Error(err)
+			return
+		}
+		c.saving = &saving{checkpoint: taken}
+		c.consume("file", records[third:2*third], intake.Position{Lines: 2})
+		if len(c.saving.logged) == 0 {
+			t.Error("nothing was kept from the judge")
+		}
+		for !taken.counted {
+			taken.step()
+		}
+		c.tellLogged()
+		c.consume("file", records[2*third:], intake.Position{Lines: 3})
+		for !taken.step() {
+		}
+		c.saving = nil
+		text, err := taken.encode()
+		if err != nil {
+			t.Error(err)
+			return
+		}
+		got = again(text)
+		if bytes.Equal(got, again([][]byte{mustEncode(t, c.positions, c.pipeline, a.judge)})) {
+			t.Error("nothing has changed meanwhile")
+		}
+	}); err != nil {
+		t.Fatal(err)
+	}
+	if !bytes.Equal(got, want) {
+		t.Error("what was written in slices is not what was there when it began")
+	}
+}
+
+// Records that come together are judged as one by one.
+func TestTogetherAsAlone(t *testing.T) {
+	var records []intake.Record
+	for line := range strings.Lines(mustRead(t, "testdata/mail.log")) {
+		records = append(records, intake.Record{Line: []byte(strings.TrimSuffix(line, "\n")), Number: uint64(len(records) + 1)})
+	}
+	read := func(size int) []byte {
+		p := mustPipeline(t)
+		for batch := range slices.Chunk(records, size) {
+			p.read(batch, nobody{})
+		}
+		return mustEncode(t, nil, p, mustJudge())
+	}
+	alone := read(1)
+	for _, size := range []int{2, 7, 100, len(records)} {
+		if !bytes.Equal(alone, read(size)) {
+			t.Errorf("%d at once come to something else", size)
 		}
 	}
 }

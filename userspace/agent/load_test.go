@@ -18,7 +18,7 @@ import (
 
 const (
 	loadRate = 138_000 // lines a second that BenchmarkLoad's host writes
-	loadFill = 20      // seconds until its tables are full enough
+	loadFill = 12      // seconds until its tables are full enough
 )
 
 // loadLine is one of a large site's: connections of a million sources, logins,

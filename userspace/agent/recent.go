@@ -12,19 +12,21 @@ import (
 // ago may be gone, then the observation stands without its text. The nil recent keeps
 // nothing.
 type recent struct {
-	arena []byte // a ring
-	next  int    // where the next text begins
-	lines []recentLine
-	first int // oldest in lines, which is a ring too
-	count int
+	arena []byte       // a ring
+	next  int          // where the next text begins
+	lines []recentLine // a ring as well: line n is at place n modulo its length
+	first uint64       // the oldest that is kept; they count from 1
+	last  uint64       // the newest
+	heads []uint64     // the newest of all whose numbers are alike; 0: none
 }
 
 type recentLine struct {
 	time   time.Time
 	number uint64
 	kind   policy.Kind
-	at     int // in arena
-	size   int
+	at     int    // in arena
+	size   int    //
+	before uint64 // the newest before it whose number is alike
 }
 
 const (
@@ -34,7 +36,8 @@ const (
 )
 
 func newRecent(size int) *recent {
-	return &recent{arena: make([]byte, size), lines: make([]recentLine, size/recentPerLine)}
+	n := size / recentPerLine
+	return &recent{arena: make([]byte, size), lines: make([]recentLine, n), first: 1, heads: make([]uint64, n)}
 }
 
 // add keeps the text of an event's record, once for several events of it.
@@ -43,55 +46,54 @@ func (r *recent) add(e *policy.Event, text []byte) {
 		return
 	}
 	text = text[:min(len(text), recentText)]
-	if r.count > 0 {
-		if last := r.line(r.count - 1); last.number == e.Line && last.kind == e.Kind && last.time.Equal(e.Time) &&
+	if r.last >= r.first {
+		if last := r.line(r.last); last.number == e.Line && last.kind == e.Kind && last.time.Equal(e.Time) &&
 			string(r.text(last)) == string(text) {
 			return
 		}
 	}
 	if r.next+len(text) > len(r.arena) {
-		for r.count > 0 && r.line(0).at >= r.next { // those up to the end are the oldest
-			r.drop()
+		for r.last >= r.first && r.line(r.first).at >= r.next { // those up to the end are the oldest
+			r.first++
 		}
 		r.next = 0
 	}
-	for r.count > 0 && (r.count == len(r.lines) || r.overlaps(r.line(0), len(text))) {
-		r.drop()
+	for r.last >= r.first && (r.last-r.first+1 == uint64(len(r.lines)) || r.overlaps(r.line(r.first), len(text))) {
+		r.first++
 	}
 	copy(r.arena[r.next:], text)
-	r.count++
-	*r.line(r.count - 1) = recentLine{time: e.Time, number: e.Line, kind: e.Kind, at: r.next, size: len(text)}
+	r.last++
+	head := r.head(e.Line)
+	*r.line(r.last) = recentLine{time: e.Time, number: e.Line, kind: e.Kind, at: r.next, size: len(text), before: *head}
+	*head = r.last
 	r.next += len(text)
 }
 
-func (r *recent) line(i int) *recentLine { return &r.lines[(r.first+i)%len(r.lines)] }
+func (r *recent) line(n uint64) *recentLine { return &r.lines[n%uint64(len(r.lines))] }
+
+func (r *recent) head(number uint64) *uint64 { return &r.heads[number%uint64(len(r.heads))] }
 
 func (r *recent) text(l *recentLine) []byte { return r.arena[l.at : l.at+l.size] }
-
-// drop forgets the oldest.
-func (r *recent) drop() {
-	r.first = (r.first + 1) % len(r.lines)
-	r.count--
-}
 
 // overlaps reports whether l lies where the next text of size bytes will.
 func (r *recent) overlaps(l *recentLine, size int) bool {
 	return l.at < r.next+size && r.next < l.at+l.size
 }
 
-// fill gives each observation of sample, which is oldest first, its text.
+// fill gives each observation of sample its text.
 func (r *recent) fill(sample []policy.Observation) {
 	if r == nil {
 		return
 	}
-	left := len(sample)
-	for i := r.count - 1; i >= 0 && left > 0; i-- {
-		l := r.line(i)
-		for j := range sample {
-			o := &sample[j]
-			if o.Text == "" && o.Line == l.number && o.Kind == l.kind && o.Time.Equal(l.time) {
+	for i := range sample {
+		o := &sample[i]
+		if o.Text != "" {
+			continue
+		}
+		for n := *r.head(o.Line); n >= r.first; n = r.line(n).before {
+			if l := r.line(n); o.Line == l.number && o.Kind == l.kind && o.Time.Equal(l.time) {
 				o.Text = maillog.HideSecrets(string(r.text(l)))
-				left--
+				break
 			}
 		}
 	}

@@ -19,7 +19,7 @@ type saving struct {
 
 const (
 	sliceTime  = time.Millisecond
-	sliceLeast = 64      // steps of the first slice: what is little is taken at once
+	sliceLeast = 16      // steps of the first slice: what is little is taken at once
 	maxLogged  = 1 << 16 // events that the judge is not told of for now
 )
 
