@@ -202,7 +202,7 @@ func (s *state) ledger(size uint64) (ledger, bool) {
 	l.notes = make([]note, min(s.NoteCount, size))
 	last := uint64(0)
 	for _, n := range s.Notes {
-		if n.Number <= last || n.Note.Earlier >= n.Number || l.at(n.Number) == nil || n.Number > l.count {
+		if n.Number <= last || n.Number > l.count || n.Note.Earlier >= n.Number || l.at(n.Number) == nil {
 			return l, false
 		}
 		last = n.Number
