@@ -145,11 +145,9 @@ func (e *Engine) weighGuess(s *sourceState, p *plan, h *happening, past history,
 	if past.tried {
 		return samePassword, markRepeat
 	}
-	// A device has a home: where somebody succeeds, or its own user has.
 	home := s.familiar.fresh(h.at) || e.site.popular(h.source)
-	resident := !foreign && (home || !e.site.learned(h.at) || h.own || e.neighbourly(h))
 	old := past.repeats >= oldDevice && h.at-e.site.began < int64(day)
-	if past.every != 0 && (resident && (!unknown || home) || old) {
+	if past.every != 0 && (!foreign && (!unknown || home) || old) {
 		weight = steadyDevice
 		switch {
 		case past.every <= int64(steadyHigh):
