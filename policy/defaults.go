@@ -135,13 +135,13 @@ func userRules() []Rule {
 		{
 			Name: "strangers-recipients", Events: []Kind{Message}, Per: PerUser, Measure: MeasureRecipients,
 			Threshold: 180, Within: time.Hour, SpareKnown: 12 * time.Hour, SpareNeighbours: true,
-			Settled: settledAfter, Baseline: 0.5, UserFor: 2 * time.Hour,
+			Settled: settledAfter, Baseline: 0.5, UserFor: time.Hour,
 			Action: Drop, For: day, Escalate: 2, Cap: 7 * day, Forget: 30 * day,
 		},
 		{
 			Name: "strangers-daily-recipients", Events: []Kind{Message}, Per: PerUser, Measure: MeasureRecipients,
 			Threshold: 300, Within: day, SpareKnown: 12 * time.Hour, SpareNeighbours: true,
-			Settled: settledAfter, Baseline: 3, UserFor: 2 * time.Hour,
+			Settled: settledAfter, Baseline: 3, UserFor: time.Hour,
 			Action: Drop, For: day, Escalate: 2, Cap: 7 * day, Forget: 30 * day,
 		},
 		{

@@ -77,12 +77,19 @@ func (e *Engine) needOf(u *userState, r *Rule, h *happening) uint32 {
 		need = max(need/dripFactor, 1)
 	case r.Baseline != 0:
 		need = max(need, min(r.Baseline*u.baseline(r), MaxThreshold))
+	case r.Action == 0 && !u.succeeded && e.site.learned(h.at):
+		need *= namelessFactor
 	}
 	if h.at < u.grace {
 		need *= 4
 	}
 	return uint32(need)
 }
+
+// namelessFactor is how much more it takes to guard a name that nobody has ever
+// succeeded by: the guard would spare nobody, so that whoever has it in the end,
+// or mistakes it for the own, is shut out.
+const namelessFactor = 2
 
 // drips reports whether h may be a drop of many: strangers send far more than
 // is normal here, all users taken together, and h is not from where many of the
@@ -132,7 +139,7 @@ func (e *Engine) observeUser(h *happening, plans []*plan, out []Decision) []Deci
 
 // welcome notes a success of a user that is not guarded.
 func (e *Engine) welcome(n uint32, u *userState, h *happening) {
-	if h.doubtful || !h.own && e.besieged(u) {
+	if h.doubtful || !h.own && !e.site.popular(h.source) && e.besieged(u) {
 		u.doubt = max(u.doubt, h.at+int64(doubtFor))
 	}
 	if h.guess {

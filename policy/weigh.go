@@ -101,12 +101,28 @@ func (e *Engine) weighFailure(s *sourceState, p *plan, h *happening) (weight uin
 		weight, marks = e.weighGuess(s, p, h, past, unknown, foreign)
 	}
 	switch {
-	case h.own || e.neighbourly(h):
+	case h.own || e.neighbourly(h) || e.household(s, h, &past):
 		weight = (weight + ownFactor - 1) / ownFactor
 	case s.familiar.fresh(h.at):
 		weight = (weight + freshFactor - 1) / freshFactor
 	}
 	return weight, marks
+}
+
+// householdFor is how long it takes at most until all devices of a household
+// know a new password.
+const householdFor = time.Hour
+
+// household reports whether a failure may be of a household whose password has
+// been changed: for an hour its devices fail again and again for one user who is
+// known here, or from where somebody has lately succeeded, and it is in a
+// network that many of the site's people use. IPv4 and IPv6 of a provider are
+// two networks, so the user need not be known in this one.
+func (e *Engine) household(s *sourceState, h *happening, past *history) bool {
+	if past.first != 0 && h.at-past.first > int64(householdFor) {
+		return false
+	}
+	return e.site.popular(h.source) && (h.known && past.again && past.alone || s.familiar.fresh(h.at))
 }
 
 // weighOffence weighs a failure as the first offence of a stranger.
@@ -129,7 +145,9 @@ func (e *Engine) weighGuess(s *sourceState, p *plan, h *happening, past history,
 	if past.tried {
 		return samePassword, markRepeat
 	}
-	if past.every != 0 && (!foreign && (!unknown || s.familiar.fresh(h.at) || e.site.popular(h.source)) || past.repeats >= oldDevice) {
+	home := s.familiar.fresh(h.at) || e.site.popular(h.source)
+	old := past.repeats >= oldDevice && h.at-e.site.began < int64(day)
+	if past.every != 0 && (!foreign && (!unknown || home) || old) {
 		weight = steadyDevice
 		switch {
 		case past.every <= int64(steadyHigh):
@@ -216,12 +234,15 @@ type history struct {
 	again  bool   // the same user
 	every  int64  // the interval at which the user fails steadily, 0 if it does not
 	others uint32 // how many others have failed, if the user is new there
+	alone  bool   // no other has
+	first  int64  // the time of the oldest failure, 0 if there is none
 
 	repeats int // of a device
 }
 
 // oldDevice is how often a device must have failed before the site was known,
-// to stay one when nobody is known to succeed from its network.
+// to stay one when nobody is known to succeed from its network. It does for as
+// long as the site has not been seen for a whole day: offices sleep at night.
 const oldDevice = 30
 
 func (e *Engine) history(s *sourceState, p *plan, h *happening) (past history) {
@@ -235,6 +256,9 @@ func (e *Engine) history(s *sourceState, p *plan, h *happening) (past history) {
 	var times [3]int64 // of the user's latest failures, youngest first
 	var users [4]uint32
 	past.again = h.user == 0 && w.first != 0
+	if w.first != 0 {
+		past.first = e.seen.at(w.first).at
+	}
 	for i := w.first; i != 0; {
 		o := e.seen.at(i)
 		i = o.next
@@ -251,6 +275,7 @@ func (e *Engine) history(s *sourceState, p *plan, h *happening) (past history) {
 			past.others++
 		}
 	}
+	past.alone = past.others == 0
 	if past.again {
 		past.others = 0
 	}
