@@ -43,12 +43,13 @@ test-kernels: ## run the tests that touch the kernel on Debian's kernels, in QEM
 	tests/setup.sh test
 	kernels=$$(tests/setup.sh kernels) && $(GO) run ./tests/kernels -go "$(GO)" -kernels "$$kernels" $(KERNELFLAGS)
 
-test-vm: ## install, attack, upgrade, reboot and remove the package on a Debian in QEMU (VMFLAGS, as root)
+test-vm: ## install, attack, upgrade, reboot and remove both packages on a Debian in QEMU (VMFLAGS, as root)
 	tests/setup.sh test
+	rm -rf bin/vm
 	disk=$$(tests/setup.sh vm) && kernels=$$(tests/setup.sh kernels) && \
 		for v in old new; do \
 			$(MAKE) package VERSION=$(VERSION).$$([ $$v = old ] && echo 1 || echo 2) DIST=bin/vm/$$v && \
-			mv bin/vm/$$v/*.deb bin/vm/$$v.deb || exit 1; \
+			mv bin/vm/$$v/*.deb bin/vm/$$v.deb && mv bin/vm/$$v/*.rpm bin/vm/$$v.rpm || exit 1; \
 		done && \
 		$(GO) run ./tests/vm -go "$(GO)" -disk "$$disk" -kernel "$$kernels/6.1" -packages bin/vm $(VMFLAGS)
 

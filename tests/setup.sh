@@ -278,16 +278,16 @@ dovecot24() {
 }
 
 # vm prints the image of a root file system. Postfix and Dovecot are as Debian
-# configures them; rsyslog writes their log. It is made again when this list of
-# packages changes.
+# configures them; rsyslog writes their log; rpm is for the other package. It is
+# made again when this list of packages changes.
 vm() {
 	local dir=${XDG_CACHE_HOME:-$HOME/.cache}/weir-vm packages image log
-	packages=systemd,systemd-sysv,dbus,udev,libpam-systemd,kmod,procps,iproute2,rsyslog,postfix,dovecot-imapd,openssl
+	packages=systemd,systemd-sysv,dbus,udev,libpam-systemd,kmod,procps,iproute2,rsyslog,logrotate,postfix,dovecot-imapd,openssl,rbldnsd,rpm
 	image=$dir/debian12-$(echo "$packages" | cksum | cut -d ' ' -f 1).ext4
 	if [ -e "$image" ]; then echo "$image"; return; fi
 	[ "$(id -u)" = 0 ] || die "a root file system is made as root"
 	say "making a Debian 12 with systemd"
-	rm -rf "$dir"
+	rm -rf --one-file-system "$dir" # a debootstrap that was killed leaves its /proc mounted
 	mkdir -p "$dir"
 	log=$(mktemp)
 	if ! { debootstrap --variant=minbase --include="$packages" bookworm "$dir/root" "$(mirror)" &&

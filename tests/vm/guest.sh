@@ -7,9 +7,9 @@ export PATH=/usr/sbin:/usr/bin:/sbin:/bin HOME=/root CI=true WEIR_GUEST=1 WEIR_R
 boot=$(cat /var/tmp/boot 2>/dev/null || echo 1)
 echo $((boot + 1)) >/var/tmp/boot
 echo "guest: begin boot $boot"
-./inside.test -test.v=test2json -test.timeout=10m -test.run="^TestBoot$boot\$"
+./inside.test -test.v=test2json -test.timeout=20m -test.run="^TestBoot$boot\$"
 status=$?
 echo "guest: end boot $boot $status"
-if [ $status = 0 ] && [ "$boot" -lt 3 ]; then exec systemctl reboot; fi
+if [ $status = 0 ] && [ "$boot" -lt 4 ]; then exec systemctl reboot; fi
 echo "guest: done"
 systemctl poweroff

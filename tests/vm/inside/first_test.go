@@ -43,10 +43,7 @@ func TestBoot1(t *testing.T) {
 	h.step("the sandbox", (*host).lookAtSandbox)
 	h.step("open sessions of a source that is dropped are closed", func(h *host) {
 		other := good.Next()
-		s, err := h.lab.Submission(h.Context(), other, 587)
-		if err != nil {
-			h.Fatal(err)
-		}
+		s := h.submission(other)
 		defer s.Close()
 		h.must("weir pin %s --action drop", other)
 		h.poll("the session to end", func() bool { return !s.Alive() })
@@ -101,7 +98,9 @@ func TestBoot1(t *testing.T) {
 		h.must("weir panic --lift")
 		h.poll("the guesser to be refused", func() bool { return !h.lab.Reachable(h.Context(), attacker, 587) })
 	})
-	h.step("servers ask over loopback and an administrator is told, with the drop-in", (*host).answerServers)
+	h.step("each user may what his groups say, and the audit tells", (*host).lookAsOthers)
+	h.step("a folder of pins that is removed is told, with the remedy", (*host).removePinFolder)
+	h.step("servers ask over loopback, DNS lists are asked, and an administrator is told, with the drop-in", (*host).answerServers)
 	h.step("nothing is denied to it", (*host).wantNoDenial)
 }
 

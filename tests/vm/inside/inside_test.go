@@ -27,8 +27,9 @@ var (
 	good     = netip.MustParseAddr("203.0.113.200")
 )
 
-// patience is for what is sure to come; an emulated machine is slow.
-const patience = 90 * time.Second
+// patience is for what is sure to come; an emulated machine is slow, the more so
+// on one that has other work.
+const patience = 4 * time.Minute
 
 const (
 	configuration = "/etc/weir/weir.toml"
@@ -129,18 +130,31 @@ func (h *host) wantActive(mode, version string) {
 	}
 }
 
-// wantReachable wants an address to get a connection, or none.
+// wantReachable wants an address to get a connection, however long that takes, or
+// none in three attempts.
 func (h *host) wantReachable(want bool, from netip.Addr) {
 	h.Helper()
-	reached := false
-	for range 3 { // an emulated machine may take its time
-		if reached = h.lab.Reachable(h.Context(), from, 587); reached {
-			break
+	if want {
+		h.poll(fmt.Sprintf("%s to reach port 587", from), func() bool { return h.lab.Reachable(h.Context(), from, 587) })
+		return
+	}
+	for range 3 {
+		if h.lab.Reachable(h.Context(), from, 587) {
+			h.Errorf("%s reaches port 587", from)
+			return
 		}
 	}
-	if reached != want {
-		h.Errorf("%s reaches port 587: %t", from, reached)
-	}
+}
+
+// submission opens a dialogue on port 587.
+func (h *host) submission(from netip.Addr) (s *lab.SMTP) {
+	h.Helper()
+	h.poll(fmt.Sprintf("Postfix to speak with %s", from), func() (opened bool) {
+		var err error
+		s, err = h.lab.Submission(h.Context(), from, 587)
+		return err == nil
+	})
+	return s
 }
 
 // version is that of a package.

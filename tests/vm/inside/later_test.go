@@ -1,10 +1,13 @@
 package inside
 
 import (
+	"fmt"
 	"os"
+	"path/filepath"
 	"strconv"
 	"strings"
 	"testing"
+	"time"
 )
 
 // After a reboot of that host: blocks are back before Postfix is. Then the
@@ -69,12 +72,38 @@ func TestBoot2(t *testing.T) {
 		h.install("new")
 		h.want("enabled", "systemctl is-enabled weir")
 		h.wantActive("observe", next)
+	})
+	h.step("enforcement has to be confirmed, with the drop-in", (*host).confirmEnforcement)
+	h.step("panic", func(h *host) {
+		h.must("weir panic --reason 'the wrong people'")
+		h.wantReachable(true, attacker)
+	})
+}
+
+// A panic outlasts a reboot. Then the package goes, and comes as an .rpm.
+func TestBoot3(t *testing.T) {
+	h := mustHost(t)
+	h.step("a panic is kept over the reboot until it is lifted", func(h *host) {
+		h.poll("the source that is refused to be greeted", func() bool { return h.greeted(attacker.String()) > 0 })
+		if s := h.status(); s.Panic == nil || s.Panic.By != "root" || s.Panic.Reason != "the wrong people" || s.Mode != "observe" {
+			h.Errorf("panic %+v, mode %s", s.Panic, s.Mode)
+		}
+		h.must("weir panic --lift")
+		h.poll("the source to be refused", func() bool { return !h.lab.Reachable(h.Context(), attacker, 587) })
+		h.wantReachable(true, good)
+		h.wantActive("enforce", h.version("new"))
+		h.wantNoDenial()
+	})
+	h.step("the .rpm: installed, upgraded, removed, installed again", func(h *host) {
+		h.must("dpkg -P weir")
+		h.tryRPM()
+		h.wantNoDenial()
 		h.must("rm %s", configuration)
 	})
 }
 
 // After a boot without a configuration there is no weir, and all else is well.
-func TestBoot3(t *testing.T) {
+func TestBoot4(t *testing.T) {
 	h := mustHost(t)
 	h.step("a boot without weir.toml is one without weir", func(h *host) {
 		h.want("enabled", "systemctl is-enabled weir")
@@ -84,6 +113,36 @@ func TestBoot3(t *testing.T) {
 		h.wantWell()
 		h.wantNothingInKernel()
 	})
+}
+
+// confirmEnforcement begins to enforce as docs/decisions/lockout.md says for a
+// host that is reached over the network.
+func (h *host) confirmEnforcement() {
+	const dropIn = "/etc/systemd/system/weir.service.d/confirm.conf"
+	h.write(dropIn, h.block("decisions/lockout.md", "ini"))
+	h.must(`sed -i 's/^mode = .*/mode = "enforce"/' %s && systemctl daemon-reload && systemctl restart weir`, configuration)
+	h.must("weir pin %s --action drop", attacker)
+	h.wantReachable(false, attacker)
+	first := h.status()
+	if c := first.Confirm; c == nil || c.Reverted || time.Until(c.Until) > 10*time.Minute {
+		h.Fatalf("it waits for %+v", c)
+	}
+	h.must("systemctl kill --signal KILL weir")
+	h.poll("systemd to start it again", func() bool {
+		pid, _ := h.sh("systemctl show -P MainPID weir")
+		active, _ := h.sh("systemctl is-active weir")
+		return active == "active" && pid != fmt.Sprint(first.PID)
+	})
+	if c := h.status().Confirm; c == nil || !c.Until.Equal(first.Confirm.Until) {
+		h.Errorf("started again it waits for %+v, before for %+v", c, first.Confirm)
+	}
+	h.wantReachable(false, attacker)
+	h.must("weir confirm")
+	if c := h.status().Confirm; c != nil {
+		h.Errorf("confirmed, it waits for %+v", c)
+	}
+	h.must("rm -r %s && systemctl daemon-reload", filepath.Dir(dropIn))
+	h.wantReachable(false, attacker)
 }
 
 // wantWell wants every unit to have started; the journal of one that has not is

@@ -26,15 +26,23 @@ func (h *host) block(page, language string) string {
 }
 
 // answerServers does as the documentation says where Postfix and Dovecot ask over
-// loopback, and an administrator is told by mail: the drop-in, the key, both
-// servers' configuration.
+// loopback, weir asks a DNS list there, and an administrator is told by mail: the
+// drop-in, the key, both servers' configuration.
 func (h *host) answerServers() {
 	const dropIn = "/etc/systemd/system/weir.service.d/override.conf"
 	kept := h.must("cat %s", configuration)
 	h.write(dropIn, h.block("policy-server.md", "ini"))
 	h.must("%s", h.block("dovecot.md", "sh"))
 	h.must("useradd -m bob && echo 'bob:{PLAIN}%s' >>/etc/dovecot/users", lab.Password)
+	const named = "203.0.113.77" // by the list
+	h.write("/var/lib/rbldns/list", ":127.0.0.2:listed\n127.0.0.2\n"+named+"\n")
+	h.write("/etc/default/rbldnsd", `RBLDNSD="- -r/var/lib/rbldns -b127.0.0.1 bad.example:ip4set:list"`+"\n")
+	h.must("systemctl restart rbldnsd")
 	h.write(configuration, kept+`
+[dnsbl]
+zones = ["bad.example"]
+resolver = "127.0.0.1"
+
 [postfix_policy]
 listen = ["tcp:127.0.0.1:10031"]
 
@@ -44,6 +52,16 @@ mail = ["alice@`+lab.Domain+`"]
 from = "weir@`+lab.Domain+`"
 wait = "2s"
 command = ["/usr/bin/tee", "/run/weir/told"]
+
+[[rule]]
+name = "named"
+events = ["listed"]
+per = "source"
+measure = "events"
+threshold = 1
+within = "1h"
+action = "drop"
+for = "1h"
 
 [[rule]]
 name = "stolen"
@@ -66,6 +84,10 @@ for = "1h"
 			h.Fatal(err)
 		}
 	}
+	s := h.submission(netip.MustParseAddr(named))
+	_ = s.Auth("alice", "wrong")
+	s.Close()
+	h.poll("the DNS list to name a source", func() bool { return h.listed(netip.MustParseAddr(named), "named") })
 	h.poll("the administrator's mail", func() bool {
 		box, err := os.ReadFile("/var/mail/alice")
 		return err == nil && strings.Contains(string(box), "bob: account guarded")
@@ -84,6 +106,6 @@ for = "1h"
 	h.want("640 root weir", "stat -c '%%a %%U %%G' /etc/weir/dovecot.key")
 	h.Logf("systemd-analyze security with the drop-in: %s", h.must("systemd-analyze security --no-pager weir | tail -n 1"))
 	h.write(configuration, kept+"\n")
-	h.must("rm -r %s /etc/weir/dovecot.key /etc/dovecot/conf.d/98-weir.conf && postconf -X smtpd_data_restrictions && systemctl daemon-reload && systemctl restart weir dovecot && systemctl reload postfix",
+	h.must("rm -r %s /etc/weir/dovecot.key /etc/dovecot/conf.d/98-weir.conf && postconf -X smtpd_data_restrictions && systemctl daemon-reload && systemctl restart weir dovecot && systemctl reload postfix && systemctl disable --now rbldnsd.socket rbldnsd",
 		filepath.Dir(dropIn))
 }
