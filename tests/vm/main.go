@@ -73,7 +73,7 @@ func main() {
 	flag.StringVar(&o.kernel, "kernel", "", "folder of the unpacked kernel (one that tests/setup.sh kernels has)")
 	flag.StringVar(&o.packages, "packages", "", "folder with the packages old and new, as .deb and .rpm")
 	flag.StringVar(&o.goTool, "go", "go", "the go command")
-	flag.DurationVar(&o.limit, "limit", 25*time.Minute, "for all of it")
+	flag.DurationVar(&o.limit, "limit", 35*time.Minute, "for all of it")
 	flag.BoolVar(&o.verbose, "v", false, "show what steps said that passed")
 	flag.Parse()
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)

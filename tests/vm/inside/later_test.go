@@ -91,7 +91,9 @@ func TestBoot3(t *testing.T) {
 		h.must("weir panic --lift")
 		h.poll("the source to be refused", func() bool { return !h.lab.Reachable(h.Context(), attacker, 587) })
 		h.wantReachable(true, good)
-		h.wantActive("enforce", h.version("new"))
+		if s := h.status(); s.Panic != nil || s.Mode != "enforce" {
+			h.Errorf("lifted, panic %+v, mode %s", s.Panic, s.Mode)
+		}
 		h.wantNoDenial()
 	})
 	h.step("the .rpm: installed, upgraded, removed, installed again", func(h *host) {
