@@ -84,7 +84,7 @@ func main() {
 	flag.StringVar(&o.run, "run", "", "only tests that match this expression")
 	flag.StringVar(&o.goTool, "go", "go", "the go command")
 	flag.BoolVar(&o.verbose, "v", false, "show what tests said that passed")
-	flag.DurationVar(&o.limit, "limit", 20*time.Minute, "for one kernel")
+	flag.DurationVar(&o.limit, "limit", 30*time.Minute, "for one kernel")
 	flag.Parse()
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
 	defer stop()
