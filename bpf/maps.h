@@ -2,8 +2,8 @@
 /*
  * The maps. The loader sets the size of those that hold sources or prefixes.
  * The verdict tables are allocated at once (29 to 39 bytes a source of
- * capacity, and more in a small IPv4 set), and of the hashes the bucket heads (16 bytes a source); the rest
- * as it is used.
+ * capacity, and more in a small IPv4 set), and of the hashes the bucket heads
+ * (16 bytes a source); the rest as it is used.
  */
 #ifndef WEIR_MAPS_H
 #define WEIR_MAPS_H

@@ -174,16 +174,22 @@ func TestReadBackOtherInterfaceOfThatIndex(t *testing.T) {
 	}
 }
 
+// looker returns what has d look at eth0 of ns, and gives what it has found so far.
+func looker(t *testing.T, ns *namespace, d *Datapath) func() Checks {
+	return func() Checks {
+		t.Helper()
+		ns.do(t, func() { must(d.sync([]string{"eth0"})) })
+		return d.Checks()
+	}
+}
+
 // What cannot be put right is counted once, until it is.
 func TestReadBackTellsOnce(t *testing.T) {
 	o := testOptions(t)
 	ns, far := newNamespace(t), newNamespace(t)
 	veth(t, ns, "eth0", far, "far0")
 	d := mustOpen(t, o)
-	look := func() Checks {
-		ns.do(t, func() { must(d.sync([]string{"eth0"})) })
-		return d.Checks()
-	}
+	look := looker(t, ns, d)
 	look()
 	mustDo(t, os.RemoveAll(o.Dir))
 	thief := mustOpen(t, o) // another agent has the folder now
@@ -211,10 +217,7 @@ func TestReadBackFolderRemovedBehindMount(t *testing.T) {
 	ns, far := newNamespace(t), newNamespace(t)
 	veth(t, ns, "eth0", far, "far0")
 	d := mustOpen(t, o)
-	look := func() Checks {
-		ns.do(t, func() { must(d.sync([]string{"eth0"})) })
-		return d.Checks()
-	}
+	look := looker(t, ns, d)
 	look()
 	mustDo(t, os.RemoveAll(behind))
 	for range 2 {
