@@ -77,14 +77,24 @@ func (f *file) Write(line []byte) (int, error) {
 	if err != nil {
 		return 0, fmt.Errorf("audit log: %w", err)
 	}
-	if torn(to) { // by a full disk, or a crash
-		line = append([]byte("\n"), line...)
-	}
-	_, err = to.Write(line)
-	if err = errors.Join(err, to.Sync(), to.Close()); err != nil {
+	if err = errors.Join(add(to, line), to.Close()); err != nil {
 		return 0, fmt.Errorf("audit log %s: %w", f.path, err)
 	}
 	return len(line), nil
+}
+
+// add writes a line and waits for the disk, alone among all processes: a line
+// that crosses a page is seen in part while it is written, and would look torn.
+// The lock ends with the file; only its owner and root reach into the folder.
+func add(to *os.File, line []byte) error {
+	if err := syscall.Flock(int(to.Fd()), syscall.LOCK_EX); err != nil {
+		return err
+	}
+	if torn(to) { // by a full disk, or a crash
+		line = append([]byte("\n"), line...)
+	}
+	_, err := to.Write(line)
+	return errors.Join(err, to.Sync())
 }
 
 // open opens the file at path, or makes it. One that root makes belongs to
