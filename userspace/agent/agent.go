@@ -366,7 +366,10 @@ func (a *Agent) engage(c *config.Config, starts bool) error {
 	}
 	var report enforce.Report
 	doErr := a.core.do(context.Background(), func() {
-		report, err = k.enforcer.Reconcile(a.core.ledger.InForce())
+		if starts {
+			a.core.findUnstored(k.enforcer)
+		}
+		report, err = k.enforcer.Reconcile(a.core.inForce())
 		a.core.enforcer = k.enforcer
 		a.core.reconcile = a.o.Now().Add(auditEvery)
 		if err != nil {

@@ -37,6 +37,7 @@ type core struct {
 	reconcile time.Time         // when the table is compared next
 	failures  int               // of enforcing, in a row
 	readBack  readBack
+	unstored  unstored
 	counts    decisionCounts
 	inputs    map[string]*understanding
 	input     *understanding // whose batch is at hand
@@ -261,7 +262,7 @@ func (c *core) enforceFailed(err error) {
 
 // compare puts the kernel's table right.
 func (c *core) compare() {
-	report, err := c.enforcer.Reconcile(c.ledger.InForce())
+	report, err := c.enforcer.Reconcile(c.inForce())
 	if err != nil {
 		c.enforceFailed(c.remedied(err))
 		return
@@ -282,6 +283,7 @@ func (c *core) tick() {
 	now := c.a.o.Now()
 	c.settle(now, false)
 	c.expire(now)
+	c.forgetUnstored(now)
 	c.lookAtKernel(now)
 	if c.enforcer != nil && !now.Before(c.reconcile) {
 		c.compare()

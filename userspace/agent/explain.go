@@ -20,7 +20,9 @@ func (a *Agent) Explain(ctx context.Context, target policy.Target) (*control.Exp
 	prefix := policy.JudgedPrefix(target.Prefix)
 	e := &control.Explanation{Target: policy.PrefixString(prefix), Mode: string(a.current().Mode), Verdict: "pass"}
 	var concerns []policy.Concern
+	var left bool
 	err := a.core.do(ctx, func() {
+		left = a.core.unstored.leaves(prefix)
 		concerns = a.core.ledger.LookupPrefix(prefix)
 		for _, c := range concerns {
 			if configured(c.Decision) {
@@ -37,7 +39,7 @@ func (a *Agent) Explain(ctx context.Context, target policy.Target) (*control.Exp
 	}
 	wins := a.askKernelAbout(e, concerns)
 	a.kernelEntries(e, prefix, concerns)
-	a.conclude(e, wins)
+	a.conclude(e, wins, left)
 	if len(concerns) == 0 && len(e.Kernel) == 0 {
 		return nil, fmt.Errorf("%s: %w", e.Target, control.ErrNotFound)
 	}
@@ -93,9 +95,13 @@ func kernelEntry(held loader.Entry) control.KernelEntry {
 	return out
 }
 
-// conclude says what happens to the target, and why.
-func (a *Agent) conclude(e *control.Explanation, wins *policy.Concern) {
+// conclude says what happens to the target, and why; left is whether a run
+// before has left it in the kernel's table without a word.
+func (a *Agent) conclude(e *control.Explanation, wins *policy.Concern, left bool) {
 	switch {
+	case wins == nil && len(e.Kernel) > 0 && left:
+		e.Why = "nothing that stands concerns it"
+		e.Problem = "the kernel holds an entry of a run that was killed before it stored why; it stays until the logs have been read again"
 	case wins == nil && len(e.Kernel) > 0:
 		e.Why = "nothing that stands concerns it"
 		e.Problem = "the kernel holds an entry that nothing stands behind; it is removed at the next comparison"

@@ -51,10 +51,6 @@ func (a *Agent) completed() {
 // it. It must run in the core loop.
 func (c *core) recover(e *enforce.Enforcer) (pins, automatic int, err error) {
 	now := c.a.o.Now()
-	known := func(d *policy.Decision) bool {
-		pin, decision := c.ledger.Get(d.Target)
-		return pin != nil || decision != nil && !d.Pinned || c.ledger.Configured(d.Prefix) || c.ledger.Listed(d.Prefix) != nil
-	}
 	chunk := make([]policy.Decision, 0, restoreChunk)
 	enter := func() {
 		c.ledger.Put(now, chunk...)
@@ -70,7 +66,7 @@ func (c *core) recover(e *enforce.Enforcer) (pins, automatic int, err error) {
 		}
 		chunk = chunk[:0]
 	}
-	for d, err := range e.Recover(now, known) {
+	for d, err := range e.Recover(now, c.hasTarget) {
 		if err != nil {
 			return pins, automatic, err
 		}
@@ -80,6 +76,13 @@ func (c *core) recover(e *enforce.Enforcer) (pins, automatic int, err error) {
 	}
 	enter()
 	return pins, automatic, nil
+}
+
+// hasTarget reports whether the ledger says anything of what d is on, which was read
+// back from the kernel's table.
+func (c *core) hasTarget(d *policy.Decision) bool {
+	pin, decision := c.ledger.Get(d.Target)
+	return pin != nil || decision != nil && !d.Pinned || c.ledger.Configured(d.Prefix) || c.ledger.Listed(d.Prefix) != nil
 }
 
 // outlasts reports whether stands, which was read back from the kernel's

@@ -1,0 +1,91 @@
+package agent
+
+import (
+	"iter"
+	"net/netip"
+	"slices"
+	"time"
+
+	"weir/policy"
+	"weir/userspace/enforce"
+	"weir/userspace/intake"
+)
+
+// unstored is what an earlier run had put into the kernel's table and was killed
+// too soon to store. The log gives it again, so it stays in force until that
+// has been read. It belongs to the core loop.
+type unstored struct {
+	since     time.Time
+	decisions []policy.Decision
+}
+
+const (
+	unstoredMost  = 4096             // decisions, more than anybody makes between two groups that are stored
+	unstoredLeast = 10 * time.Second // for which they stay: reading has begun by then
+	unstoredLong  = time.Hour        // for which they stay at most
+	inTime        = time.Second      // how late an input's last line was read at most when all before has been
+)
+
+// findUnstored looks for them in the kernel's table. What is more than there can
+// be has another cause, and none of it stays.
+func (c *core) findUnstored(e *enforce.Enforcer) {
+	c.unstored = unstored{since: c.a.o.Now()}
+	var found []policy.Decision
+	for d, err := range e.Recover(c.unstored.since, func(d *policy.Decision) bool { return d.Pinned || c.hasTarget(d) || allowed(c.ledger.Ledger, d) }) {
+		if err != nil || len(found) == unstoredMost {
+			return // comparing the table reads it as well, and says so
+		}
+		found = append(found, d)
+	}
+	c.unstored.decisions = found
+}
+
+// leaves reports whether a prefix is blocked only because of a run before.
+func (u *unstored) leaves(p netip.Prefix) bool {
+	return slices.ContainsFunc(u.decisions, func(d policy.Decision) bool { return d.Prefix == p })
+}
+
+// inForce is what the kernel must hold: what the ledger says, and what is left
+// of a run before.
+func (c *core) inForce() iter.Seq[*policy.Decision] {
+	return func(yield func(*policy.Decision) bool) {
+		for d := range c.ledger.InForce() {
+			if !yield(d) {
+				return
+			}
+		}
+		now := c.a.o.Now()
+		for i := range c.unstored.decisions {
+			if d := &c.unstored.decisions[i]; !d.Ended(now) && !c.hasTarget(d) && !yield(d) {
+				return
+			}
+		}
+	}
+}
+
+// forgetUnstored takes out of the kernel what the logs have not given again, once
+// they are read.
+func (c *core) forgetUnstored(now time.Time) {
+	u := &c.unstored
+	stayed := now.Sub(u.since).Abs()
+	if len(u.decisions) == 0 || stayed < unstoredLeast || c.late() && stayed < unstoredLong {
+		return
+	}
+	var changes []policy.Change
+	for i := range u.decisions {
+		if d := &u.decisions[i]; !c.hasTarget(d) {
+			changes = append(changes, policy.Change{Prefix: d.Prefix})
+		}
+	}
+	c.a.log.Info("the logs are read again", "decisions_not_stored", len(u.decisions), "not_made_again", len(changes))
+	u.decisions = nil
+	_ = c.enforce(changes) // said and tried again there
+}
+
+// late reports whether an input has not read yet what was written before.
+func (c *core) late() bool {
+	return slices.ContainsFunc(c.a.followers(), func(f *follower) bool {
+		s := f.input.Stats()
+		return s.Lag > inTime && (s.Behind > 0 || s.Type != intake.TypeFile)
+	})
+}
