@@ -351,8 +351,8 @@ func (a *Agent) startKernel() error {
 // interfaces: no packet gets through in between that an earlier run would
 // have dropped.
 //
-// Where the agent starts on a store that had lost something, what the kernel
-// holds is taken over first.
+// Where the agent starts, what the kernel holds and the store lacks is looked at
+// first.
 func (a *Agent) engage(c *config.Config, starts bool) error {
 	h := a.holds()
 	k, err := openKernel(c, h.deadline(), a.o.Now, a.log)
@@ -366,9 +366,6 @@ func (a *Agent) engage(c *config.Config, starts bool) error {
 	}
 	var report enforce.Report
 	doErr := a.core.do(context.Background(), func() {
-		if starts {
-			a.core.findUnstored(k.enforcer)
-		}
 		report, err = k.enforcer.Reconcile(a.core.inForce())
 		a.core.enforcer = k.enforcer
 		a.core.reconcile = a.o.Now().Add(auditEvery)
