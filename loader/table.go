@@ -21,7 +21,7 @@ type table[K comparable] struct {
 	m    *ebpf.Map
 
 	used      int  // entries; unknown while uncounted
-	uncounted bool // batches do not tell which of their keys were new
+	uncounted bool // batches do not tell which of their keys were new, nor whose a deleted entry was
 	refused   uint64
 
 	makesRoom bool // when it is full, for what ends later
@@ -165,7 +165,7 @@ func isFull(err error) bool {
 func (t *table[K]) delete(keys []K) error {
 	for len(keys) > 0 {
 		n, err := t.m.BatchDelete(keys[:min(len(keys), batchSize)], nil)
-		t.used -= n
+		t.uncounted = t.uncounted || n > 0
 		keys = keys[n:]
 		if errors.Is(err, ebpf.ErrKeyNotExist) {
 			keys = keys[1:]

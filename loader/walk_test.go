@@ -80,3 +80,14 @@ func TestStray(t *testing.T) {
 		t.Errorf("found again: %+v", c)
 	}
 }
+
+// What somebody else has put into a table is not missing when it is deleted.
+func TestFillAfterDeletingWhatOthersPut(t *testing.T) {
+	d := mustOpen(t, testOptions(t))
+	mustDo(t, d.Put(Entry{Prefix: netip.MustParsePrefix("192.0.2.0/24"), Action: ActionDrop}))
+	mustDo(t, d.objects.Prefixes4.Put(&datapathPrefix4{Bits: 24, Addr: [4]byte{198, 51, 100}}, &datapathEntry{Action: datapathAction(ActionDrop), Bits: 24}))
+	mustDo(t, d.Delete(netip.MustParsePrefix("198.51.100.0/24")))
+	if f := fillOf(d, "IPv4 prefixes"); f.Used != 1 {
+		t.Errorf("fill %+v", f)
+	}
+}
