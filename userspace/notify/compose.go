@@ -151,11 +151,10 @@ func fold(s string) string {
 	at := len("Subject: ")
 	for i, word := range strings.Split(s, " ") {
 		switch {
-		case i == 0:
-		case at+1+len(word) > 76 && word != "":
-			b.WriteString("\r\n ")
+		case at+1+len(word) > 76 && word != "" && (i > 0 || len(word) < 76):
+			b.WriteString("\r\n ") // before the first word only if that helps
 			at = 1
-		default:
+		case i > 0:
 			b.WriteByte(' ')
 			at++
 		}
