@@ -10,6 +10,7 @@ import (
 	"mime/multipart"
 	"mime/quotedprintable"
 	"net/textproto"
+	"slices"
 	"strings"
 	"time"
 )
@@ -138,21 +139,27 @@ func subject(s string) string {
 	}
 	encoded := encoder.Encode("utf-8", s)
 	if encoded == s {
-		return fold(s)
+		if folded, ok := fold(s); ok {
+			return folded
+		}
+		encoded = encodedWords(s)
 	}
 	// A line with an encoded word has 76 characters at most (section 2), and the
 	// word may have 75.
 	return "\r\n " + strings.ReplaceAll(encoded, "?= =?", "?=\r\n =?")
 }
 
-// fold breaks a long line of plain words (RFC 5322 section 2.2.3).
-func fold(s string) string {
+// fold breaks a long line of plain words (RFC 5322 section 2.2.3), of which none
+// may be longer than a line.
+func fold(s string) (folded string, ok bool) {
 	var b strings.Builder
 	at := len("Subject: ")
 	for i, word := range strings.Split(s, " ") {
 		switch {
-		case at+1+len(word) > 76 && word != "" && (i > 0 || len(word) < 76):
-			b.WriteString("\r\n ") // before the first word only if that helps
+		case len(word) > 75:
+			return "", false
+		case at+1+len(word) > 76 && word != "":
+			b.WriteString("\r\n ") // before the first word, too
 			at = 1
 		case i > 0:
 			b.WriteByte(' ')
@@ -161,7 +168,17 @@ func fold(s string) string {
 		b.WriteString(word)
 		at += len(word)
 	}
-	return b.String()
+	return b.String(), true
+}
+
+// encodedWords writes ASCII as RFC 2047 would other texts, which may be broken
+// anywhere.
+func encodedWords(s string) string {
+	var words []string
+	for part := range slices.Chunk([]byte(s), 45) {
+		words = append(words, "=?utf-8?b?"+base64.StdEncoding.EncodeToString(part)+"?=")
+	}
+	return strings.Join(words, " ")
 }
 
 // unixLines writes a message as sendmail(1) takes it.

@@ -339,7 +339,7 @@ func TestSubjects(t *testing.T) {
 			t.Errorf("%q comes as %q, %v", s, got, err)
 		}
 		for line := range strings.SplitSeq(raw, "\r\n") {
-			if len(line) > 78 && strings.Contains(strings.TrimPrefix(line, "Subject: "), " ") {
+			if len(line) > 78 {
 				t.Errorf("line %q", line)
 			}
 		}
