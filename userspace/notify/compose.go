@@ -129,6 +129,7 @@ func subject(s string) string {
 		}
 		return r
 	}, s)
+	s = strings.Join(strings.Fields(s), " ")
 	s = strings.ReplaceAll(s, "=?", "= ?") // or it could be taken for an encoded word
 	if runes := []rune(s); len(runes) > maxSubject {
 		s = string(runes[:maxSubject]) + "…"
@@ -158,7 +159,7 @@ func fold(s string) (folded string, ok bool) {
 		switch {
 		case len(word) > 75:
 			return "", false
-		case at+1+len(word) > 76 && word != "":
+		case at+1+len(word) > 76:
 			b.WriteString("\r\n ") // before the first word, too
 			at = 1
 		case i > 0:
