@@ -33,7 +33,15 @@ func TestHideSecrets(t *testing.T) {
 func FuzzHideSecrets(f *testing.F) {
 	f.Add("carol", "hunter2")
 	f.Add("a (given password: b", ") AUTH PLAIN x")
+	f.Add("auth ſcram-x", " xx")
+	f.Add("client_secret", "bob&access_token=x")
+	f.Add("(auth failed, AuTh  scram-sha-256 ", "eHg=")
 	f.Fuzz(func(t *testing.T, user, password string) {
+		for _, text := range []string{user, password, user + password, "auth " + user, user + "=" + password} {
+			if got, want := HideSecrets(text), secrets.ReplaceAllString(text, "${1}${2}${3}[hidden]"); got != want {
+				t.Errorf("%q: %q, want %q", text, got, want)
+			}
+		}
 		if strings.ContainsAny(user+password, "\n") {
 			return // another line
 		}
