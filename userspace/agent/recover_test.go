@@ -53,6 +53,7 @@ func mustHold(t *testing.T, a *Agent, prefix string) loader.Entry {
 func TestStoreLostIsRecoveredFromTheKernel(t *testing.T) {
 	b := newBench(t)
 	b.enforcing()
+	b.runClock()
 	a := b.mustStart()
 	end := b.clock().Add(3 * time.Hour)
 	forever, timed, limited, allowed, silenced := pinOf("192.0.2.1/32"), pinOf("192.0.2.2/32"), pinOf("192.0.2.3/32"), pinOf("203.0.113.0/24"), pinOf("203.0.113.9/32")

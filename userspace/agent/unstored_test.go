@@ -14,8 +14,8 @@ import (
 func TestUnstoredStaysUntilTheLogIsRead(t *testing.T) {
 	b := newBench(t)
 	b.enforcing()
+	b.runClock()
 	a := b.mustStart()
-	b.setClock(time.Now())
 	automatic := func(prefix string) policy.Decision {
 		d := pinOf(prefix)
 		d.Pinned, d.By, d.Rule = false, "", "guessing"
@@ -44,7 +44,7 @@ func TestUnstoredStaysUntilTheLogIsRead(t *testing.T) {
 	if x, err := a.Explain(t.Context(), never.Target); err != nil || !strings.Contains(x.Problem, "killed before it stored why") {
 		t.Errorf("%+v, %v", x, err)
 	}
-	later := func(after time.Duration, do func(c *core)) { // the kernel's ends go by the clock, so that stays
+	later := func(after time.Duration, do func(c *core)) { // not by the clock, which the kernel's ends go by
 		t.Helper()
 		if err := a.core.do(t.Context(), func() {
 			a.core.unstored.since = b.clock().Add(-after)
