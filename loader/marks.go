@@ -59,11 +59,12 @@ func markForm4(capacity int) markForm {
 	return markForm{width: 16, rest: rest, homes: 1 << homeBits}
 }
 
-// markForm6 is that for capacity /64s, with a third of the places to spare.
+// markForm6 is that for capacity /64s, with a fifth of the places to spare: of
+// random ones three in a hundred then find their group full.
 func markForm6(capacity int) markForm {
 	const rest = 29 // MARK_REST6
 	const least = 4
-	return markForm{width: 32, rest: rest, homes: homes * max(least, (3*capacity+2*groupPlaces-1)/(2*groupPlaces))}
+	return markForm{width: 32, rest: rest, homes: homes * max(least, (5*capacity+4*groupPlaces-1)/(4*groupPlaces))}
 }
 
 // top is the bit that says that a source is dropped.
