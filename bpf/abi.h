@@ -156,7 +156,7 @@ _Static_assert(sizeof(struct slot_counts) == 8, "slot_counts");
  * An IPv4 address is permuted by a secret: the upper bits are its home, the lower
  * (at most MARK_REST4 of them) stand in its mark, so a mark is of one address
  * alone. The mark of a /64 has MARK_REST6 bits of a hash: another one has the same
- * home and mark by chance, five times in 10^9 in a full table.
+ * home and mark by chance, six times in 10^9 in a full table.
  *
  * Userspace alone writes, with plain stores of whole words.
  */

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: GPL-2.0 */
 /*
  * The maps. The loader sets the size of those that hold sources or prefixes.
- * The verdict tables are allocated at once (29 to 39 bytes a source of
+ * The verdict tables are allocated at once (29 to 38 bytes a source of
  * capacity, and more in a small IPv4 set), and of the hashes the bucket heads
  * (16 bytes a source); the rest as it is used.
  */

@@ -54,7 +54,7 @@ func (b *belief) until(end uint64) {
 
 // atMost has drops believed no longer than until an end.
 func (b *belief) atMost(end uint64) {
-	if end < atomic.LoadUint64(&b.words[0])>>endShift {
+	if b != nil && end < atomic.LoadUint64(&b.words[0])>>endShift {
 		b.until(end)
 	}
 }
@@ -164,7 +164,7 @@ func (s *sources[K]) nameOf(k K) name { return s.marks.name(s.verdicts.hash(keyO
 // is in force now. before is what was in force, if anything is known of it.
 func (s *sources[K]) mark(k K, word, before uint32, fresh bool) {
 	end, old := uint64(word>>endFrom), uint64(before>>endFrom)
-	dropped := isDrop(word) && (end == 0 || end > s.calendar.gone)
+	dropped := s.mayDrop(word)
 	noted := isDrop(before) && old > s.calendar.gone && old <= end
 	if dropped && end != 0 && !noted {
 		s.calendar.note(k, end)
@@ -177,6 +177,12 @@ func (s *sources[K]) mark(k K, word, before uint32, fresh bool) {
 		s.sift(hash)
 	}
 	s.marks.put(s.marks.name(hash), dropped, fresh)
+}
+
+// mayDrop reports whether the set may say of a verdict that it drops.
+func (s *sources[K]) mayDrop(word uint32) bool {
+	end := uint64(word >> endFrom)
+	return isDrop(word) && (end == 0 || end > s.calendar.gone)
 }
 
 func isDrop(word uint32) bool { return word&(1<<actionBits-1) == uint32(ActionDrop) }

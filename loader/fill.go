@@ -1,7 +1,12 @@
 package loader
 
 import (
+	"errors"
+	"math"
+	"net/netip"
+	"runtime"
 	"slices"
+	"sync"
 )
 
 // row is what a slot needs to know of an entry, small enough for a million to
@@ -19,32 +24,64 @@ type toPut struct {
 	wide     uint32
 }
 
-// add takes in the entry of this index, which is valid, out of so many.
-func (r *toPut) add(index, of int, e *Entry, at moment) {
-	which := tableOf(e.Prefix)
-	if which == prefixes4 || which == prefixes6 {
-		r.prefixes = append(r.prefixes, index)
-		r.wide |= wideFlags(datapathAction(e.Action), uint64(e.Bytes))
-		return
+// toPutOf takes in entries, the first of which has this index, but those that are
+// left out. What is invalid is an error.
+func toPutOf(entries []Entry, first int, at moment, leaveOut func(netip.Prefix) bool) (r toPut, err error) {
+	var errs []error
+	for i := range entries {
+		e := &entries[i]
+		if err := e.validate(); err != nil {
+			errs = append(errs, err)
+			continue
+		}
+		if leaveOut(e.Prefix) {
+			continue
+		}
+		which := tableOf(e.Prefix)
+		if which == prefixes4 || which == prefixes6 {
+			r.prefixes = append(r.prefixes, first+i)
+			r.wide |= wideFlags(datapathAction(e.Action), uint64(e.Bytes))
+			continue
+		}
+		one := row{word: elsewhere, index: uint32(first + i)}
+		if e.Action != ActionLimit {
+			one.word = wordOf(at.toKernel(e.Expires), e.Action, e.Keep)
+		}
+		if which == sources4 {
+			one.key = keyOf(keyOfSource4(e.Prefix))
+		} else {
+			one.key = keyOf(keyOfSource6(e.Prefix))
+		}
+		if r.sources[which] == nil {
+			r.sources[which] = make([]row, 0, len(entries)-i)
+		}
+		r.sources[which] = append(r.sources[which], one)
 	}
-	one := row{word: elsewhere, index: uint32(index)}
-	if e.Action != ActionLimit {
-		one.word = wordOf(at.toKernel(e.Expires), e.Action, e.Keep)
+	return r, errors.Join(errs...)
+}
+
+// halvesToPut is toPutOf in two halves, of which the first is empty if there are
+// not many.
+func halvesToPut(entries []Entry, at moment, leaveOut func(netip.Prefix) bool) (halves [2]toPut, err error) {
+	if len(entries) < sortFrom {
+		halves[1], err = toPutOf(entries, 0, at, leaveOut)
+		return halves, err
 	}
-	if which == sources4 {
-		one.key = keyOf(keyOfSource4(e.Prefix))
-	} else {
-		one.key = keyOf(keyOfSource6(e.Prefix))
-	}
-	if r.sources[which] == nil {
-		r.sources[which] = make([]row, 0, of-index)
-	}
-	r.sources[which] = append(r.sources[which], one)
+	var errs [2]error
+	middle := len(entries) / 2
+	inParallel(func(i int) {
+		half, first := entries[:middle], 0
+		if i == 1 {
+			half, first = entries[middle:], middle
+		}
+		halves[i], errs[i] = toPutOf(half, first, at, leaveOut)
+	})
+	return halves, errors.Join(errs[:]...)
 }
 
 const (
-	// ahead is how many sources' buckets are fetched before the first of
-	// them is written.
+	// ahead is how many sources' lines are fetched before the first of them
+	// is written.
 	ahead = 64
 
 	// nearBuckets is a part of a table that fits into a cache with its marks
@@ -54,42 +91,66 @@ const (
 	sortFrom    = 1 << 12
 )
 
-// byBucket returns rows in the order of the parts of the table that they
-// belong to, and within a part in the order that they had.
-func (v *verdicts) byBucket(list []row) []row {
-	if len(list) < sortFrom {
-		return list
+// byBucket returns the rows of both lists in the order of the parts of the table
+// that they belong to, and within a part in the order that they had; and where the
+// rows of each part end.
+func (v *verdicts) byBucket(lists [2][]row) (sorted []row, ends []int) {
+	parts := int(v.buckets/nearBuckets) + 1
+	var next [2][]int
+	inParallel(func(i int) {
+		next[i] = make([]int, parts)
+		for _, r := range lists[i] {
+			next[i][v.bucket(r.key)/nearBuckets]++
+		}
+	})
+	at := 0
+	for part := range parts {
+		for i := range next {
+			next[i][part], at = at, at+next[i][part]
+		}
 	}
-	next := make([]int, v.buckets/nearBuckets+2)
-	for i := range list {
-		next[v.bucket(list[i].key)/nearBuckets+1]++
-	}
-	for i := range next[1:] {
-		next[i+1] += next[i]
-	}
-	sorted := make([]row, len(list))
-	for _, r := range list {
-		part := v.bucket(r.key) / nearBuckets
-		sorted[next[part]] = r
-		next[part]++
-	}
-	return sorted
+	sorted = make([]row, at)
+	inParallel(func(i int) {
+		for _, r := range lists[i] {
+			part := v.bucket(r.key) / nearBuckets
+			sorted[next[i][part]] = r
+			next[i][part]++
+		}
+	})
+	return sorted, next[1]
 }
 
-// touch has the processor fetch the buckets of rows. What it returns means
-// nothing.
-func (v *verdicts) touch(list []row) (sum uint64) {
+// inParallel does the two halves of something.
+func inParallel(half func(int)) {
+	var first sync.WaitGroup
+	first.Go(func() { half(0) })
+	half(1)
+	first.Wait()
+}
+
+// touch has the processor fetch what rows will need, and gives their hashes.
+// What it returns means nothing.
+func (s *sources[K]) touch(list []row, hashes *[ahead]uint64) (sum uint64) {
 	for i := range list {
-		sum |= v.touchKey(list[i].key)
+		hash := s.verdicts.hash(list[i].key)
+		hashes[i] = hash
+		sum |= s.verdicts.touch(hash) | s.marks.touch(hash)
 	}
 	return sum
 }
 
-// putRows writes rows, each over what stands under its key. limit gives the
-// entry of one that is limited.
-func (s *sources[K]) putRows(list []row, limit func(index uint32) datapathEntry) error {
-	for block := range slices.Chunk(s.verdicts.byBucket(list), ahead) {
-		s.touched = s.verdicts.touch(block) // or the compiler might leave all of it out
+// putRows writes the rows of two lists, each over what stands under its key. limit
+// gives the entry of one that is limited.
+func (s *sources[K]) putRows(lists [2][]row, limit func(index uint32) datapathEntry) error {
+	list := lists[1] // the first may have none
+	if len(lists[0])+len(lists[1]) >= sortFrom {
+		list = s.putNew(s.verdicts.byBucket(lists))
+	} else if len(lists[0]) > 0 {
+		list = slices.Concat(lists[:]...)
+	}
+	var hashes [ahead]uint64
+	for block := range slices.Chunk(list, ahead) {
+		s.touched = s.touch(block, &hashes) // or the compiler might leave all of it out
 		for _, r := range block {
 			if s.putInSlot(r.key, r.word) {
 				continue
@@ -104,6 +165,96 @@ func (s *sources[K]) putRows(list []row, limit func(index uint32) datapathEntry)
 		}
 	}
 	return s.flush()
+}
+
+// putNew puts those of sorted rows that are new and need no more than a free
+// slot and a free place in the set, and returns the others, in their order. Two
+// goroutines each take the parts on one side of a part in the middle, which is
+// wider than a group: so they have no bucket and no home in common.
+func (s *sources[K]) putNew(list []row, ends []int) []row {
+	if s.used+len(list) > s.capacity || s.endings.known() {
+		return list
+	}
+	s.marks.belief.atMost(s.firstEnd(list))
+	middle, _ := slices.BinarySearch(ends, len(list)/2)
+	begin := 0
+	if middle > 0 {
+		begin = ends[middle-1]
+	}
+	sides := [2][]row{list[:begin], list[ends[middle]:]}
+	var left [2]int
+	inParallel(func(i int) { left[i] = s.fillSlots(sides[i]) })
+	for i := range sides {
+		put := sides[i][left[i]:]
+		s.used += len(put)
+		for _, r := range put {
+			if end := uint64(r.word >> endFrom); isDrop(r.word) && end > s.calendar.gone {
+				s.calendar.note(sourceOf[K](r.key), end)
+			}
+		}
+	}
+	return slices.Concat(sides[0][:left[0]], list[begin:ends[middle]], sides[1][:left[1]])
+}
+
+// firstEnd is the soonest end of what the set may say of rows.
+func (s *sources[K]) firstEnd(list []row) uint64 {
+	first := uint64(math.MaxUint64)
+	for i := range list {
+		if end := uint64(list[i].word >> endFrom); end > s.calendar.gone && end < first && isDrop(list[i].word) {
+			first = end
+		}
+	}
+	return first
+}
+
+// fillSlots puts what putNew does out of some rows, and moves the others before
+// them, of which it returns the number. It changes no more than the slots,
+// counts, sieves and homes of the rows.
+func (s *sources[K]) fillSlots(list []row) (left int) {
+	var hashes [ahead]uint64
+	var sum uint64
+	var limited [nearBuckets]bool // buckets that a limited source has to be put into before
+	var part int
+	for begin := 0; begin < len(list); begin += ahead {
+		block := list[begin:min(begin+ahead, len(list))]
+		sum |= s.touch(block, &hashes)
+		for i := range block {
+			r, bucket := block[i], s.verdicts.bucketOf(hashes[i])
+			if bucket/nearBuckets != part {
+				part, limited = bucket/nearBuckets, [nearBuckets]bool{}
+			}
+			limited[bucket%nearBuckets] = limited[bucket%nearBuckets] || r.word == elsewhere
+			if !limited[bucket%nearBuckets] && s.fillSlot(hashes[i], r.key, r.word) {
+				continue
+			}
+			block[i], list[left] = list[left], r
+			left++
+		}
+	}
+	runtime.KeepAlive(sum) // or the compiler might not touch anything
+	return left
+}
+
+// fillSlot puts a source that is new, and reports whether it could. The sieve
+// and the set may change in any order before the slot does, whose store is the
+// one that orders them.
+func (s *sources[K]) fillSlot(hash, key uint64, word uint32) bool {
+	at, free := s.verdicts.findIn(s.verdicts.bucketOf(hash), key)
+	if at >= 0 || free < 0 {
+		return false
+	}
+	n := s.marks.name(hash)
+	at, place := s.marks.find(n)
+	if n.mark != 0 && (at >= 0 || place < 0) {
+		return false
+	}
+	s.sift(hash)
+	if n.mark != 0 {
+		home, marks := s.marks.with(place, s.marks.markOf(n, s.mayDrop(word)))
+		*home = marks
+	}
+	s.verdicts.occupy(free, key, 0, word)
+	return true
 }
 
 // putInSlot puts what takes no more than a slot that it has or that is free,
@@ -150,17 +301,20 @@ func (s *sources[K]) enqueue(k K, value *datapathEntry) error {
 	return s.flush()
 }
 
-// flush writes what waits to the hash, most of it by one system call. What it
-// has no room for, which is so if somebody else has filled it, is counted.
+// flush writes what waits to the hash, most of it by one system call on each of
+// two processors. What it has no room for, which is so if somebody else has filled
+// it, is counted.
 func (s *sources[K]) flush() error {
 	keys, values := s.queue.keys, s.queue.values
 	s.queue.keys, s.queue.values = keys[:0], values[:0]
-	if len(keys) > 1 {
-		if done, err := s.hash.m.BatchUpdate(keys, values, nil); err == nil {
-			return nil
-		} else {
-			keys, values = keys[done:], values[done:]
-		}
+	if half := len(keys) / 2; half > 0 {
+		var done [2]int
+		inParallel(func(i int) {
+			from, to := i*half, half+i*(len(keys)-half)
+			done[i] = from + s.batch(keys[from:to], values[from:to])
+		})
+		keys = slices.Concat(keys[done[0]:half], keys[done[1]:])
+		values = slices.Concat(values[done[0]:half], values[done[1]:])
 	}
 	var refused []K
 	for i := range keys {
@@ -174,4 +328,14 @@ func (s *sources[K]) flush() error {
 	}
 	s.refused += uint64(len(refused))
 	return s.delete(refused)
+}
+
+// batch writes to the hash by one system call, and returns how much of it was: if
+// not all, the rest may pass one by one.
+func (s *sources[K]) batch(keys []K, values []datapathEntry) (done int) {
+	done, err := s.hash.m.BatchUpdate(keys, values, nil)
+	if err == nil {
+		return len(keys)
+	}
+	return done
 }

@@ -59,11 +59,12 @@ func markForm4(capacity int) markForm {
 	return markForm{width: 16, rest: rest, homes: 1 << homeBits}
 }
 
-// markForm6 is that for capacity /64s, with a third of the places to spare.
+// markForm6 is that for capacity /64s, with a fifth of the places to spare: of
+// random ones three in a hundred then find their group full.
 func markForm6(capacity int) markForm {
 	const rest = 29 // MARK_REST6
 	const least = 4
-	return markForm{width: 32, rest: rest, homes: homes * max(least, (3*capacity+2*groupPlaces-1)/(2*groupPlaces))}
+	return markForm{width: 32, rest: rest, homes: homes * max(least, (5*capacity+4*groupPlaces-1)/(4*groupPlaces))}
 }
 
 // top is the bit that says that a source is dropped.
@@ -80,13 +81,16 @@ func (f markForm) low() uint64 {
 // name gives what the set knows of the source of a hash.
 func (m *marks) name(hash uint64) name {
 	f := m.form
-	home := int(hash >> 32 * uint64(f.homes) >> 32)
+	home := m.homeOf(hash)
 	rest := uint64(m.restOf(hash))
 	if f.width == 16 { // the upper bits are the home
-		rest &= 1<<32/uint64(f.homes) - 1
+		rest &= 1<<(32-bits.TrailingZeros(uint(f.homes))) - 1
 	}
 	return name{home, rest | uint64(home%homes)<<f.rest}
 }
+
+// homeOf is the home of a hash.
+func (m *marks) homeOf(hash uint64) int { return int(hash >> 32 * uint64(m.form.homes) >> 32) }
 
 // restOf is what tells a source from others of its home: a permuted address,
 // or bits of the hash of a /64.
@@ -159,6 +163,11 @@ func wordsOf(mapped []byte, n int) []uint64 {
 	return unsafe.Slice((*uint64)(unsafe.Pointer(unsafe.SliceData(mapped))), n)
 }
 
+// touch reads from the home of a hash, as that of a table does.
+func (m *marks) touch(hash uint64) uint64 {
+	return atomic.LoadUint64(&m.words[uint(m.homeOf(hash)*homePlaces)*m.form.width/64])
+}
+
 // at returns what a place has.
 func (m *marks) at(place int) uint64 {
 	bit := uint(place) * m.form.width
@@ -166,28 +175,35 @@ func (m *marks) at(place int) uint64 {
 }
 
 func (m *marks) set(place int, mark uint64) {
+	word, value := m.with(place, mark)
+	atomic.StoreUint64(word, value)
+}
+
+// with returns the word of a place, and what it is with a mark there.
+func (m *marks) with(place int, mark uint64) (word *uint64, value uint64) {
 	bit := uint(place) * m.form.width
-	word, mask := &m.words[bit/64], (m.form.top()<<1-1)<<(bit%64)
-	atomic.StoreUint64(word, *word&^mask|mark<<(bit%64))
+	word = &m.words[bit/64]
+	return word, *word&^((m.form.top()<<1-1)<<(bit%64)) | mark<<(bit%64)
 }
 
 // find returns the place of a mark, and the first free one on the way; −1 for
 // what there is not.
 func (m *marks) find(n name) (at, free int) {
-	low := m.form.low()
-	ofWord := 64 / int(m.form.width)
-	wanted := n.mark * (^low >> (m.form.width - 1))
+	low, width := m.form.low(), m.form.width
+	wanted := n.mark * (^low >> (width - 1))
+	log := bits.TrailingZeros(width) // a division would take longer than all else
+	wordsOfHome := homePlaces << log / 64
 	group := n.home / homes * homes
 	for i := range homes {
-		home := group + (n.home+i)%homes
+		first := (group + (n.home+i)%homes) * wordsOfHome
 		free = -1
-		for word := home * homePlaces / ofWord; word < (home+1)*homePlaces/ofWord; word++ {
-			marks := m.words[word]
+		for j, marks := range m.words[first : first+wordsOfHome] {
+			place := (first + j) << 6 >> log
 			if found := zeros(marks^wanted, low); found != 0 {
-				return word*ofWord + bits.TrailingZeros64(found)/int(m.form.width), free
+				return place + bits.TrailingZeros64(found)>>log, free
 			}
 			if none := zeros(marks, low); none != 0 && free < 0 {
-				free = word*ofWord + bits.TrailingZeros64(none)/int(m.form.width)
+				free = place + bits.TrailingZeros64(none)>>log
 			}
 		}
 		if free >= 0 {
@@ -227,10 +243,7 @@ func (m *marks) put(n name, dropped, fresh bool) {
 	if fresh && (at >= 0 || leftAt >= 0) {
 		m.shared[n]++
 	}
-	mark := n.mark
-	if dropped && (len(m.shared) == 0 || m.shared[n] == 0) {
-		mark |= m.form.top()
-	}
+	mark := m.markOf(n, dropped && (len(m.shared) == 0 || m.shared[n] == 0))
 	group := n.home / homes
 	switch {
 	case at >= 0:
@@ -244,6 +257,14 @@ func (m *marks) put(n name, dropped, fresh bool) {
 	default:
 		m.left[group] = append(m.left[group], mark)
 	}
+}
+
+// markOf is the mark of a source that is dropped, or is not.
+func (m *marks) markOf(n name, dropped bool) uint64 {
+	if dropped {
+		return n.mark | m.form.top()
+	}
+	return n.mark
 }
 
 // leftAt returns where a mark is among those that its group has no room for.

@@ -127,10 +127,7 @@ func (s *sources[K]) remark(now uint64) error {
 
 // sift puts a source of a hash into the sieve.
 func (s *sources[K]) sift(hash uint64) {
-	word := &s.verdicts.sieve[s.verdicts.bucketOf(hash)]
-	if bits := sieveBits(s.marks.restOf(hash)); *word&bits != bits {
-		atomic.StoreUint32(word, *word|bits)
-	}
+	s.verdicts.sieve[s.verdicts.bucketOf(hash)] |= sieveBits(s.marks.restOf(hash))
 }
 
 func (s *sources[K]) sieveBits(key uint64) uint32 {

@@ -122,31 +122,23 @@ func (t *tables) put(entries []Entry, leaveOut func(netip.Prefix) bool) error {
 	if err != nil {
 		return err
 	}
-	var errs []error
-	var rows toPut
-	for i := range entries {
-		if err := entries[i].validate(); err != nil {
-			errs = append(errs, err)
-		} else if !leaveOut(entries[i].Prefix) {
-			rows.add(i, len(entries), &entries[i], at)
-		}
+	halves, err := halvesToPut(entries, at, leaveOut)
+	if err != nil {
+		return err
 	}
-	if len(errs) > 0 {
-		return errors.Join(errs...)
-	}
-	if err := t.wide.add(rows.wide); err != nil {
+	if err := t.wide.add(halves[0].wide | halves[1].wide); err != nil {
 		return err
 	}
 	before := t.leftOut()
 	limit := func(i uint32) datapathEntry { return entries[i].toKernel(at) }
-	if err := t.sources4.putRows(rows.sources[sources4], limit); err != nil {
+	if err := t.sources4.putRows([2][]row{halves[0].sources[sources4], halves[1].sources[sources4]}, limit); err != nil {
 		return err
 	}
-	if err := t.sources6.putRows(rows.sources[sources6], limit); err != nil {
+	if err := t.sources6.putRows([2][]row{halves[0].sources[sources6], halves[1].sources[sources6]}, limit); err != nil {
 		return err
 	}
 	prefixes := prefixRows{carry4: !t.prefixes4.empty(), carry6: !t.prefixes6.empty()}
-	for block := range slices.Chunk(rows.prefixes, putSize) {
+	for block := range slices.Chunk(slices.Concat(halves[0].prefixes, halves[1].prefixes), putSize) {
 		for _, i := range block {
 			value := entries[i].toKernel(at)
 			prefixes.add(entries[i].Prefix, &value)

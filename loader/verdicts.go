@@ -2,6 +2,7 @@ package loader
 
 import (
 	"errors"
+	"math/bits"
 	"sync/atomic"
 	"time"
 	"unsafe"
@@ -35,11 +36,13 @@ type shape struct {
 	split bool
 }
 
-func shape4() shape { return shape{slots: len(datapathBucket4{}.Slots)} }
+func shape4() shape { return shape{slots: slots4} }
 
-func shape6() shape { return shape{slots: len(datapathBucket6{}.Nets), split: true} }
+func shape6() shape { return shape{slots: slots6, split: true} }
 
 const (
+	slots4       = len(datapathBucket4{}.Slots)
+	slots6       = len(datapathBucket6{}.Nets)
 	bucketWords  = int(unsafe.Sizeof(datapathBucket4{}) / 8)
 	bucketHalves = 2 * bucketWords
 )
@@ -98,32 +101,51 @@ func (v *verdicts) bucket(key uint64) int { return v.bucketOf(v.hash(key)) }
 
 func (v *verdicts) bucketOf(hash uint64) int { return int(hash >> 32 * v.buckets >> 32) }
 
-// touchKey reads from each line that a put of key will need. To do so for many
-// keys before going on to the first has the processor fetch them all at once.
-// What it returns means nothing.
-func (v *verdicts) touchKey(key uint64) uint64 {
-	b := v.bucket(key)
-	return atomic.LoadUint64(&v.words[b*bucketWords]) | atomic.LoadUint64(&v.counts[b*v.shape.slots])
+// touch reads from each line that a put under a hash will need. To do so for many
+// before going on to the first has the processor fetch them all at once. What it
+// returns means nothing.
+func (v *verdicts) touch(hash uint64) uint64 {
+	b := v.bucketOf(hash)
+	return atomic.LoadUint64(&v.words[b*bucketWords]) | atomic.LoadUint64(&v.counts[b*v.shape.slots]) |
+		uint64(atomic.LoadUint32(&v.sieve[b]))
 }
 
 // find returns the slot of key, and a free one of its bucket; −1 for what
 // there is not.
-func (v *verdicts) find(key uint64) (at, free int) {
-	free = -1
-	slot := v.bucket(key) * v.shape.slots
-	for range v.shape.slots {
-		switch held, word := v.slot(slot); {
-		case word == 0:
-			if free < 0 {
-				free = slot
-			}
-		case held == key:
-			return slot, free
+func (v *verdicts) find(key uint64) (at, free int) { return v.findIn(v.bucket(key), key) }
+
+// findIn is find in the bucket of the key. It has no branches that cannot be
+// foreseen.
+func (v *verdicts) findIn(bucket int, key uint64) (at, free int) {
+	words := (*[bucketWords]uint64)(v.words[bucket*bucketWords:])
+	var held, none uint
+	if v.shape.split {
+		halves := (*[bucketHalves]uint32)(v.halves[bucket*bucketHalves:])[2*slots6:]
+		for i := range slots6 {
+			word := uint64(atomic.LoadUint32(&halves[i]))
+			held |= isZero(atomic.LoadUint64(&words[i])^key) << i
+			none |= isZero(word) << i
 		}
-		slot++
+	} else {
+		for i := range words {
+			word := atomic.LoadUint64(&words[i])
+			held |= isZero(uint64(uint32(word)^uint32(key))) << i
+			none |= isZero(word>>32) << i
+		}
 	}
-	return -1, free
+	at, free = -1, -1
+	first := bucket * v.shape.slots
+	if held &^= none; held != 0 {
+		at = first + bits.TrailingZeros(held)
+	}
+	if none != 0 {
+		free = first + bits.TrailingZeros(none)
+	}
+	return at, free
 }
+
+// isZero is 1 for 0, and 0 for all else.
+func isZero(x uint64) uint { return uint((x|-x)>>63) ^ 1 }
 
 // slot returns whose a slot is, and its verdict, 0 if it is free.
 func (v *verdicts) slot(at int) (key uint64, word uint32) {
@@ -161,7 +183,9 @@ func (v *verdicts) set(at int, key uint64, word uint32) {
 // occupy gives a slot that is free or says elsewhere to a key that has
 // counted so much.
 func (v *verdicts) occupy(at int, key, counts uint64, word uint32) {
-	atomic.StoreUint64(&v.counts[at], counts)
+	if atomic.LoadUint64(&v.counts[at]) != counts {
+		atomic.StoreUint64(&v.counts[at], counts)
+	}
 	v.set(at, key, word)
 }
 

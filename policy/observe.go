@@ -67,6 +67,8 @@ func (e *Engine) Observe(ev *Event, out []Decision) []Decision {
 	e.meet(&h)
 	if len(plans.source) > 0 || success || mail {
 		out = e.observeSource(&h, plans, out)
+	} else if n := e.find(h.source, e.key.hash(h.source)); n != 0 {
+		h.under = e.sources.at(n).under(h.at)
 	}
 	if h.user != 0 && (len(plans.user) > 0 || success) {
 		out = e.observeUser(&h, plans.user, out)
@@ -94,6 +96,7 @@ func (e *Engine) meet(h *happening) {
 func (e *Engine) observeSource(h *happening, plans *selection, out []Decision) []Decision {
 	n, s := e.source(h.source)
 	under := s.under(h.at)
+	h.under = under
 	switch {
 	case h.success:
 		out = e.succeed(n, s, h, out)

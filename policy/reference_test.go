@@ -107,12 +107,13 @@ func (m *reference) observe(ev Event) []Decision {
 	if under != nil && !ev.Time.Before(under.until) {
 		under = nil
 	}
+	dropped := under != nil && severity(under.rule.Action) >= severity(Drop)
 	if success {
 		if under == nil {
 			m.learn(source, ev.Time)
 		}
 		for i := range m.rules {
-			if r := &m.rules[i]; r.SuccessForgives {
+			if r := &m.rules[i]; r.SuccessForgives && (r.Per != PerUser || !dropped) {
 				// what the user failed from there, and the source's connections
 				key, user := r.Name+"|"+source, ev.User
 				if r.Per == PerUser {
@@ -153,12 +154,12 @@ func (m *reference) observe(ev Event) []Decision {
 		out = append(out, m.flag(source, fired))
 	}
 	if ev.User != "" {
-		out = m.observeUser(ev, source, success, out)
+		out = m.observeUser(ev, source, success, dropped, out)
 	}
 	return out
 }
 
-func (m *reference) observeUser(ev Event, source string, success bool, out []Decision) []Decision {
+func (m *reference) observeUser(ev Event, source string, success, dropped bool, out []Decision) []Decision {
 	home := ev.User + "@" + source
 	if g := m.users[ev.User]; g != nil && ev.Time.Before(g.until) {
 		if m.success[home] != nil && success {
@@ -167,6 +168,9 @@ func (m *reference) observeUser(ev Event, source string, success bool, out []Dec
 		if slices.Contains(g.rule.Events, ev.Kind) && !m.familiar(home, ev.Time, g.rule) {
 			out = m.flagFor(home, source, g.rule, ev.Time, out)
 		}
+		return out
+	}
+	if dropped {
 		return out
 	}
 	var fired *Rule

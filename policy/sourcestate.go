@@ -56,6 +56,7 @@ type happening struct {
 	own      bool       // and from this source
 	guarded  bool       // the user is under guard
 	foreign  bool       // nobody is known to succeed from its network
+	under    Action     // that its source was under before it
 	intruder bool       // it is strange to a user who is at home elsewhere
 }
 

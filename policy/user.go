@@ -112,6 +112,9 @@ func (e *Engine) observeUser(h *happening, plans []*plan, out []Decision) []Deci
 	if under == Guard {
 		return e.observeGuarded(u, h, out)
 	}
+	if severity(h.under) >= severity(Drop) {
+		return out // it was judged already, and what it still does would be held against the user's others
+	}
 	u.failed = u.failed || h.kind == AuthFailure
 	var fired *plan
 	strange := false // by a rule that asks
