@@ -393,6 +393,6 @@ func (a *Agent) disengage(remove bool) error {
 	if k == nil {
 		return nil
 	}
-	err := a.core.do(context.Background(), func() { a.core.enforcer = nil })
+	err := a.core.do(context.Background(), func() { a.core.enforcer, a.core.unstored = nil, unstored{} })
 	return errors.Join(err, k.close(remove))
 }

@@ -64,21 +64,28 @@ func (c *core) inForce() iter.Seq[*policy.Decision] {
 }
 
 // forgetUnstored takes out of the kernel what the logs have not given again, once
-// they are read.
+// they are read, and at once what has come to be allowed.
 func (c *core) forgetUnstored(now time.Time) {
 	u := &c.unstored
-	stayed := now.Sub(u.since).Abs()
-	if len(u.decisions) == 0 || stayed < unstoredLeast || c.late() && stayed < unstoredLong {
+	left := len(u.decisions)
+	if left == 0 {
 		return
 	}
+	stayed := now.Sub(u.since).Abs()
+	read := stayed >= unstoredLong || stayed >= unstoredLeast && !c.late()
 	var changes []policy.Change
-	for i := range u.decisions {
-		if d := &u.decisions[i]; !c.hasTarget(d) {
+	u.decisions = slices.DeleteFunc(u.decisions, func(d policy.Decision) bool {
+		if !read && !allowed(c.ledger.Ledger, &d) {
+			return false
+		}
+		if !c.hasTarget(&d) {
 			changes = append(changes, policy.Change{Prefix: d.Prefix})
 		}
+		return true
+	})
+	if read {
+		c.a.log.Info("the logs are read again", "decisions_not_stored", left, "not_made_again", len(changes))
 	}
-	c.a.log.Info("the logs are read again", "decisions_not_stored", len(u.decisions), "not_made_again", len(changes))
-	u.decisions = nil
 	_ = c.enforce(changes) // said and tried again there
 }
 

@@ -23,8 +23,9 @@ func TestUnstoredStaysUntilTheLogIsRead(t *testing.T) {
 		return d
 	}
 	again, never, allowed, pinned := automatic("192.0.2.1/32"), automatic("2001:db8:7:7::/64"), automatic("203.0.113.9/32"), pinOf("192.0.2.4/32")
+	pardoned := automatic("192.0.2.130/32")
 	if err := a.core.do(t.Context(), func() {
-		for _, d := range []*policy.Decision{&again, &never, &allowed, &pinned} {
+		for _, d := range []*policy.Decision{&again, &never, &allowed, &pinned, &pardoned} {
 			if err := a.core.enforce([]policy.Change{{Prefix: d.Prefix, Decision: d}}); err != nil {
 				t.Error(err)
 			}
@@ -54,6 +55,15 @@ func TestUnstoredStaysUntilTheLogIsRead(t *testing.T) {
 		}); err != nil {
 			t.Fatal(err)
 		}
+	}
+	net := pinOf("192.0.2.128/25")
+	net.Action = policy.Allow
+	if err := a.Pin(t.Context(), []policy.Decision{net}); err != nil {
+		t.Fatal(err)
+	}
+	later(0, func(*core) {})
+	if holds(&pardoned) || !holds(&never) {
+		t.Errorf("allowed since: %t, not allowed: %t", holds(&pardoned), holds(&never))
 	}
 	later(unstoredLeast-time.Second, func(c *core) { c.decision(&again); _ = c.apply() })
 	if !holds(&again) || !holds(&never) {
