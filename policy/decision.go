@@ -3,6 +3,7 @@ package policy
 import (
 	"fmt"
 	"net/netip"
+	"slices"
 	"time"
 )
 
@@ -89,6 +90,11 @@ type Evidence struct {
 	FirstLine uint64
 	LastLine  uint64
 	Sample    []Observation
+}
+
+// Names reports whether an observation of the sample names user.
+func (ev *Evidence) Names(user string) bool {
+	return slices.ContainsFunc(ev.Sample, func(o Observation) bool { return o.User == user })
 }
 
 // Decision is a judgement on a target: made by a rule, or by the operator

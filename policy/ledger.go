@@ -125,7 +125,12 @@ func (l *Ledger) allow(p netip.Prefix, reason string) {
 // automatic decision away. A million at once are fine; what is put at once is
 // held in one piece of memory until all of it is gone.
 func (l *Ledger) Put(now time.Time, decisions ...Decision) []Change {
-	kept := slices.Clone(decisions)
+	return l.Keep(now, slices.Clone(decisions))
+}
+
+// Keep is Put for decisions that the caller gives away: the ledger keeps them
+// where they are, and nobody else may change them any more.
+func (l *Ledger) Keep(now time.Time, kept []Decision) []Change {
 	for i := range kept {
 		d := &kept[i]
 		if d.User == "" {

@@ -143,7 +143,7 @@ func storeDecisions(dir string, n int) (err error) {
 	if err := os.MkdirAll(dir, 0o700); err != nil {
 		return err
 	}
-	s, err := store.Open(filepath.Join(dir, "weir.db"), slog.New(slog.DiscardHandler))
+	s, err := store.Open(filepath.Join(dir, "weir.db"), slog.New(slog.DiscardHandler), nil)
 	if err != nil {
 		return err
 	}

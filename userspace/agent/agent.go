@@ -76,6 +76,7 @@ type Agent struct {
 	server   *control.Server
 	served   bool
 	started  time.Time
+	entered  *entering // by the store; until the core has it
 	cleanups []cleanup
 
 	holdChanged chan chan struct{} // Run's goroutine is to reconsider
@@ -220,13 +221,17 @@ func (a *Agent) startStore() error {
 		a.log.Error("who changed what is in this log only", "error", err)
 	})
 	path := a.storePath()
-	open := func() (*store.Store, error) { return store.Open(path, a.log) }
-	s, err := open()
+	a.entered = newEntering(a.o.Now())
+	s, err := store.Open(path, a.log, a.entered)
+	a.entered.end()
 	if err != nil {
 		return err
 	}
-	a.config = a.held(a.config)                                           // nobody else is in this folder any more
-	redo := func(ctx context.Context) { _ = a.core.do(ctx, a.core.redo) } // fails only when the agent stops
+	a.config = a.held(a.config) // nobody else is in this folder any more
+	open := func() (*store.Store, error) { return store.Open(path, a.log, nil) }
+	redo := func(ctx context.Context, salvaged *store.Store) { // fails only when the agent stops
+		_ = a.core.do(ctx, func() { a.core.redo(salvaged) })
+	}
 	a.writer = newWriter(s, open, redo, a.o.Now, a.log)
 	ctx, stop := context.WithCancel(context.Background())
 	go a.writer.run(ctx)
@@ -297,32 +302,15 @@ func (a *Agent) startCore() error {
 	return nil
 }
 
-// restore brings back decisions, pins and the checkpoint. The store is
-// touched by nobody else yet.
+// restore takes over the decisions and pins that the store held, and brings
+// back the checkpoint. The store is touched by nobody else yet.
 func (a *Agent) restore() error {
-	c, now := a.core, a.o.Now()
+	c, entered := a.core, a.entered
+	a.entered = nil
+	c.ledger = entered.ledger
 	c.protected, _ = a.findProtected(a.config)
 	c.ledger.SetAllow(a.config.Allow, c.protected...)
-	chunk := make([]policy.Decision, 0, restoreChunk)
-	var total, ended int
-	put, done := c.entering(now)
-	defer done()
-	for d, err := range a.writer.store.Decisions() {
-		if err != nil {
-			return err
-		}
-		total++
-		if d.Ended(now) {
-			ended++
-			a.writer.remove(store.KeyOf(&d))
-			continue
-		}
-		if chunk = append(chunk, d); len(chunk) == restoreChunk {
-			chunk = put(chunk)
-		}
-	}
-	put(chunk)
-	done()
+	a.writer.remove(entered.ended...)
 	b, err := a.writer.store.Checkpoint()
 	if err != nil {
 		return err
@@ -332,7 +320,7 @@ func (a *Agent) restore() error {
 			a.log.Warn("counts start anew; decisions and pins are not concerned", "error", err)
 		}
 	}
-	a.log.Info("restored", "decisions", total-ended, "ended_meanwhile", ended, "inputs", len(c.positions))
+	a.log.Info("restored", "decisions", entered.total-len(entered.ended), "ended_meanwhile", len(entered.ended), "inputs", len(c.positions))
 	return nil
 }
 

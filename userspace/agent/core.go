@@ -192,9 +192,13 @@ func (c *core) decision(d *policy.Decision) {
 		return
 	}
 	c.counts.made++
+	sample := d.Evidence.Sample
+	d.Evidence.Sample = nil
 	c.changes = append(c.changes, c.ledger.Put(now, *d)...)
 	_, stands := c.ledger.Get(d.Target)
-	c.a.writer.put(stands)
+	stored := *stands
+	stored.Evidence.Sample = sample // of which the ledger would have a million
+	c.a.writer.put(&stored)
 	c.stand(d.Target)
 	c.decided = append(c.decided, *d)
 	c.a.flagged(d)
@@ -320,10 +324,19 @@ func (c *core) expire(now time.Time) {
 }
 
 // redo has everything that stands written again, into a store that was
-// salvaged.
-func (c *core) redo() {
+// salvaged, but for what it still holds with its evidence.
+func (c *core) redo(salvaged *store.Store) {
+	whole := make(map[*policy.Decision]bool)
+	for d, err := range salvaged.Decisions() {
+		if err != nil {
+			break // writing finds the same, and opens it again
+		}
+		if _, stands := c.ledger.Get(d.Target); !d.Pinned && stands != nil && stands.Since.Equal(d.Since) && known(stands, &d) {
+			whole[stands] = true
+		}
+	}
 	for d := range c.ledger.All() {
-		if !d.Listed { // those are read from their files
+		if !d.Listed && !whole[d] { // lists are read from their files
 			c.a.writer.put(d)
 		}
 	}

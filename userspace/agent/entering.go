@@ -1,32 +1,73 @@
 package agent
 
 import (
-	"sync"
 	"time"
 
 	"weir/policy"
+	"weir/userspace/store"
 )
 
-// restoreChunk is how many decisions enter the ledger at once.
-const restoreChunk = 1024
+// entering takes what a store holds into a ledger, chunk by chunk, beside
+// whoever reads the store. It implements store.Restorer.
+type entering struct {
+	ledger *sharedLedger
+	now    time.Time
+	chunk  []policy.Decision
+	full   chan []policy.Decision
+	done   chan struct{} // the ledger has all of them
 
-// entering has the ledger take in chunks of decisions beside whoever reads
-// them. put gives it one and returns another that is empty; done waits until
-// it has all of them.
-func (c *core) entering(now time.Time) (put func([]policy.Decision) []policy.Decision, done func()) {
-	const ahead = 8
-	full, empty := make(chan []policy.Decision, ahead), make(chan []policy.Decision, ahead+1)
-	for range ahead {
-		empty <- make([]policy.Decision, 0, restoreChunk)
-	}
-	entered := make(chan struct{})
-	go func() {
-		defer close(entered)
+	total int
+	ended []store.Key // had ended by now
+}
+
+const (
+	enterChunk = 1024 // decisions that enter at once
+	enterAhead = 8    // chunks that may wait
+)
+
+func newEntering(now time.Time) *entering {
+	e := &entering{now: now}
+	e.begin()
+	return e
+}
+
+func (e *entering) begin() {
+	e.ledger, e.full, e.done = newSharedLedger(), make(chan []policy.Decision, enterAhead), make(chan struct{})
+	e.chunk, e.total, e.ended = nil, 0, nil
+	go func(full <-chan []policy.Decision, done chan<- struct{}, ledger *sharedLedger) {
+		defer close(done)
 		for chunk := range full {
-			c.ledger.Put(now, chunk...)
-			empty <- chunk[:0]
+			ledger.Keep(e.now, chunk)
 		}
-	}()
-	put = func(chunk []policy.Decision) []policy.Decision { full <- chunk; return <-empty }
-	return put, sync.OnceFunc(func() { close(full); <-entered })
+	}(e.full, e.done, e.ledger)
+}
+
+// Decision implements store.Restorer.
+func (e *entering) Decision(d *policy.Decision) {
+	e.total++
+	if d.Ended(e.now) {
+		e.ended = append(e.ended, store.KeyOf(d))
+		return
+	}
+	if e.chunk == nil {
+		e.chunk = make([]policy.Decision, 0, enterChunk)
+	}
+	if e.chunk = append(e.chunk, *d); len(e.chunk) == enterChunk {
+		e.full <- e.chunk
+		e.chunk = nil
+	}
+}
+
+// Anew implements store.Restorer: what was entered is forgotten.
+func (e *entering) Anew() {
+	e.end()
+	e.begin()
+}
+
+// end waits until all is entered, and returns the ledger.
+func (e *entering) end() *sharedLedger {
+	e.full <- e.chunk
+	close(e.full)
+	<-e.done
+	return e.ledger
 }

@@ -20,22 +20,24 @@ func (a *Agent) Explain(ctx context.Context, target policy.Target) (*control.Exp
 	prefix := policy.JudgedPrefix(target.Prefix)
 	e := &control.Explanation{Target: policy.PrefixString(prefix), Mode: string(a.current().Mode), Verdict: "pass"}
 	var concerns []policy.Concern
+	var rows []control.Row // of concerns
 	var left bool
 	err := a.core.do(ctx, func() {
 		left = a.core.unstored.leaves(prefix)
 		concerns = a.core.ledger.LookupPrefix(prefix)
 		for _, c := range concerns {
-			if configured(c.Decision) {
-				e.Allow = append(e.Allow, control.Allow{Prefix: policy.PrefixString(c.Decision.Prefix), Reason: c.Decision.Reason})
-				continue
-			}
-			j := control.JudgementOf(c.Decision)
-			j.Row, j.Wins = a.core.row(c.Decision), c.Wins
-			e.Decisions = append(e.Decisions, j)
+			rows = append(rows, a.core.row(c.Decision))
 		}
 	})
 	if err != nil {
 		return nil, err
+	}
+	for i, c := range concerns {
+		if configured(c.Decision) {
+			e.Allow = append(e.Allow, control.Allow{Prefix: policy.PrefixString(c.Decision.Prefix), Reason: c.Decision.Reason})
+			continue
+		}
+		e.Decisions = append(e.Decisions, a.judgement(c.Decision, rows[i], c.Wins))
 	}
 	wins := a.askKernelAbout(e, concerns)
 	a.kernelEntries(e, prefix, concerns)
@@ -147,25 +149,29 @@ const maxOfUser = 1000
 // old one.
 func (a *Agent) explainUser(ctx context.Context, target policy.Target) (*control.Explanation, error) {
 	e := &control.Explanation{Target: target.User, Mode: string(a.current().Mode), Verdict: "pass"}
+	named, err := a.writer.naming(target.User, maxOfUser)
+	if err != nil {
+		a.log.Warn("not everything is known of what was done in a user's name", "user", target.User, "error", err)
+	}
 	var found []*policy.Decision
-	err := a.core.do(ctx, func() {
+	var rows []control.Row // of found
+	var wins *policy.Decision
+	err = a.core.do(ctx, func() {
 		pin, automatic := a.core.ledger.Get(target)
-		wins := policy.Prevailing(pin, automatic)
+		wins = policy.Prevailing(pin, automatic)
 		for _, d := range []*policy.Decision{wins, pin, automatic} {
 			if d != nil && !slices.Contains(found, d) {
 				found = append(found, d)
 			}
 		}
 		own := len(found)
-		for d := range a.core.ledger.All() {
-			if d.User == "" && len(found) < maxOfUser && names(d, target.User) {
-				found = append(found, d)
+		for i := range named {
+			if _, stands := a.core.ledger.Get(named[i].Target); stands != nil && stands.Since.Equal(named[i].Since) {
+				found = append(found, stands)
 			}
 		}
-		for i, d := range found {
-			j := control.JudgementOf(d)
-			j.Row, j.Wins = a.core.row(d), i == 0 && own > 0
-			e.Decisions = append(e.Decisions, j)
+		for _, d := range found {
+			rows = append(rows, a.core.row(d))
 		}
 		switch sources := len(found) - own; {
 		case own > 0:
@@ -189,17 +195,20 @@ func (a *Agent) explainUser(ctx context.Context, target policy.Target) (*control
 	}
 	attached := a.protected()
 	for i, d := range found {
+		e.Decisions = append(e.Decisions, a.judgement(d, rows[i], d == wins))
 		a.askKernel(&e.Decisions[i].Row, d, attached)
 	}
 	return e, nil
 }
 
-// names reports whether the evidence of d is about user.
-func names(d *policy.Decision, user string) bool {
-	for i := range d.Evidence.Sample {
-		if d.Evidence.Sample[i].User == user {
-			return true
-		}
+// judgement writes d with its evidence.
+func (a *Agent) judgement(d *policy.Decision, row control.Row, wins bool) control.Judgement {
+	whole := *d
+	var err error
+	if whole.Evidence.Sample, err = a.writer.sample(d); err != nil {
+		a.log.Warn("the evidence of a decision cannot be read", "target", d.Target.String(), "error", err)
 	}
-	return false
+	j := control.JudgementOf(&whole)
+	j.Row, j.Wins = row, wins
+	return j
 }

@@ -198,7 +198,7 @@ func TestDecisionsEnd(t *testing.T) {
 		t.Errorf("two days later: %+v", rows)
 	}
 	mustStop(t, a)
-	s, err := store.Open(filepath.Join(b.dir, "state", "weir.db"), a.log)
+	s, err := store.Open(filepath.Join(b.dir, "state", "weir.db"), a.log, nil)
 	if err != nil {
 		t.Fatal(err)
 	}

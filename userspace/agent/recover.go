@@ -52,7 +52,7 @@ func (a *Agent) completed() {
 // it. It must run in the core loop.
 func (c *core) recover(e *enforce.Enforcer) (pins, automatic int, err error) {
 	now := c.a.o.Now()
-	chunk := make([]policy.Decision, 0, restoreChunk)
+	chunk := make([]policy.Decision, 0, enterChunk)
 	enter := func() {
 		c.ledger.Put(now, chunk...)
 		for i := range chunk {
@@ -71,7 +71,7 @@ func (c *core) recover(e *enforce.Enforcer) (pins, automatic int, err error) {
 		if err != nil {
 			return pins, automatic, err
 		}
-		if chunk = append(chunk, d); len(chunk) == restoreChunk {
+		if chunk = append(chunk, d); len(chunk) == enterChunk {
 			enter()
 		}
 	}

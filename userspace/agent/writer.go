@@ -18,8 +18,8 @@ import (
 // newer writes to the same target replace older ones, so it is bounded by
 // what the ledger holds.
 type writer struct {
-	open  func() (*store.Store, error) // opens it again after it was damaged
-	redo  func(context.Context)        // has everything that stands written again
+	open  func() (*store.Store, error)        // opens it again after it was damaged
+	redo  func(context.Context, *store.Store) // has what stands and is not in it written again
 	now   func() time.Time
 	log   *slog.Logger
 	wake  chan struct{} // something is pending
@@ -30,6 +30,7 @@ type writer struct {
 	closed     bool // nothing is taken any more
 	store      *store.Store
 	pending    map[store.Key]*policy.Decision // nil: to be removed
+	writing    map[store.Key]*policy.Decision // of the commit under way
 	checkpoint *checkpoint                    // nil: none new
 	waiting    []chan<- error
 	failure    error     // of the last commit
@@ -41,7 +42,7 @@ const (
 	retryTime  = time.Second           // after a failure
 )
 
-func newWriter(s *store.Store, open func() (*store.Store, error), redo func(context.Context), now func() time.Time, log *slog.Logger) *writer {
+func newWriter(s *store.Store, open func() (*store.Store, error), redo func(context.Context, *store.Store), now func() time.Time, log *slog.Logger) *writer {
 	return &writer{
 		open: open, redo: redo, now: now, log: log,
 		wake: make(chan struct{}, 1), hurry: make(chan struct{}, 1), done: make(chan struct{}),
@@ -157,6 +158,7 @@ func (w *writer) commit() error {
 	w.mu.Lock()
 	pending, checkpoint, waiting := w.pending, w.checkpoint, w.waiting
 	w.pending, w.checkpoint, w.waiting = make(map[store.Key]*policy.Decision), nil, nil
+	w.writing = pending
 	s := w.store
 	w.mu.Unlock()
 
@@ -195,6 +197,7 @@ func batchOf(pending map[store.Key]*policy.Decision, checkpoint [][]byte) store.
 func (w *writer) settle(err error, pending map[store.Key]*policy.Decision, checkpoint *checkpoint) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
+	w.writing = nil
 	switch {
 	case err != nil && w.failure == nil:
 		w.log.Error("decisions cannot be stored; they stay in force and in memory, and storing is tried again", "error", err)
@@ -233,7 +236,7 @@ func (w *writer) reopen(ctx context.Context) {
 	w.mu.Lock()
 	w.store = fresh
 	w.mu.Unlock()
-	w.redo(ctx)
+	w.redo(ctx, fresh)
 }
 
 // current returns the store that is written to.

@@ -192,12 +192,18 @@ const maxSeen = 1024
 
 func newDecoder() *decoder { return &decoder{seen: make(map[string]string)} }
 
-// decision reads the sealed record of one bucket.
-func (r *decoder) decision(bucket bucketID, key, sealed []byte) (policy.Decision, error) {
+// sealed is decision for a record as it stands in the file.
+func (r *decoder) sealed(bucket bucketID, key, sealed []byte) (policy.Decision, error) {
 	value, _, err := unseal(bucket, key, sealed)
 	if err != nil {
 		return policy.Decision{}, err
 	}
+	return r.decision(bucket, key, value)
+}
+
+// decision reads the record of one bucket, but for the sample of its evidence,
+// which is left in r.
+func (r *decoder) decision(bucket bucketID, key, value []byte) (policy.Decision, error) {
 	target, err := parseKey(key)
 	if err != nil {
 		return policy.Decision{}, err
@@ -223,16 +229,21 @@ func (r *decoder) decision(bucket bucketID, key, sealed []byte) (policy.Decision
 	d.By = r.string()
 	d.Evidence.Count = int(r.varint())
 	d.Evidence.FirstLine, d.Evidence.LastLine = r.uvarint(), r.uvarint()
+	return d, r.err
+}
+
+// rest reads the sample that decision has left.
+func (r *decoder) rest() (sample []policy.Observation, err error) {
 	if n := r.uvarint(); n > 0 {
-		d.Evidence.Sample = make([]policy.Observation, 0, min(n, uint64(len(r.b))/leastObservation))
+		sample = make([]policy.Observation, 0, min(n, uint64(len(r.b))/leastObservation))
 		for ; n > 0 && r.err == nil; n-- {
-			d.Evidence.Sample = append(d.Evidence.Sample, r.observation())
+			sample = append(sample, r.observation())
 		}
 	}
 	if r.err == nil && len(r.b) > 0 {
 		r.err = fmt.Errorf("%d bytes too many", len(r.b))
 	}
-	return d, r.err
+	return sample, r.err
 }
 
 // leastObservation is how many bytes an observation takes at least: one for

@@ -57,14 +57,19 @@ func checkDamaged(t *testing.T, name string, damaged []byte, now, before map[Key
 	if err := os.WriteFile(path, damaged, 0o600); err != nil {
 		t.Fatal(err)
 	}
-	s, err := Open(path, quiet)
+	g := &given{decisions: map[Key]policy.Decision{}}
+	s, err := Open(path, quiet, g)
 	if err != nil {
 		t.Errorf("%s: %v", name, err)
 		return
 	}
 	defer s.Close()
 	got := mustDecisions(t, s)
+	mustBeGiven(t, name, g, got)
 	v := s.Salvaged()
+	if (v != nil) != (g.anew == 1) {
+		t.Errorf("%s: salvaged %+v, and %d times begun anew", name, v, g.anew)
+	}
 	if v == nil {
 		if !reflect.DeepEqual(got, now) {
 			t.Errorf("%s: %d of %d decisions, and nothing was said", name, len(got), len(now))
@@ -219,7 +224,7 @@ func TestEmptied(t *testing.T) {
 	path := filepath.Join(t.TempDir(), "weir.db")
 	var said bytes.Buffer
 	open := func() {
-		s, err := Open(path, slog.New(slog.NewTextHandler(&said, nil)))
+		s, err := Open(path, slog.New(slog.NewTextHandler(&said, nil)), nil)
 		if err != nil {
 			t.Fatal(err)
 		}

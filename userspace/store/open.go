@@ -12,6 +12,8 @@ import (
 	"time"
 
 	bolt "go.etcd.io/bbolt"
+
+	"weir/policy"
 )
 
 // Salvage tells what became of a damaged file.
@@ -27,13 +29,14 @@ type Salvage struct {
 
 // Open opens the store at path, or creates it, readable by its owner alone.
 //
-// All of the file is read and checked first. If it is damaged it is kept as
+// All of the file is read and checked first, and into, if it is not nil, is given
+// what stands in it on the way. If it is damaged it is kept as
 // path.corrupt-N, a new file with every readable record takes its place, and
 // Salvaged and an error in the log tell what was saved and what was lost. One
 // that is empty holds nothing to salvage, and an error in the log says so. A
 // store that another process has open is ErrInUse, one that a newer weir
 // wrote ErrVersion; neither is touched.
-func Open(path string, logger *slog.Logger) (*Store, error) {
+func Open(path string, logger *slog.Logger, into Restorer) (*Store, error) {
 	_, missing := os.Stat(path)
 	file, err := lockFile(path)
 	if err != nil {
@@ -46,25 +49,42 @@ func Open(path string, logger *slog.Logger) (*Store, error) {
 	}
 	var salvage *Salvage
 	if info.Size() > 0 {
-		found := scan(file, info.Size(), false, func(record) {})
+		restored := &restoring{into: into, dec: newDecoder()}
+		found := scan(file, info.Size(), false, restored.take)
 		if errors.Is(found.format, ErrVersion) {
 			file.Close()
 			return nil, fmt.Errorf("open store %s: %w: install that weir again, or move the file away to begin with an empty store", path, found.format)
 		}
-		if found.damaged > 0 {
+		if found.damaged == 0 {
+			err = restored.err
+		} else {
+			if into != nil {
+				into.Anew()
+			}
 			salvage, err = salvageFile(path, file, info.Size(), found)
 			file.Close()
 			if err != nil {
 				return nil, fmt.Errorf("open store %s: it is damaged (%s) and could not be salvaged: %w; it was left as it is", path, found.damage[0], err)
 			}
-			if file, err = lockFile(path); err != nil {
-				return nil, fmt.Errorf("open store %s: %w", path, err)
-			}
+			file, err = lockFile(path)
+		}
+		if err != nil {
+			file.Close()
+			return nil, fmt.Errorf("open store %s: %w", path, err)
 		}
 	}
 	s, err := openBolt(path, file)
 	if err != nil {
 		return nil, fmt.Errorf("open store %s: %w", path, err)
+	}
+	if salvage != nil && into != nil {
+		for d, err := range s.Decisions() {
+			if err != nil {
+				s.Close()
+				return nil, err
+			}
+			into.Decision(&d)
+		}
 	}
 	if s.salvage = salvage; salvage != nil {
 		salvage.say(logger, path)
@@ -77,6 +97,35 @@ func Open(path string, logger *slog.Logger) (*Store, error) {
 		logger.Error("the store was an empty file, and is begun anew: pins and decisions that it held are lost; restore it from a backup, or pin again", "store", path)
 	}
 	return s, nil
+}
+
+// Restorer takes in what a store holds while it is opened.
+type Restorer interface {
+	// Decision is given every decision, as Store.Decisions yields them. It is
+	// valid until Decision returns.
+	Decision(*policy.Decision)
+	// Anew says that the file was damaged: everything is given again, out of what
+	// was salvaged.
+	Anew()
+}
+
+// restoring decodes the records of a scan.
+type restoring struct {
+	into Restorer // nil: nobody wants them
+	dec  *decoder
+	err  error // the first
+}
+
+func (r *restoring) take(rec record) {
+	if r.into == nil || rec.bucket != bucketAutomatic && rec.bucket != bucketPins || r.err != nil {
+		return
+	}
+	d, err := r.dec.decision(rec.bucket, rec.key, rec.value[:len(rec.value)-checksumSize])
+	if err != nil {
+		r.err = fmt.Errorf("%w: %v: record %q: %w", ErrDamaged, rec.bucket, printable(rec.key), err)
+		return
+	}
+	r.into.Decision(&d)
 }
 
 // lockFile opens the file and takes the lock that bbolt takes too (flock(2)

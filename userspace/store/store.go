@@ -97,74 +97,9 @@ func (s *Store) guard(f func() error) (err error) {
 	return f()
 }
 
-// Decisions yields every stored decision, the automatic ones first. An error
-// is yielded once and ends the sequence.
-func (s *Store) Decisions() iter.Seq2[policy.Decision, error] {
-	return func(yield func(policy.Decision, error) bool) {
-		var caller any // a panic of the loop's body is the caller's own
-		err := s.guard(func() error {
-			return s.db.View(func(tx *bolt.Tx) error {
-				dec := newDecoder()
-				for _, id := range []bucketID{bucketAutomatic, bucketPins} {
-					c := tx.Bucket([]byte(id.String())).Cursor()
-					for k, v := c.First(); k != nil; k, v = c.Next() {
-						d, err := dec.decision(id, k, v)
-						if err != nil {
-							s.broken.Store(true)
-							return fmt.Errorf("%w: %v: record %q: %w", ErrDamaged, id, printable(k), err)
-						}
-						if !protect(&caller, func() bool { return yield(d, nil) }) {
-							return nil
-						}
-					}
-				}
-				return nil
-			})
-		})
-		if caller != nil {
-			panic(caller)
-		}
-		if err != nil {
-			yield(policy.Decision{}, fmt.Errorf("read store %s: %w", s.path, err))
-		}
-	}
-}
-
-// protect keeps a panic of f for later and reports false then.
-func protect(caught *any, f func() bool) (ok bool) {
-	defer func() {
-		if cause := recover(); cause != nil {
-			*caught, ok = cause, false
-		}
-	}()
-	return f()
-}
-
 // chunkSize is how a checkpoint is cut up, so that its pages are found again
 // among the free ones when it is replaced.
 const chunkSize = 256 << 10
-
-// Checkpoint returns what was stored last, nil if nothing was.
-func (s *Store) Checkpoint() ([]byte, error) {
-	var out []byte
-	err := s.guard(func() error {
-		return s.db.View(func(tx *bolt.Tx) error {
-			c := tx.Bucket([]byte(bucketCheckpoint.String())).Cursor()
-			for k, v := c.First(); k != nil; k, v = c.Next() {
-				chunk, _, err := unseal(bucketCheckpoint, k, v)
-				if err != nil {
-					return fmt.Errorf("checkpoint: %w", err)
-				}
-				out = append(out, chunk...)
-			}
-			return nil
-		})
-	})
-	if err != nil {
-		return nil, fmt.Errorf("read store %s: %w", s.path, err)
-	}
-	return out, nil
-}
 
 // Commit writes b durably, all of it or nothing. After an error what was
 // there before is still there, and Commit may be called again.

@@ -22,7 +22,7 @@ var quiet = slog.New(slog.NewTextHandler(io.Discard, nil))
 
 func mustOpen(t testing.TB, path string) *Store {
 	t.Helper()
-	s, err := Open(path, quiet)
+	s, err := Open(path, quiet, nil)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -40,13 +40,39 @@ func mustCommit(t testing.TB, s *Store, b Batch) {
 func mustDecisions(t testing.TB, s *Store) map[Key]policy.Decision {
 	t.Helper()
 	all := map[Key]policy.Decision{}
-	for d, err := range s.Decisions() {
-		if err != nil {
-			t.Fatal(err)
-		}
-		all[KeyOf(&d)] = d
+	err := s.records(func(dec *decoder, _ []byte, d *policy.Decision) (more bool, err error) {
+		d.Evidence.Sample, err = dec.rest()
+		all[KeyOf(d)] = *d
+		return true, err
+	})
+	if err != nil {
+		t.Fatal(err)
 	}
 	return all
+}
+
+// given is a Restorer that remembers.
+type given struct {
+	decisions map[Key]policy.Decision
+	anew      int
+}
+
+func (g *given) Decision(d *policy.Decision) { g.decisions[KeyOf(d)] = *d }
+
+func (g *given) Anew() { clear(g.decisions); g.anew++ }
+
+// mustBeGiven holds what Open gave to what the store has.
+func mustBeGiven(t testing.TB, name string, g *given, all map[Key]policy.Decision) {
+	t.Helper()
+	if len(g.decisions) != len(all) {
+		t.Errorf("%s: %d decisions were given, and %d are there", name, len(g.decisions), len(all))
+	}
+	for key, d := range all {
+		if d.Evidence.Sample = nil; !reflect.DeepEqual(g.decisions[key], d) {
+			t.Errorf("%s: given %+v, there is %+v", name, g.decisions[key], d)
+			return
+		}
+	}
 }
 
 var epoch = time.Date(2026, 11, 22, 8, 0, 0, 123456000, time.UTC)
@@ -176,6 +202,48 @@ func TestCommitRefuses(t *testing.T) {
 	mustCommit(t, s, Batch{Put: pins(0, 1)})
 }
 
+// TestOpenGives holds what Open gives of a whole store, and what Sample and
+// Naming give afterwards, to what was put.
+func TestOpenGives(t *testing.T) {
+	path := filepath.Join(t.TempDir(), "weir.db")
+	s := mustOpen(t, path)
+	put := pins(0, 300)
+	for n := range 200 {
+		put = append(put, automatic(n))
+	}
+	put[len(put)-1].Evidence.Sample[0].User = "berta@example.org"
+	put[len(put)-1].Evidence.Sample[0].Text = "anna@example.org is named, and is not the user"
+	put[len(put)-1].Evidence.Sample = put[len(put)-1].Evidence.Sample[:1]
+	mustCommit(t, s, Batch{Put: put})
+	want := mustDecisions(t, s)
+	s.Close()
+	g := &given{decisions: map[Key]policy.Decision{}}
+	s, err := Open(path, quiet, g)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer s.Close()
+	mustBeGiven(t, "whole", g, want)
+	named := 0
+	for _, d := range put {
+		since, sample, err := s.Sample(KeyOf(&d))
+		if err != nil || !since.Equal(d.Since) || !reflect.DeepEqual(sample, d.Evidence.Sample) {
+			t.Fatalf("sample of %v: since %v %+v, %v; want %+v", KeyOf(&d), since, sample, err, d.Evidence.Sample)
+		}
+		if d.Evidence.Names("anna@example.org") {
+			named++
+		}
+	}
+	for d, err := range s.Naming("anna@example.org") {
+		if named--; err != nil || !reflect.DeepEqual(d, want[KeyOf(&d)]) {
+			t.Fatalf("naming: %+v, %v", d, err)
+		}
+	}
+	if since, sample, err := s.Sample(Key{Target: policy.Target{User: "nobody"}}); named != 0 || !since.IsZero() || sample != nil || err != nil {
+		t.Errorf("%d more are named; nobody: %v %v %v", named, since, sample, err)
+	}
+}
+
 func TestLoopBodyPanicIsItsOwn(t *testing.T) {
 	s := mustOpen(t, filepath.Join(t.TempDir(), "weir.db"))
 	mustCommit(t, s, Batch{Put: pins(0, 1)})
@@ -196,15 +264,15 @@ func TestOpenErrors(t *testing.T) {
 	dir := t.TempDir()
 	path := filepath.Join(dir, "weir.db")
 	s := mustOpen(t, path)
-	if _, err := Open(path, quiet); !errors.Is(err, ErrInUse) || !strings.Contains(err.Error(), "second agent") {
+	if _, err := Open(path, quiet, nil); !errors.Is(err, ErrInUse) || !strings.Contains(err.Error(), "second agent") {
 		t.Errorf("open twice: %v", err)
 	}
 	s.Close()
 	mustOpen(t, path).Close()
-	if _, err := Open(filepath.Join(dir, "no", "weir.db"), quiet); err == nil || !strings.Contains(err.Error(), "state_dir") {
+	if _, err := Open(filepath.Join(dir, "no", "weir.db"), quiet, nil); err == nil || !strings.Contains(err.Error(), "state_dir") {
 		t.Errorf("missing folder: %v", err)
 	}
-	if _, err := Open(dir, quiet); err == nil {
+	if _, err := Open(dir, quiet, nil); err == nil {
 		t.Error("a folder was opened")
 	}
 }
@@ -243,6 +311,12 @@ func TestDiskFull(t *testing.T) {
 	s.Close()
 }
 
+// count is a Restorer that counts.
+type count int
+
+func (c *count) Decision(*policy.Decision) { *c++ }
+func (c *count) Anew()                     { *c = 0 }
+
 func BenchmarkMillionPins(b *testing.B) {
 	const n = 1_000_000
 	all := pins(0, n)
@@ -257,7 +331,12 @@ func BenchmarkMillionPins(b *testing.B) {
 	})
 	b.Run("open", func(b *testing.B) {
 		for b.Loop() {
-			mustOpen(b, path).Close()
+			g := new(count)
+			s, err := Open(path, quiet, g)
+			if err != nil || int(*g) != n {
+				b.Fatal(err, *g)
+			}
+			s.Close()
 		}
 	})
 	b.Run("load", func(b *testing.B) {
