@@ -3,6 +3,8 @@ package loader
 import (
 	"testing"
 	"time"
+
+	"golang.org/x/sys/unix"
 )
 
 func TestClockConversion(t *testing.T) {
@@ -26,6 +28,22 @@ func TestClockConversion(t *testing.T) {
 		}
 		if back := at.toWall(c.want); !back.Equal(c.back) {
 			t.Errorf("%s: back to %s, want %s", name, back, c.back)
+		}
+	}
+}
+
+// The kernel's clock is read within microseconds, and goes on as it does.
+func TestMonotonic(t *testing.T) {
+	read := clocksOf(time.Now)
+	for range 1000 {
+		var before, after unix.Timespec
+		mustDo(t, unix.ClockGettime(unix.CLOCK_MONOTONIC, &before))
+		got, _, err := read()
+		mustDo(t, err)
+		mustDo(t, unix.ClockGettime(unix.CLOCK_MONOTONIC, &after))
+		const off = uint64(time.Millisecond)
+		if got+off < uint64(before.Nano()) || got > uint64(after.Nano())+off {
+			t.Fatalf("%d is not between %d and %d", got, before.Nano(), after.Nano())
 		}
 	}
 }

@@ -39,18 +39,17 @@ func DestroySockets(prefixes []netip.Prefix, ports []uint16) (n int, err error) 
 	if len(prefixes) == 0 || len(ports) == 0 {
 		return 0, nil
 	}
-	peers := newPrefixSet(prefixes)
 	local := make(map[uint16]bool, len(ports))
 	for _, p := range ports {
 		local[p] = true
 	}
 	filter := socketFilter(ports, prefixes)
 	for _, family := range []uint8{unix.AF_INET, unix.AF_INET6} {
-		doomed, err := findSessions(family, peers, local, filter)
+		sessions, err := findSessions(family, local, filter)
 		if err != nil {
 			return n, err
 		}
-		destroyed, err := destroy(family, doomed)
+		destroyed, err := destroy(family, within(prefixes, family, sessions))
 		n += destroyed
 		if err != nil {
 			return n, err
@@ -80,9 +79,9 @@ func (r *diagRequest) Serialize() []byte {
 	return b
 }
 
-// findSessions returns the sessions of these peers and local ports. The filter
-// spares the kernel to tell of the others, or most of them.
-func findSessions(family uint8, peers prefixSet, local map[uint16]bool, filter []byte) ([]diagID, error) {
+// findSessions returns the sessions of these local ports. The filter spares the
+// kernel to tell of others, or of most of them.
+func findSessions(family uint8, local map[uint16]bool, filter []byte) ([]diagID, error) {
 	found, err := WholeDump(func() (found []diagID, err error) {
 		req := nl.NewNetlinkRequest(sockDiagByFamily, unix.NLM_F_DUMP)
 		req.AddData(&diagRequest{family: family, states: sessionStates})
@@ -93,7 +92,7 @@ func findSessions(family uint8, peers prefixSet, local map[uint16]bool, filter [
 				return true
 			}
 			id := diagID(msg[4 : 4+diagIDSize])
-			if local[binary.BigEndian.Uint16(id[0:])] && peers.contains(peerOf(family, &id)) {
+			if local[binary.BigEndian.Uint16(id[0:])] {
 				found = append(found, id)
 			}
 			return true
@@ -183,43 +182,58 @@ func diagAnswer(b []byte) (number int, errno unix.Errno) {
 	return number, unix.Errno(-int32(binary.NativeEndian.Uint32(b[unix.SizeofNlMsghdr:])))
 }
 
-// prefixSet finds the prefix of an address with one look-up for each length
-// that occurs.
-type prefixSet struct {
-	prefixes map[netip.Prefix]bool
-	lengths4 []int
-	lengths6 []int
-}
-
-func newPrefixSet(prefixes []netip.Prefix) prefixSet {
-	s := prefixSet{prefixes: make(map[netip.Prefix]bool, len(prefixes))}
-	var seen4, seen6 [129]bool
+// within returns those sessions whose peer lies in one of prefixes. Of these there
+// may be a million, and as a rule there are far fewer sessions: it is their
+// prefixes, of each length that occurs, that are looked up.
+func within(prefixes []netip.Prefix, family uint8, sessions []diagID) []diagID {
+	var lengths4, lengths6 lengths
 	for _, p := range prefixes {
-		if !p.IsValid() {
-			continue
-		}
-		s.prefixes[p.Masked()] = true
-		seen, lengths := &seen6, &s.lengths6
-		if p.Addr().Is4() {
-			seen, lengths = &seen4, &s.lengths4
-		}
-		if !seen[p.Bits()] {
-			seen[p.Bits()] = true
-			*lengths = append(*lengths, p.Bits())
+		switch {
+		case !p.IsValid():
+		case p.Addr().Is4():
+			lengths4.add(p.Bits())
+		default:
+			lengths6.add(p.Bits())
 		}
 	}
-	return s
+	around := make(map[netip.Prefix][]int) // sessions by each prefix around their peer
+	for i := range sessions {
+		peer := peerOf(family, &sessions[i])
+		occurring := &lengths6
+		if peer.Is4() {
+			occurring = &lengths4
+		}
+		for _, bits := range occurring.all {
+			if p, err := peer.Prefix(bits); err == nil {
+				around[p] = append(around[p], i)
+			}
+		}
+	}
+	var doomed []diagID
+	if len(around) == 0 {
+		return nil
+	}
+	taken := make([]bool, len(sessions))
+	for _, p := range prefixes {
+		for _, i := range around[p.Masked()] {
+			if !taken[i] {
+				taken[i] = true
+				doomed = append(doomed, sessions[i])
+			}
+		}
+	}
+	return doomed
 }
 
-func (s prefixSet) contains(a netip.Addr) bool {
-	lengths := s.lengths6
-	if a.Is4() {
-		lengths = s.lengths4
+// lengths are the prefix lengths that occur.
+type lengths struct {
+	seen [129]bool
+	all  []int
+}
+
+func (l *lengths) add(bits int) {
+	if !l.seen[bits] {
+		l.seen[bits] = true
+		l.all = append(l.all, bits)
 	}
-	for _, bits := range lengths {
-		if p, err := a.Prefix(bits); err == nil && s.prefixes[p] {
-			return true
-		}
-	}
-	return false
 }

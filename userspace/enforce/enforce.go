@@ -172,7 +172,7 @@ type Report struct {
 
 // putChunk is how many entries are put at once, so that a million need no
 // memory for all.
-const putChunk = 1 << 18
+const putChunk = 1 << 16
 
 // Reconcile makes the table hold exactly what is in force. Entries that are
 // right are left alone, and the counters of those that change go on.
@@ -220,6 +220,9 @@ func (e *Enforcer) Reconcile(inForce iter.Seq[*policy.Decision]) (Report, error)
 			}
 		}
 		report.Put++
+		if missing == nil {
+			missing = make([]loader.Entry, 0, putChunk)
+		}
 		if missing = append(missing, entry); len(missing) == putChunk {
 			put()
 		}

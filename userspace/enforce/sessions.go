@@ -43,7 +43,11 @@ func (e *Enforcer) closeSessions(entries []loader.Entry) {
 		e.stats.Skipped += uint64(len(dropped) - room)
 		dropped = dropped[:room]
 	}
-	e.waiting = append(e.waiting, dropped...)
+	if e.waiting == nil {
+		e.waiting = dropped
+	} else {
+		e.waiting = append(e.waiting, dropped...)
+	}
 	select {
 	case e.wake <- struct{}{}:
 	default:

@@ -193,28 +193,28 @@ const maxSeen = 1024
 func newDecoder() *decoder { return &decoder{seen: make(map[string]string)} }
 
 // sealed is decision for a record as it stands in the file.
-func (r *decoder) sealed(bucket bucketID, key, sealed []byte) (policy.Decision, error) {
+func (r *decoder) sealed(d *policy.Decision, bucket bucketID, key, sealed []byte) error {
 	value, _, err := unseal(bucket, key, sealed)
 	if err != nil {
-		return policy.Decision{}, err
+		return err
 	}
-	return r.decision(bucket, key, value)
+	return r.decision(d, bucket, key, value)
 }
 
-// decision reads the record of one bucket, but for the sample of its evidence,
-// which is left in r.
-func (r *decoder) decision(bucket bucketID, key, value []byte) (policy.Decision, error) {
+// decision reads the record of one bucket into d, but for the sample of its
+// evidence, which is left in r.
+func (r *decoder) decision(d *policy.Decision, bucket bucketID, key, value []byte) error {
 	target, err := parseKey(key)
 	if err != nil {
-		return policy.Decision{}, err
+		return err
 	}
 	r.b, r.err = value, nil
 	version := r.byte()
 	if r.err == nil && (version < recordVersion || version > recordVersionQuota) {
-		return policy.Decision{}, fmt.Errorf("record version %d is unknown: written by a newer weir?", version)
+		return fmt.Errorf("record version %d is unknown: written by a newer weir?", version)
 	}
 	r.text(&r.action)
-	d := policy.Decision{Target: target, Pinned: bucket == bucketPins, Action: r.action}
+	*d = policy.Decision{Target: target, Pinned: bucket == bucketPins, Action: r.action}
 	d.Rate.Every = time.Duration(r.varint())
 	d.Rate.Burst = int(r.varint())
 	if version >= recordVersionBytes {
@@ -229,7 +229,7 @@ func (r *decoder) decision(bucket bucketID, key, value []byte) (policy.Decision,
 	d.By = r.string()
 	d.Evidence.Count = int(r.varint())
 	d.Evidence.FirstLine, d.Evidence.LastLine = r.uvarint(), r.uvarint()
-	return d, r.err
+	return r.err
 }
 
 // rest reads the sample that decision has left.

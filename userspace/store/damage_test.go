@@ -202,16 +202,25 @@ func FuzzOpenDamaged(f *testing.F) {
 	})
 }
 
+// wholeDecision reads a decision with its sample.
+func wholeDecision(key, value []byte) (d policy.Decision, err error) {
+	dec := newDecoder()
+	if err = dec.decision(&d, bucketAutomatic, key, value); err == nil {
+		d.Evidence.Sample, err = dec.rest()
+	}
+	return d, err
+}
+
 func FuzzDecision(f *testing.F) {
 	d := automatic(2)
 	key, _ := appendKey(nil, d.Target)
 	f.Add(key, appendDecision(nil, &d))
 	f.Fuzz(func(t *testing.T, key, value []byte) {
-		got, err := newDecoder().decision(bucketAutomatic, key, seal(bucketAutomatic, key, bytes.Clone(value)))
+		got, err := wholeDecision(key, value)
 		if err != nil {
 			return
 		}
-		again, err := newDecoder().decision(bucketAutomatic, key, seal(bucketAutomatic, key, appendDecision(nil, &got)))
+		again, err := wholeDecision(key, appendDecision(nil, &got))
 		if err != nil || !reflect.DeepEqual(again, got) {
 			t.Errorf("%+v became %+v, %v", got, again, err)
 		}

@@ -64,7 +64,7 @@ var (
 // Where only one of the two is valid the last transaction may be missing,
 // which is noted as damage.
 func openImage(r io.ReaderAt, size int64) (*image, error) {
-	im := &image{r: r}
+	im := &image{r: &window{r: r}}
 	first, firstErr := readMeta(r, 0)
 	var second meta
 	secondErr := errNotBolt

@@ -113,19 +113,19 @@ type Restorer interface {
 type restoring struct {
 	into Restorer // nil: nobody wants them
 	dec  *decoder
-	err  error // the first
+	d    policy.Decision // the latest
+	err  error           // the first
 }
 
 func (r *restoring) take(rec record) {
 	if r.into == nil || rec.bucket != bucketAutomatic && rec.bucket != bucketPins || r.err != nil {
 		return
 	}
-	d, err := r.dec.decision(rec.bucket, rec.key, rec.value[:len(rec.value)-checksumSize])
-	if err != nil {
+	if err := r.dec.decision(&r.d, rec.bucket, rec.key, rec.value[:len(rec.value)-checksumSize]); err != nil {
 		r.err = fmt.Errorf("%w: %v: record %q: %w", ErrDamaged, rec.bucket, printable(rec.key), err)
 		return
 	}
-	r.into.Decision(&d)
+	r.into.Decision(&r.d)
 }
 
 // lockFile opens the file and takes the lock that bbolt takes too (flock(2)

@@ -39,11 +39,12 @@ func (s *Store) Sample(k Key) (since time.Time, sample []policy.Observation, err
 				return nil
 			}
 			dec := newDecoder()
-			d, err := dec.sealed(k.bucket(), key, sealed)
-			if err == nil {
-				since = d.Since
-				sample, err = dec.rest()
+			var d policy.Decision
+			if err := dec.sealed(&d, k.bucket(), key, sealed); err != nil {
+				return err
 			}
+			since = d.Since
+			sample, err = dec.rest()
 			return err
 		})
 	})
@@ -79,11 +80,12 @@ func (s *Store) records(visit func(dec *decoder, value []byte, d *policy.Decisio
 	err := s.guard(func() error {
 		return s.db.View(func(tx *bolt.Tx) error {
 			dec := newDecoder()
+			var d policy.Decision
 			for _, id := range []bucketID{bucketAutomatic, bucketPins} {
 				c := tx.Bucket([]byte(id.String())).Cursor()
 				for k, v := c.First(); k != nil; k, v = c.Next() {
 					more := true
-					d, err := dec.sealed(id, k, v)
+					err := dec.sealed(&d, id, k, v)
 					if err == nil {
 						more = protect(&caller, func() bool {
 							var more bool
