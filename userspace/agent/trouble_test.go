@@ -176,6 +176,36 @@ func TestStoreDamagedWhileOpen(t *testing.T) {
 	}
 }
 
+// mustTestify checks that the evidence for the decision on target has its sample.
+func mustTestify(t *testing.T, a *Agent, target policy.Target, when string) {
+	t.Helper()
+	e, err := a.Explain(t.Context(), target)
+	if err != nil || len(e.Decisions) == 0 || e.Decisions[0].Evidence == nil || len(e.Decisions[0].Evidence.Sample) == 0 {
+		t.Errorf("%s the evidence is gone: %+v, %v", when, e, err)
+	}
+}
+
+// TestEvidenceOutlivesSalvage has the store opened again, as after damage: what
+// it still holds with its evidence is not written over without.
+func TestEvidenceOutlivesSalvage(t *testing.T) {
+	b := newBench(t)
+	a := b.mustStart()
+	text := mustRead(t, "testdata/mail.log")
+	mustAppend(t, b.log, text)
+	mustReach(t, a, lineCount(text))
+	if err := <-a.writer.flushed(); err != nil {
+		t.Fatal(err)
+	}
+	mustTestify(t, a, sprayer, "before all")
+	a.writer.reopen(t.Context())
+	if err := <-a.writer.flushed(); err != nil {
+		t.Fatal(err)
+	}
+	mustTestify(t, a, sprayer, "after it was opened again")
+	kill(a)
+	mustTestify(t, b.mustStart(), sprayer, "after a crash")
+}
+
 func TestDiskFull(t *testing.T) {
 	if os.Getuid() != 0 {
 		t.Skip("mounting a small file system takes root")
@@ -206,6 +236,7 @@ func TestDiskFull(t *testing.T) {
 	if mustFind(t, a, sprayer, false) == nil {
 		t.Error("nothing is decided while the disk is full")
 	}
+	mustTestify(t, a, sprayer, "while the disk is full")
 	if s, err := a.Status(t.Context()); err != nil || !strings.Contains(s.Store.Error, "no space left") {
 		t.Errorf("status: %+v, %v", s, err)
 	}
