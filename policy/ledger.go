@@ -46,6 +46,7 @@ type Ledger struct {
 	allowed []netip.Prefix // by the configuration
 	expiry  expiryHeap
 	touched []touch // of the call at hand
+	spare   []entry // for those that are new in it
 }
 
 // entry is what is known of one target. There may be a million: what it is
@@ -125,12 +126,8 @@ func (l *Ledger) allow(p netip.Prefix, reason string) {
 // automatic decision away. A million at once are fine; what is put at once is
 // held in one piece of memory until all of it is gone.
 func (l *Ledger) Put(now time.Time, decisions ...Decision) []Change {
-	return l.Keep(now, slices.Clone(decisions))
-}
-
-// Keep is Put for decisions that the caller gives away: the ledger keeps them
-// where they are, and nobody else may change them any more.
-func (l *Ledger) Keep(now time.Time, kept []Decision) []Change {
+	kept := slices.Clone(decisions)
+	l.spare = make([]entry, len(kept))
 	for i := range kept {
 		d := &kept[i]
 		if d.User == "" {
@@ -235,7 +232,11 @@ func (l *Ledger) entry(t Target) *entry {
 	if e := l.find(t); e != nil {
 		return e
 	}
-	e := &entry{}
+	if len(l.spare) == 0 {
+		l.spare = make([]entry, 1)
+	}
+	e := &l.spare[0]
+	l.spare = l.spare[1:]
 	if t.User != "" {
 		l.users[t.User] = e
 	} else {

@@ -90,9 +90,13 @@ func milder(d, laid *Decision) bool {
 // changes ends a call: it forgets entries that hold nothing, and returns the
 // difference that the call made.
 func (l *Ledger) changes() []Change {
+	l.spare = nil
 	var out []Change
-	for _, t := range l.touched {
+	for i, t := range l.touched {
 		if !sameEffect(t.before, t.entry.inForce) {
+			if out == nil {
+				out = make([]Change, 0, len(l.touched)-i)
+			}
 			out = append(out, Change{Prefix: t.prefix, Decision: t.entry.inForce})
 		}
 		if t.entry.own() == nil {

@@ -9,11 +9,15 @@ import (
 
 // entering takes what a store holds into a ledger, chunk by chunk, beside
 // whoever reads the store. It implements store.Restorer.
+//
+// The ledger copies what it is given: the memory of a million decisions is new,
+// and touching that is half of the work, which is thus the other half's.
 type entering struct {
 	ledger *sharedLedger
 	now    time.Time
 	chunk  []policy.Decision
 	full   chan []policy.Decision
+	empty  chan []policy.Decision
 	done   chan struct{} // the ledger has all of them
 
 	total int
@@ -22,7 +26,7 @@ type entering struct {
 
 const (
 	enterChunk = 1024 // decisions that enter at once
-	enterAhead = 8    // chunks that may wait
+	enterAhead = 8    // chunks that there are
 )
 
 func newEntering(now time.Time) *entering {
@@ -32,14 +36,19 @@ func newEntering(now time.Time) *entering {
 }
 
 func (e *entering) begin() {
-	e.ledger, e.full, e.done = newSharedLedger(), make(chan []policy.Decision, enterAhead), make(chan struct{})
-	e.chunk, e.total, e.ended = nil, 0, nil
-	go func(full <-chan []policy.Decision, done chan<- struct{}, ledger *sharedLedger) {
-		defer close(done)
-		for chunk := range full {
-			ledger.Keep(e.now, chunk)
+	e.ledger, e.full, e.empty, e.done = newSharedLedger(), make(chan []policy.Decision, enterAhead), make(chan []policy.Decision, enterAhead), make(chan struct{})
+	e.total, e.ended = 0, nil
+	for range enterAhead {
+		e.empty <- make([]policy.Decision, 0, enterChunk)
+	}
+	e.chunk = <-e.empty
+	go func() {
+		defer close(e.done)
+		for chunk := range e.full {
+			e.ledger.Put(e.now, chunk...)
+			e.empty <- chunk[:0]
 		}
-	}(e.full, e.done, e.ledger)
+	}()
 }
 
 // Decision implements store.Restorer.
@@ -49,12 +58,9 @@ func (e *entering) Decision(d *policy.Decision) {
 		e.ended = append(e.ended, store.KeyOf(d))
 		return
 	}
-	if e.chunk == nil {
-		e.chunk = make([]policy.Decision, 0, enterChunk)
-	}
 	if e.chunk = append(e.chunk, *d); len(e.chunk) == enterChunk {
 		e.full <- e.chunk
-		e.chunk = nil
+		e.chunk = <-e.empty
 	}
 }
 

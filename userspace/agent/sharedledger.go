@@ -25,13 +25,6 @@ func (l *sharedLedger) SetAllow(prefixes []netip.Prefix, besides ...policy.Allow
 	return l.Ledger.SetAllow(prefixes, besides...)
 }
 
-// Keep is policy.Ledger.Keep.
-func (l *sharedLedger) Keep(now time.Time, kept []policy.Decision) []policy.Change {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	return l.Ledger.Keep(now, kept)
-}
-
 // Put is policy.Ledger.Put.
 func (l *sharedLedger) Put(now time.Time, decisions ...policy.Decision) []policy.Change {
 	l.mu.Lock()
