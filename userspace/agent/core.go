@@ -132,7 +132,8 @@ func (c *core) consume(input string, batch []intake.Record, after intake.Positio
 		c.told.input = c.input
 	}
 	c.read(batch, c)
-	if s := c.parser.Stats(); s.NotUnderstood != c.puzzled {
+	if c.parser.NotUnderstood() != c.puzzled {
+		s := c.parser.Stats()
 		c.input.notUnderstood += s.NotUnderstood - c.puzzled
 		c.input.sample, c.puzzled = maillog.HideSecrets(s.Sample), s.NotUnderstood
 	}
