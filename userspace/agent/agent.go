@@ -328,7 +328,8 @@ func (a *Agent) restore() error {
 		return err
 	}
 	if len(b) > 0 {
-		if err := restoreCheckpoint(b, c.positions, c.pipeline, a.judge); err != nil {
+		counts, err := a.writer.store.Counts()
+		if err = errors.Join(err, restoreCheckpoint(b, counts, c.positions, c.pipeline, a.judge)); err != nil {
 			a.log.Warn("counts start anew; decisions and pins are not concerned", "error", err)
 		}
 	}

@@ -33,7 +33,7 @@ type core struct {
 	pause     time.Duration     // until the next one
 	saving    *saving           // the checkpoint under way, nil if none is
 	next      *saving           // the one after it, nil if none is wanted
-	bound     *saving           // what the change at hand is bound to
+	bound     bool              // the change at hand is bound to a checkpoint
 	reconcile time.Time         // when the table is compared next
 	failures  int               // of enforcing, in a row
 	readBack  readBack

@@ -62,6 +62,7 @@ type Batch struct {
 	Remove     []Key
 	Put        []policy.Decision
 	Checkpoint [][]byte // its parts, one after the other
+	Counts     *Counts  // that belong to the checkpoint; nil: none do
 }
 
 // Salvaged returns what happened when the file was found damaged on opening,
@@ -150,7 +151,7 @@ func (s *Store) Checkpoint() ([]byte, error) {
 	err := s.guard(func() error {
 		return s.db.View(func(tx *bolt.Tx) error {
 			c := tx.Bucket([]byte(bucketCheckpoint.String())).Cursor()
-			for k, v := c.First(); k != nil; k, v = c.Next() {
+			for k, v := c.First(); k != nil && !bytes.Equal(k, keyCounts); k, v = c.Next() {
 				chunk, _, err := unseal(bucketCheckpoint, k, v)
 				if err != nil {
 					return fmt.Errorf("checkpoint: %w", err)
@@ -182,7 +183,7 @@ func (s *Store) Commit(b Batch) error {
 		})
 	})
 	switch {
-	case errors.Is(err, syscall.ENOSPC) || errors.Is(err, syscall.EDQUOT):
+	case full(err):
 		return fmt.Errorf("write store %s: %w: free some space there; what is in force stays in force", s.path, err)
 	case err != nil:
 		return fmt.Errorf("write store %s: %w", s.path, err)
@@ -213,7 +214,10 @@ func (w writer) batch(b Batch) error {
 	if b.Checkpoint == nil {
 		return nil
 	}
-	return w.checkpoint(b.Checkpoint)
+	if err := w.checkpoint(b.Checkpoint); err != nil || b.Counts == nil {
+		return err
+	}
+	return w.put(bucketCheckpoint, keyCounts, b.Counts.encode(), false)
 }
 
 // bulk is the number of decisions from which pages are filled up, because
