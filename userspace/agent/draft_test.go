@@ -11,6 +11,8 @@ import (
 	"testing"
 	"time"
 
+	"golang.org/x/sys/unix"
+
 	"weir/policy"
 	"weir/userspace/intake"
 	"weir/userspace/store"
@@ -153,6 +155,42 @@ func TestBoundToCheckpoint(t *testing.T) {
 	if saved, err := b.state(); err != nil || saved.IsZero() {
 		t.Errorf("state says %v, %v", saved, err)
 	}
+}
+
+// A pin is durable while a checkpoint is still being written.
+func TestPinIsNotHeldUp(t *testing.T) {
+	b := newDraftBench(t)
+	pipe := b.path + ".counts-1" // whoever opens it to write waits for a reader
+	if err := unix.Mkfifo(pipe, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	one, two := pinOf("192.0.2.1/32"), pinOf("192.0.2.2/32")
+	b.put(&one)
+	b.save(b.taken(3), []store.Key{store.KeyOf(&one)}, nil)
+	done := b.checkpointed()
+	b.put(&two)
+	b.mustFlush()
+	b.check("being written", 0, "192.0.2.1", "192.0.2.2")
+	select {
+	case err := <-done:
+		t.Errorf("the checkpoint is acknowledged already: %v", err)
+	default:
+	}
+	reader, err := os.OpenFile(pipe, os.O_RDWR, 0)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer reader.Close()
+	if err := <-done; err == nil {
+		t.Error("a pipe was taken for a file")
+	}
+	if err := os.Remove(pipe); err != nil {
+		t.Fatal(err)
+	}
+	if err := <-b.checkpointed(); err != nil {
+		t.Fatal(err)
+	}
+	b.check("written", 3, "192.0.2.2")
 }
 
 // What was put before a checkpoint is durable when the checkpoint is, in whatever
