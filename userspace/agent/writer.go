@@ -131,12 +131,12 @@ func (w *writer) run(ctx context.Context) {
 		case <-time.After(gatherTime):
 		}
 		err := w.commit()
+		if w.damaged(err) {
+			w.reopen(ctx)
+		}
 		if err == nil {
 			w.draft(ctx) // the next one
 			continue
-		}
-		if errors.Is(err, store.ErrDamaged) {
-			w.reopen(ctx)
 		}
 		select {
 		case <-ctx.Done():
@@ -229,6 +229,13 @@ func (w *writer) settle(err error, pending map[store.Key]*policy.Decision, ready
 	return waiting
 }
 
+// damaged reports whether committing, or writing the last draft, has met a damage.
+func (w *writer) damaged(err error) bool {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	return errors.Is(err, store.ErrDamaged) || errors.Is(w.undrafted, store.ErrDamaged)
+}
+
 // reopen has a store that was damaged while open salvaged, and everything
 // that stands written into what comes of it.
 func (w *writer) reopen(ctx context.Context) {
@@ -243,7 +250,7 @@ func (w *writer) reopen(ctx context.Context) {
 		return
 	}
 	w.mu.Lock()
-	w.store = fresh
+	w.store, w.undrafted = fresh, nil
 	if w.ready != nil { // which of the files is free may have changed
 		w.again(w.ready)
 		w.ready = nil
