@@ -2,9 +2,11 @@ package main
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"math/rand/v2"
 	"os"
+	"path/filepath"
 	"runtime"
 	"slices"
 	"strconv"
@@ -99,17 +101,19 @@ func (w *loadWriter) turnOver() error {
 	if err := os.Rename(w.path, old(1)); err != nil {
 		return err
 	}
+	if err := errors.Join(w.f.Close(), w.open()); err != nil {
+		return err
+	}
 	w.turned = slices.Insert(w.turned, 0, w.written.Load())
 	for n := len(w.turned); n > 1 && w.turned[n-1] <= w.read.Load(); n-- {
-		if err := os.Remove(old(n)); err != nil {
+		gone := filepath.Join(filepath.Dir(w.path), "gone-"+strconv.FormatUint(w.turned[n-1], 10))
+		if err := os.Rename(old(n), gone); err != nil {
 			return err
 		}
 		w.turned = w.turned[:n-1]
+		go func() { _ = os.Remove(gone) }() // it takes long; what stays goes with the lab
 	}
-	if err := w.f.Close(); err != nil {
-		return err
-	}
-	return w.open()
+	return nil
 }
 
 // line appends the rest of a line. Of a hundred, 70 tell of connections of any
