@@ -323,15 +323,8 @@ func (a *Agent) restore() error {
 	}
 	put(chunk)
 	done()
-	b, err := a.writer.store.Checkpoint()
-	if err != nil {
+	if err := a.resume(a.writer.store); err != nil {
 		return err
-	}
-	if len(b) > 0 {
-		counts, err := a.writer.store.Counts()
-		if err = errors.Join(err, restoreCheckpoint(b, counts, c.positions, c.pipeline, a.judge)); err != nil {
-			a.log.Warn("counts start anew; decisions and pins are not concerned", "error", err)
-		}
 	}
 	a.log.Info("restored", "decisions", total-ended, "ended_meanwhile", ended, "inputs", len(c.positions))
 	return nil

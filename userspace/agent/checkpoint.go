@@ -12,6 +12,7 @@ import (
 	"weir/userspace/intake"
 	"weir/userspace/maillog"
 	"weir/userspace/postfixpolicy"
+	"weir/userspace/store"
 )
 
 // A checkpoint is how far every input was read, and what the parser and the
@@ -113,6 +114,25 @@ func cutPart(text []byte) (part, rest []byte, err error) {
 		return nil, nil, fmt.Errorf("%w: it ends too early", errCheckpoint)
 	}
 	return text[size : size+int(n)], text[size+int(n):], nil
+}
+
+// resume has everything go on from the checkpoint in s, as far as that can be read.
+func (a *Agent) resume(s *store.Store) error {
+	head, err := s.Checkpoint()
+	if err != nil || len(head) == 0 {
+		return err
+	}
+	counts, err := s.Counts()
+	say := a.log.Warn // another version wrote it
+	if errors.Is(err, store.ErrCounts) {
+		say = a.log.Error
+	} else if err != nil {
+		return err
+	}
+	if err = errors.Join(err, restoreCheckpoint(head, counts, a.core.positions, a.core.pipeline, a.judge)); err != nil {
+		say("counts start anew; decisions and pins are not concerned", "error", err)
+	}
+	return nil
 }
 
 // restoreCheckpoint sets what head and counts say, as far as they can be read; the

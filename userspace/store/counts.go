@@ -58,7 +58,7 @@ func countsPath(path string, file byte) string {
 // gave last must be committed before it is called again, or never.
 func (s *Store) WriteCounts(parts [][]byte) (*Counts, error) {
 	current, err := s.currentCounts()
-	if err != nil {
+	if err != nil && !errors.Is(err, ErrCounts) {
 		return nil, fmt.Errorf("read store %s: %w", s.path, err)
 	}
 	next := &Counts{}
@@ -158,9 +158,11 @@ func (s *Store) currentCounts() (c *Counts, err error) {
 				return nil
 			}
 			value, _, err := unseal(bucketCheckpoint, keyCounts, sealed)
-			if err == nil {
-				c, err = parseCounts(value)
+			if err != nil {
+				s.broken.Store(true)
+				return fmt.Errorf("%w: the record of the counts: %w", ErrDamaged, err)
 			}
+			c, err = parseCounts(value)
 			return err
 		})
 	})

@@ -168,6 +168,39 @@ func TestCountsDamaged(t *testing.T) {
 	checkCheckpoint(t, "the next", s, []byte("head 2"), []byte("anew"))
 }
 
+// A record of counts that this weir does not know costs the counts, and neither the
+// checkpoint nor the next ones.
+func TestCountsRecord(t *testing.T) {
+	whole := (&Counts{file: 1, size: 300 << 20, sum: 7}).encode()
+	if c, err := parseCounts(whole); err != nil || *c != (Counts{file: 1, size: 300 << 20, sum: 7}) {
+		t.Errorf("%+v, %v", c, err)
+	}
+	unknown := [][]byte{append(bytes.Clone(whole), 0), {countsVersion + 1, 0, 1, 0, 0, 0, 0}, {countsVersion, countsFiles, 1, 0, 0, 0, 0}}
+	for size := range whole {
+		unknown = append(unknown, whole[:size])
+	}
+	s := mustOpen(t, filepath.Join(t.TempDir(), "weir.db"))
+	for _, record := range unknown {
+		if c, err := parseCounts(record); !errors.Is(err, ErrCounts) {
+			t.Errorf("%x is read as %+v, %v", record, c, err)
+		}
+		if err := s.db.Update(func(tx *bolt.Tx) error {
+			w := writer{tx: tx, tallies: &s.tallies}
+			if err := w.put(bucketCheckpoint, keyCounts, bytes.Clone(record), false); err != nil {
+				return err
+			}
+			return w.format()
+		}); err != nil {
+			t.Fatal(err)
+		}
+		if _, err := s.Counts(); !errors.Is(err, ErrCounts) {
+			t.Errorf("%x: %v", record, err)
+		}
+		mustCommit(t, s, Batch{Checkpoint: [][]byte{[]byte("next")}, Counts: mustWriteCounts(t, s, []byte("anew"))})
+		checkCheckpoint(t, "the next", s, []byte("next"), []byte("anew"))
+	}
+}
+
 // Counts that do not fit leave the current ones as they are, and their room to
 // decisions.
 func TestCountsDiskFull(t *testing.T) {
