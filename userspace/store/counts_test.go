@@ -8,6 +8,7 @@ import (
 	"strconv"
 	"syscall"
 	"testing"
+	"time"
 
 	bolt "go.etcd.io/bbolt"
 )
@@ -258,4 +259,63 @@ func TestCountsDowngrade(t *testing.T) {
 	checkCheckpoint(t, "of the older weir", s, whole, nil)
 	mustCommit(t, s, Batch{Checkpoint: [][]byte{head}, Counts: mustWriteCounts(t, s, []byte("again"))})
 	checkCheckpoint(t, "upgraded", s, head, []byte("again"))
+}
+
+// BenchmarkCheckpoint writes the counts of a million sources, in a transaction and
+// apart, and tells how long a pin waited at most that was committed meanwhile.
+func BenchmarkCheckpoint(b *testing.B) {
+	counts := make([][]byte, 200)
+	for i := range counts {
+		counts[i] = numbered(i, 1<<20)
+	}
+	head := [][]byte{[]byte("head")}
+	for _, way := range []struct {
+		name string
+		save func(s *Store) error
+	}{
+		{"transaction", func(s *Store) error { return s.Commit(Batch{Checkpoint: counts}) }},
+		{"apart", func(s *Store) error {
+			c, err := s.WriteCounts(counts)
+			if err != nil {
+				return err
+			}
+			return s.Commit(Batch{Checkpoint: head, Counts: c})
+		}},
+	} {
+		b.Run(way.name, func(b *testing.B) {
+			path := filepath.Join(b.TempDir(), "weir.db")
+			s := mustOpen(b, path)
+			for range countsFiles { // as it is after some
+				if err := way.save(s); err != nil {
+					b.Fatal(err)
+				}
+			}
+			b.ReportAllocs()
+			var most time.Duration
+			for n := 0; b.Loop(); n++ {
+				saved := make(chan error, 1)
+				go func() { saved <- way.save(s) }()
+				for saving := true; saving; {
+					select {
+					case err := <-saved:
+						if saving = false; err != nil {
+							b.Fatal(err)
+						}
+					case <-time.After(5 * time.Millisecond):
+						begun := time.Now()
+						mustCommit(b, s, Batch{Put: pins(n, n+1)})
+						most = max(most, time.Since(begun))
+					}
+				}
+			}
+			b.ReportMetric(most.Seconds()*1000, "ms-pin-most")
+			size := int64(0)
+			for _, file := range Files(path) {
+				if info, err := os.Stat(file); err == nil {
+					size += info.Size()
+				}
+			}
+			b.ReportMetric(float64(size>>20), "MB-disk")
+		})
+	}
 }
