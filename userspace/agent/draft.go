@@ -16,7 +16,7 @@ import (
 // drafts are the writer's checkpoints on their way, under its mu.
 type drafts struct {
 	next      *draft        // to be written; nil: none
-	writing   *draft        // nil: none
+	underway  *draft        // being written; nil: none
 	ready     *draft        // written, to be committed; nil: none
 	undrafted error         // why the last one could not be written
 	saved     time.Time     // when the last one was committed
@@ -77,7 +77,7 @@ func (w *writer) again(d *draft) {
 // keep has what is put now not leave with an older checkpoint. It must run under
 // mu.
 func (w *writer) keep(key store.Key) {
-	for _, d := range []*draft{w.next, w.writing, w.ready} {
+	for _, d := range []*draft{w.next, w.underway, w.ready} {
 		if d != nil {
 			delete(d.removed, key)
 		}
@@ -89,7 +89,7 @@ func (w *writer) keep(key store.Key) {
 func (w *writer) checkpointed() <-chan error {
 	w.mu.Lock()
 	defer w.mu.Unlock()
-	for _, d := range []*draft{w.next, w.writing, w.ready} {
+	for _, d := range []*draft{w.next, w.underway, w.ready} {
 		if d != nil && !w.closed {
 			done := make(chan error, 1)
 			d.waiting = append(d.waiting, done)
@@ -115,7 +115,7 @@ func (w *writer) draft(ctx context.Context) {
 		return
 	}
 	d, s := w.next, w.store
-	w.writing, w.next = d, nil
+	w.underway, w.next = d, nil
 	go func() {
 		if w.outcome(d, d.write(s)) != nil {
 			select {
@@ -151,7 +151,7 @@ func (w *writer) outcome(d *draft, err error) error {
 	case err == nil && w.undrafted != nil:
 		w.log.Info("checkpoints are stored again")
 	}
-	w.undrafted, w.writing = err, nil
+	w.undrafted, w.underway = err, nil
 	if err == nil {
 		w.ready = d
 		if len(d.waiting) > 0 {
