@@ -5,6 +5,7 @@ import (
 	"errors"
 	"flag"
 	"fmt"
+	"math"
 	"math/rand/v2"
 	"os"
 	"slices"
@@ -90,7 +91,7 @@ type load struct {
 func (l *load) run(ctx context.Context) (_ string, err error) {
 	l.writer.path, l.writer.sources = l.lab.MailLog(), l.sources
 	l.writer.rate.Store(l.rate)
-	l.writer.turn.Store(true)
+	l.writer.read.Store(math.MaxUint64) // what stays is more than it is behind
 	l.source = l.sources
 	writing, stop := context.WithCancel(ctx)
 	var group sync.WaitGroup
@@ -115,12 +116,19 @@ func (l *load) run(ctx context.Context) (_ string, err error) {
 	if err := l.row(ctx, &out, fmt.Sprintf("all %s", l.lasts), all); err != nil {
 		return "", err
 	}
-	l.writer.turn.Store(false)
+	if _, err := l.look(ctx); err != nil {
+		return "", err
+	}
 	l.writer.rate.Store(l.rate * l.peak)
-	select {
-	case <-time.After(l.peaks):
-	case <-ctx.Done():
-		return "", ctx.Err()
+	for begun := time.Now(); time.Since(begun) < l.peaks; {
+		select {
+		case <-time.After(min(time.Second, l.peaks)):
+		case <-ctx.Done():
+			return "", ctx.Err()
+		}
+		if _, err := l.look(ctx); err != nil {
+			return "", err
+		}
 	}
 	if err := l.row(ctx, &out, fmt.Sprintf("%d times as many for %s", l.peak, l.peaks), nil); err != nil {
 		return "", err
@@ -131,6 +139,7 @@ func (l *load) run(ctx context.Context) (_ string, err error) {
 		return "", err
 	}
 	after := time.Since(begun)
+	l.writer.read.Store(math.MaxUint64)
 	times, err := l.probe(ctx, min(l.lasts, time.Minute))
 	if err != nil {
 		return "", err
@@ -206,11 +215,20 @@ func read(s *lab.Status) (lines uint64) {
 	return lines
 }
 
+// look asks the agent how it is, and has the writer keep what it has not read.
+func (l *load) look(ctx context.Context) (*lab.Status, error) {
+	s, err := l.weir.Status(ctx)
+	if err == nil {
+		l.writer.read.Store(read(s) - min(uint64(l.probed), read(s)))
+	}
+	return s, err
+}
+
 // caughtUp waits until the agent is behind by less than a tenth of a second.
 func (l *load) caughtUp(ctx context.Context) error {
-	for end := time.Now().Add(10 * time.Minute); time.Now().Before(end); {
+	for end := time.Now().Add(20 * time.Minute); time.Now().Before(end); {
 		before := l.writer.written.Load() + uint64(l.probed)
-		s, err := l.weir.Status(ctx)
+		s, err := l.look(ctx)
 		if err != nil {
 			return err
 		}

@@ -2,10 +2,13 @@ package main
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"math/rand/v2"
 	"os"
+	"path/filepath"
 	"runtime"
+	"slices"
 	"strconv"
 	"sync/atomic"
 	"time"
@@ -28,17 +31,19 @@ type loadWriter struct {
 	path    string
 	sources int
 	rate    atomic.Int64 // lines a second
-	turn    atomic.Bool  // the log may be turned over when it is large
 	written atomic.Uint64
-	late    atomic.Int64 // nanoseconds: the longest time that lines were written too late by
+	read    atomic.Uint64 // lines that need not be kept any longer
+	late    atomic.Int64  // nanoseconds: the longest time that lines were written too late by
 
 	f      *os.File
 	size   int64
+	turned []uint64 // the lines up to the end of each log that was turned over, the newest first
 	random *rand.Rand
 	b      []byte
 }
 
-// loadTurn is how large the log gets before it is turned over.
+// loadTurn is how large the log gets before it is turned over, of which one at
+// least stays.
 const loadTurn = 512 << 20
 
 // run writes until ctx ends.
@@ -69,7 +74,7 @@ func (w *loadWriter) run(ctx context.Context) (err error) {
 		if err != nil {
 			return err
 		}
-		if w.size += int64(k); w.size > loadTurn && w.turn.Load() {
+		if w.size += int64(k); w.size > loadTurn {
 			if err := w.turnOver(); err != nil {
 				return err
 			}
@@ -84,16 +89,31 @@ func (w *loadWriter) open() (err error) {
 	return err
 }
 
-// turnOver is what logrotate(8) does without copytruncate; the log before
-// the last is removed.
+// turnOver is what logrotate(8) does without copytruncate, but that it keeps as
+// many logs as there are lines to be read in.
 func (w *loadWriter) turnOver() error {
-	if err := os.Rename(w.path, w.path+".1"); err != nil {
+	old := func(n int) string { return w.path + "." + strconv.Itoa(n) }
+	for n := len(w.turned); n > 0; n-- {
+		if err := os.Rename(old(n), old(n+1)); err != nil {
+			return err
+		}
+	}
+	if err := os.Rename(w.path, old(1)); err != nil {
 		return err
 	}
-	if err := w.f.Close(); err != nil {
+	if err := errors.Join(w.f.Close(), w.open()); err != nil {
 		return err
 	}
-	return w.open()
+	w.turned = slices.Insert(w.turned, 0, w.written.Load())
+	for n := len(w.turned); n > 1 && w.turned[n-1] <= w.read.Load(); n-- {
+		gone := filepath.Join(filepath.Dir(w.path), "gone-"+strconv.FormatUint(w.turned[n-1], 10))
+		if err := os.Rename(old(n), gone); err != nil {
+			return err
+		}
+		w.turned = w.turned[:n-1]
+		go func() { _ = os.Remove(gone) }() // it takes long; what stays goes with the lab
+	}
+	return nil
 }
 
 // line appends the rest of a line. Of a hundred, 70 tell of connections of any

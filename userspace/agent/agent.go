@@ -311,14 +311,8 @@ func (a *Agent) restore() error {
 	c.protected, _ = a.findProtected(a.config)
 	c.ledger.SetAllow(a.config.Allow, c.protected...)
 	a.writer.remove(entered.ended...)
-	b, err := a.writer.store.Checkpoint()
-	if err != nil {
+	if err := a.resume(a.writer.store); err != nil {
 		return err
-	}
-	if len(b) > 0 {
-		if err := restoreCheckpoint(b, c.positions, c.pipeline, a.judge); err != nil {
-			a.log.Warn("counts start anew; decisions and pins are not concerned", "error", err)
-		}
 	}
 	a.log.Info("restored", "decisions", entered.total-len(entered.ended), "ended_meanwhile", len(entered.ended), "inputs", len(c.positions))
 	return nil

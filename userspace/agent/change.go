@@ -94,7 +94,7 @@ func (a *Agent) change(ctx context.Context, f func(c *core) error) error {
 	var enforced error
 	var written <-chan error
 	err := a.core.do(ctx, func() {
-		a.core.bound = nil
+		a.core.bound = false
 		enforced = f(a.core)
 		written = a.core.written()
 	})

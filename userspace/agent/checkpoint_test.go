@@ -30,7 +30,10 @@ func mustJudge() *postfixpolicy.Judge {
 	return postfixpolicy.NewJudge(policy.DefaultLimits(), func() time.Time { return logEnd })
 }
 
-func mustEncode(t *testing.T, positions map[string]intake.Position, p *pipeline, j *postfixpolicy.Judge) []byte {
+// encoded is a checkpoint as it is stored.
+type encoded struct{ head, counts []byte }
+
+func mustEncode(t *testing.T, positions map[string]intake.Position, p *pipeline, j *postfixpolicy.Judge) encoded {
 	t.Helper()
 	c, err := newCheckpoint(positions, p, j)
 	if err != nil {
@@ -38,11 +41,40 @@ func mustEncode(t *testing.T, positions map[string]intake.Position, p *pipeline,
 	}
 	for !c.step() {
 	}
-	parts, err := c.encode()
-	if err != nil {
+	return mustText(t, c)
+}
+
+func mustText(t *testing.T, c *checkpoint) encoded {
+	t.Helper()
+	if err := c.encode(); err != nil {
 		t.Fatal(err)
 	}
-	return slices.Concat(parts...)
+	return encoded{slices.Concat(c.head...), slices.Concat(c.counts...)}
+}
+
+// old is the same as weir wrote it before counts stood apart.
+func (e encoded) old(t *testing.T) []byte {
+	t.Helper()
+	out, rest := e.head[:len(checkpointVersion)], e.head[len(checkpointVersion):]
+	out = slices.Clone(out)
+	counts := e.counts
+	for i := range checkpointParts {
+		part, after, err := cutPart(rest)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if rest = after; i == partEngine || i == partQuotas {
+			if part, counts, err = cutPart(counts); err != nil {
+				t.Fatal(err)
+			}
+		}
+		out = append(binary.AppendUvarint(out, uint64(len(part))), part...)
+	}
+	return out
+}
+
+func (e encoded) equal(other encoded) bool {
+	return bytes.Equal(e.head, other.head) && bytes.Equal(e.counts, other.counts)
 }
 
 type nobody struct{}
@@ -59,17 +91,31 @@ func TestCheckpoint(t *testing.T) {
 	}
 	positions := map[string]intake.Position{"file:/var/log/mail.log": {Path: "/var/log/mail.log", Offset: 77, Lines: 5}}
 	whole := mustEncode(t, positions, p, mustJudge())
-	if len(whole) > 64<<10 {
-		t.Errorf("%d bytes after 238 lines", len(whole))
+	if n := len(whole.head) + len(whole.counts); n > 64<<10 {
+		t.Errorf("%d bytes after 238 lines", n)
 	}
 	got := map[string]intake.Position{}
-	if err := restoreCheckpoint(whole, got, mustPipeline(t), mustJudge()); err != nil || got["file:/var/log/mail.log"].Offset != 77 {
+	again := mustPipeline(t)
+	if err := restoreCheckpoint(whole.head, whole.counts, got, again, mustJudge()); err != nil || got["file:/var/log/mail.log"].Offset != 77 {
 		t.Errorf("%v, %v", got, err)
 	}
-	for size := 0; size < len(whole); size += 1 + size/20 {
-		if err := restoreCheckpoint(whole[:size], map[string]intake.Position{}, mustPipeline(t), mustJudge()); !errors.Is(err, errCheckpoint) {
+	if !mustEncode(t, got, again, mustJudge()).equal(whole) {
+		t.Error("what comes back is not what was written")
+	}
+	for size := 0; size < len(whole.head); size += 1 + size/20 {
+		if err := restoreCheckpoint(whole.head[:size], whole.counts, map[string]intake.Position{}, mustPipeline(t), mustJudge()); !errors.Is(err, errCheckpoint) {
 			t.Errorf("cut to %d bytes: %v", size, err)
 		}
+	}
+	// Without its counts, or an older weir, goes on where the logs were read to.
+	for size := 0; size < len(whole.counts); size += 1 + size/20 {
+		got := map[string]intake.Position{}
+		if err := restoreCheckpoint(whole.head, whole.counts[:size], got, mustPipeline(t), mustJudge()); err == nil || got["file:/var/log/mail.log"].Offset != 77 {
+			t.Errorf("counts cut to %d bytes: %v, %v", size, got, err)
+		}
+	}
+	if err := restoreCheckpoint(whole.head, nil, got, mustPipeline(t), mustJudge()); !errors.Is(err, policy.ErrSnapshot) || got["file:/var/log/mail.log"].Offset != 77 {
+		t.Errorf("without counts: %v, %v", got, err)
 	}
 }
 
@@ -120,7 +166,7 @@ func TestFirstPositionIsKept(t *testing.T) {
 		t.Fatal(err)
 	}
 	mustBegin(t, first)
-	if err := first.change(t.Context(), func(*core) error { return nil }); err != nil { // returns when all is stored
+	if err := <-first.writer.checkpointed(); err != nil {
 		t.Fatal(err)
 	}
 	kill(first)
@@ -134,15 +180,16 @@ func TestFirstPositionIsKept(t *testing.T) {
 	mustReach(t, second, lineCount(text))
 }
 
-// Checkpoints of before are read: they have three parts, or four.
+// Checkpoints of before are read: they have no counts apart, and three parts, or
+// four.
 func TestOldCheckpoints(t *testing.T) {
-	whole := mustEncode(t, map[string]intake.Position{"a": {Offset: 7}}, mustPipeline(t), mustJudge())
+	whole := mustEncode(t, map[string]intake.Position{"a": {Offset: 7}}, mustPipeline(t), mustJudge()).old(t)
 	end := len(checkpointVersion)
 	for part := 1; part <= checkpointParts; part++ {
 		n, size := binary.Uvarint(whole[end:])
 		end += size + int(n)
 		got := map[string]intake.Position{}
-		err := restoreCheckpoint(whole[:end], got, mustPipeline(t), mustJudge())
+		err := restoreCheckpoint(whole[:end], nil, got, mustPipeline(t), mustJudge())
 		if part < checkpointLeast {
 			if !errors.Is(err, errCheckpoint) {
 				t.Errorf("%d parts: %v", part, err)
@@ -165,19 +212,19 @@ func TestCheckpointIsOfItsBeginning(t *testing.T) {
 		records = append(records, intake.Record{Line: []byte(strings.TrimSuffix(line, "\n")), Number: uint64(len(records) + 1)})
 	}
 	third := len(records) / 3
-	again := func(text [][]byte) []byte {
+	again := func(e encoded) encoded {
 		p, j, positions := mustPipeline(t), mustJudge(), map[string]intake.Position{}
-		if err := restoreCheckpoint(slices.Concat(text...), positions, p, j); err != nil {
+		if err := restoreCheckpoint(e.head, e.counts, positions, p, j); err != nil {
 			t.Fatal(err)
 		}
 		return mustEncode(t, positions, p, j)
 	}
-	var got, want []byte
+	var got, want encoded
 	if err := a.core.do(t.Context(), func() {
 		c := a.core
 		c.consume("file", records[:third], intake.Position{Lines: 1})
 		c.finish()
-		want = again([][]byte{mustEncode(t, c.positions, c.pipeline, a.judge)})
+		want = again(mustEncode(t, c.positions, c.pipeline, a.judge))
 		taken, err := newCheckpoint(c.positions, c.pipeline, a.judge)
 		if err != nil {
 			t.Error(err)
@@ -196,19 +243,14 @@ func TestCheckpointIsOfItsBeginning(t *testing.T) {
 		for !taken.step() {
 		}
 		c.saving = nil
-		text, err := taken.encode()
-		if err != nil {
-			t.Error(err)
-			return
-		}
-		got = again(text)
-		if bytes.Equal(got, again([][]byte{mustEncode(t, c.positions, c.pipeline, a.judge)})) {
+		got = again(mustText(t, taken))
+		if got.equal(again(mustEncode(t, c.positions, c.pipeline, a.judge))) {
 			t.Error("nothing has changed meanwhile")
 		}
 	}); err != nil {
 		t.Fatal(err)
 	}
-	if !bytes.Equal(got, want) {
+	if !got.equal(want) {
 		t.Error("what was written in slices is not what was there when it began")
 	}
 }
@@ -219,7 +261,7 @@ func TestTogetherAsAlone(t *testing.T) {
 	for line := range strings.Lines(mustRead(t, "testdata/mail.log")) {
 		records = append(records, intake.Record{Line: []byte(strings.TrimSuffix(line, "\n")), Number: uint64(len(records) + 1)})
 	}
-	read := func(size int) []byte {
+	read := func(size int) encoded {
 		p := mustPipeline(t)
 		for batch := range slices.Chunk(records, size) {
 			p.read(batch, nobody{})
@@ -228,7 +270,7 @@ func TestTogetherAsAlone(t *testing.T) {
 	}
 	alone := read(1)
 	for _, size := range []int{2, 7, 100, len(records)} {
-		if !bytes.Equal(alone, read(size)) {
+		if !alone.equal(read(size)) {
 			t.Errorf("%d at once come to something else", size)
 		}
 	}

@@ -33,7 +33,7 @@ type core struct {
 	pause     time.Duration     // until the next one
 	saving    *saving           // the checkpoint under way, nil if none is
 	next      *saving           // the one after it, nil if none is wanted
-	bound     *saving           // what the change at hand is bound to
+	bound     bool              // the change at hand is bound to a checkpoint
 	reconcile time.Time         // when the table is compared next
 	failures  int               // of enforcing, in a row
 	readBack  readBack
@@ -132,7 +132,8 @@ func (c *core) consume(input string, batch []intake.Record, after intake.Positio
 		c.told.input = c.input
 	}
 	c.read(batch, c)
-	if s := c.parser.Stats(); s.NotUnderstood != c.puzzled {
+	if c.parser.NotUnderstood() != c.puzzled {
+		s := c.parser.Stats()
 		c.input.notUnderstood += s.NotUnderstood - c.puzzled
 		c.input.sample, c.puzzled = maillog.HideSecrets(s.Sample), s.NotUnderstood
 	}

@@ -55,7 +55,7 @@ func mustCheckpoint(t *testing.T, a *Agent) {
 	var written <-chan error
 	if err := a.core.do(t.Context(), func() {
 		a.core.checkpoint()
-		written = a.writer.flushed()
+		written = a.core.written()
 	}); err != nil {
 		t.Fatal(err)
 	}

@@ -31,7 +31,7 @@ func (c *core) checkpoint(removed ...store.Key) {
 		c.next = &saving{}
 	}
 	c.next.removed = append(c.next.removed, removed...)
-	c.bound = c.next
+	c.bound = true
 	if c.saving == nil {
 		c.begin()
 	}
@@ -87,14 +87,21 @@ func (c *core) slice(least int) {
 }
 
 // written returns a channel that gives the outcome of writing what the change at
-// hand has done.
+// hand has done, and the newest checkpoint if it is bound to one.
 func (c *core) written() <-chan error {
-	if s := c.bound; s != nil && (s == c.saving || s == c.next) {
-		done := make(chan error, 1)
-		s.waiting = append(s.waiting, done)
-		return done
+	s := c.next
+	if s == nil {
+		s = c.saving
 	}
-	return c.a.writer.flushed()
+	switch {
+	case !c.bound:
+		return c.a.writer.flushed()
+	case s == nil: // it is the writer's
+		return c.a.writer.checkpointed()
+	}
+	done := make(chan error, 1)
+	s.waiting = append(s.waiting, done)
+	return done
 }
 
 // finish takes the checkpoints that are due to their end.

@@ -12,6 +12,7 @@ import (
 	"weir/loader"
 	"weir/userspace/control"
 	"weir/userspace/intake"
+	"weir/userspace/store"
 )
 
 // rates are measured between two looks. They belong to the core loop.
@@ -188,8 +189,10 @@ func (a *Agent) storeStatus() control.Store {
 	if err != nil {
 		s.Error = err.Error()
 	}
-	if info, err := os.Stat(s.Path); err == nil {
-		s.Bytes = info.Size()
+	for _, path := range store.Files(s.Path) {
+		if info, err := os.Stat(path); err == nil {
+			s.Bytes += info.Size()
+		}
 	}
 	return s
 }

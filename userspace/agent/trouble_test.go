@@ -150,6 +150,38 @@ func TestCorruptStoreAtStart(t *testing.T) {
 	}
 }
 
+// TestDamagedCountsAtStart loses what the checkpoint counts: that is said, what was
+// decided stands, and no line is read twice.
+func TestDamagedCountsAtStart(t *testing.T) {
+	b := newBench(t)
+	a := b.mustStart()
+	text := mustRead(t, "testdata/mail.log")
+	mustAppend(t, b.log, text)
+	mustReach(t, a, lineCount(text))
+	before := standing(t, a)
+	mustStop(t, a)
+	for _, path := range store.Files(filepath.Join(b.dir, "state", "weir.db"))[1:] {
+		b.write(path, "not what was written")
+	}
+	a = b.mustStart()
+	s, err := a.Status(t.Context())
+	if err != nil || !slices.ContainsFunc(s.Errors, func(f control.Fault) bool { return strings.Contains(f.Text, "counts start anew") }) {
+		t.Errorf("status: %+v, %v", s, err)
+	}
+	if after := standing(t, a); len(before) < 10 || !slices.Equal(after, before) {
+		t.Errorf("%d decisions stand, %d before", len(after), len(before))
+	}
+	mustAppend(t, b.log, "one more line\n")
+	mustReach(t, a, lineCount(text)+1)
+	if after := standing(t, a); !slices.Equal(after, before) {
+		t.Errorf("%d decisions stand, %d before: lines were read again", len(after), len(before))
+	}
+	mustStop(t, a)
+	if mustStop(t, b.mustStart()); strings.Count(b.output.String(), "counts start anew") != 1 {
+		t.Errorf("said more than once:\n%s", b.output)
+	}
+}
+
 // TestStoreDamagedWhileOpen cuts the file short under the running agent: it
 // goes on from memory, and the store is whole again afterwards.
 func TestStoreDamagedWhileOpen(t *testing.T) {

@@ -6,6 +6,8 @@ import (
 	"fmt"
 	"io/fs"
 	"log/slog"
+	"maps"
+	"slices"
 	"sync"
 	"time"
 
@@ -26,15 +28,15 @@ type writer struct {
 	hurry chan struct{} // somebody waits for it
 	done  chan struct{} // run has returned
 
-	mu         sync.Mutex
-	closed     bool // nothing is taken any more
-	store      *store.Store
-	pending    map[store.Key]*policy.Decision // nil: to be removed
-	writing    map[store.Key]*policy.Decision // of the commit under way
-	checkpoint *checkpoint                    // nil: none new
-	waiting    []chan<- error
-	failure    error     // of the last commit
-	saved      time.Time // when the last checkpoint was committed
+	mu      sync.Mutex
+	closed  bool // nothing is taken any more
+	store   *store.Store
+	pending map[store.Key]*policy.Decision // nil: to be removed
+	writing map[store.Key]*policy.Decision // of the commit under way
+	waiting []chan<- error
+	failure error // of the last commit
+
+	drafts
 }
 
 const (
@@ -46,7 +48,7 @@ func newWriter(s *store.Store, open func() (*store.Store, error), redo func(cont
 	return &writer{
 		open: open, redo: redo, now: now, log: log,
 		wake: make(chan struct{}, 1), hurry: make(chan struct{}, 1), done: make(chan struct{}),
-		store: s, pending: make(map[store.Key]*policy.Decision),
+		store: s, pending: make(map[store.Key]*policy.Decision), drafts: drafts{idle: idle()},
 	}
 }
 
@@ -56,6 +58,7 @@ func (w *writer) put(decisions ...*policy.Decision) {
 	defer w.mu.Unlock()
 	for _, d := range decisions {
 		w.pending[store.KeyOf(d)] = d
+		w.keep(store.KeyOf(d))
 	}
 	signal(w.wake)
 }
@@ -70,28 +73,17 @@ func (w *writer) remove(keys ...store.Key) {
 	signal(w.wake)
 }
 
-// save has a checkpoint written, together with everything put before it and with
-// the removal of keys. Those who wait are told when that is done.
-func (w *writer) save(c *checkpoint, keys []store.Key, waiting []chan<- error) {
+// flushed returns a channel that gives the outcome of writing everything that
+// is pending now, checkpoints excepted.
+func (w *writer) flushed() <-chan error {
 	w.mu.Lock()
 	defer w.mu.Unlock()
-	for _, k := range keys {
-		w.pending[k] = nil
-	}
-	w.checkpoint = c
-	w.waiting = append(w.waiting, waiting...)
-	signal(w.wake)
-	if len(waiting) > 0 {
-		signal(w.hurry)
-	}
+	return w.flush()
 }
 
-// flushed returns a channel that gives the outcome of writing everything that
-// is pending now.
-func (w *writer) flushed() <-chan error {
+// flush must run under mu.
+func (w *writer) flush() <-chan error {
 	done := make(chan error, 1)
-	w.mu.Lock()
-	defer w.mu.Unlock()
 	if w.closed {
 		done <- errors.New("the agent is stopping")
 		return done
@@ -114,8 +106,11 @@ func signal(c chan struct{}) {
 func (w *writer) state() (saved time.Time, err error) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
-	if w.failure != nil {
+	switch {
+	case w.failure != nil:
 		err = fmt.Errorf("%d changes are not stored yet: %w", len(w.pending), w.failure)
+	case w.undrafted != nil:
+		err = fmt.Errorf("no checkpoint can be stored: %w", w.undrafted)
 	}
 	return w.saved, err
 }
@@ -126,24 +121,23 @@ func (w *writer) run(ctx context.Context) {
 	for {
 		select {
 		case <-ctx.Done():
-			w.mu.Lock()
-			w.closed = true
-			w.mu.Unlock()
-			_ = w.commit() // state tells
+			w.last(ctx)
 			return
 		case <-w.wake:
 		}
+		w.draft(ctx)
 		select {
 		case <-ctx.Done():
 		case <-w.hurry:
 		case <-time.After(gatherTime):
 		}
 		err := w.commit()
-		if err == nil {
-			continue
-		}
-		if errors.Is(err, store.ErrDamaged) {
+		if w.damaged(err) {
 			w.reopen(ctx)
+		}
+		if err == nil {
+			w.draft(ctx) // the next one
+			continue
 		}
 		select {
 		case <-ctx.Done():
@@ -153,48 +147,64 @@ func (w *writer) run(ctx context.Context) {
 	}
 }
 
-// commit writes everything that is pending in one transaction.
+// last commits what is pending; state tells if that fails.
+func (w *writer) last(ctx context.Context) {
+	w.mu.Lock()
+	w.closed = true
+	w.mu.Unlock()
+	w.drafted()
+	_ = w.commit()
+	w.draft(ctx)
+	w.drafted()
+	_ = w.commit()
+}
+
+// commit writes everything that is pending in one transaction, and with it the
+// checkpoint that is ready.
 func (w *writer) commit() error {
 	w.mu.Lock()
-	pending, checkpoint, waiting := w.pending, w.checkpoint, w.waiting
-	w.pending, w.checkpoint, w.waiting = make(map[store.Key]*policy.Decision), nil, nil
+	pending, waiting, ready := w.pending, w.waiting, w.ready
+	w.pending, w.waiting = make(map[store.Key]*policy.Decision), nil
+	var removed map[store.Key]bool
+	if ready != nil {
+		removed = maps.Clone(ready.removed)
+	}
 	w.writing = pending
 	s := w.store
 	w.mu.Unlock()
 
-	var text [][]byte
-	if checkpoint != nil {
-		var err error
-		if text, err = checkpoint.encode(); err != nil {
-			w.log.Error("no checkpoint can be taken; after a crash more of the logs will be read again", "error", err)
-			checkpoint = nil
-		}
-	}
 	var err error
-	if len(pending) > 0 || text != nil {
-		err = s.Commit(batchOf(pending, text))
+	if len(pending) > 0 || ready != nil {
+		err = s.Commit(batchOf(pending, ready, removed))
 	}
-	w.settle(err, pending, checkpoint)
+	waiting = append(waiting, w.settle(err, pending, ready)...)
 	for _, done := range waiting {
 		done <- err
 	}
 	return err
 }
 
-func batchOf(pending map[store.Key]*policy.Decision, checkpoint [][]byte) store.Batch {
-	b := store.Batch{Put: make([]policy.Decision, 0, len(pending)), Checkpoint: checkpoint}
+// batchOf is what a transaction writes: what is pending, and the checkpoint that is
+// ready, nil if none is, with what leaves with it.
+func batchOf(pending map[store.Key]*policy.Decision, ready *draft, removed map[store.Key]bool) store.Batch {
+	b := store.Batch{Put: make([]policy.Decision, 0, len(pending)), Remove: slices.Collect(maps.Keys(removed))}
+	if ready != nil {
+		b.Checkpoint, b.Counts = ready.checkpoint.head, ready.counts
+	}
 	for key, d := range pending {
-		if d == nil {
+		switch {
+		case d == nil:
 			b.Remove = append(b.Remove, key)
-		} else {
+		case !removed[key]:
 			b.Put = append(b.Put, *d)
 		}
 	}
 	return b
 }
 
-// settle notes the outcome, and keeps what failed unless it is overtaken.
-func (w *writer) settle(err error, pending map[store.Key]*policy.Decision, checkpoint *checkpoint) {
+// settle notes the outcome, and keeps what failed unless it is overtaken. It
+// returns who waits for the checkpoint.
+func (w *writer) settle(err error, pending map[store.Key]*policy.Decision, ready *draft) (waiting []chan<- error) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	w.writing = nil
@@ -205,25 +215,34 @@ func (w *writer) settle(err error, pending map[store.Key]*policy.Decision, check
 		w.log.Info("decisions are stored again")
 	}
 	w.failure = err
+	if ready != nil {
+		waiting, ready.waiting = ready.waiting, nil
+	}
 	if err == nil {
-		if checkpoint != nil {
-			w.saved = w.now()
+		if ready != nil {
+			w.ready, w.saved = nil, w.now()
 		}
-		return
+		return waiting
 	}
 	for key, d := range pending {
 		if _, newer := w.pending[key]; !newer {
 			w.pending[key] = d
 		}
 	}
-	if w.checkpoint == nil {
-		w.checkpoint = checkpoint
-	}
+	return waiting
+}
+
+// damaged reports whether committing, or writing the last draft, has met a damage.
+func (w *writer) damaged(err error) bool {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	return errors.Is(err, store.ErrDamaged) || errors.Is(w.undrafted, store.ErrDamaged)
 }
 
 // reopen has a store that was damaged while open salvaged, and everything
 // that stands written into what comes of it.
 func (w *writer) reopen(ctx context.Context) {
+	w.drafted()
 	old := w.current()
 	if err := old.Close(); err != nil && !errors.Is(err, fs.ErrClosed) { // at an earlier attempt
 		w.log.Warn("closing the damaged store", "error", err)
@@ -234,7 +253,11 @@ func (w *writer) reopen(ctx context.Context) {
 		return
 	}
 	w.mu.Lock()
-	w.store = fresh
+	w.store, w.undrafted = fresh, nil
+	if w.ready != nil { // which of the files is free may have changed
+		w.again(w.ready)
+		w.ready = nil
+	}
 	w.mu.Unlock()
 	w.redo(ctx, fresh)
 }

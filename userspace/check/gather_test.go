@@ -49,13 +49,13 @@ func TestLookAtPins(t *testing.T) {
 
 func TestLookAtState(t *testing.T) {
 	dir := mustMount(t, "tmpfs", "size=8m,mode=0700")
-	for name, text := range map[string]string{"weir.db": "12345", "weir.db.corrupt-1": "x", "panic": ""} {
+	for name, text := range map[string]string{"weir.db": "12345", "weir.db.counts-1": "123", "weir.db.counts-2": "12", "weir.db.corrupt-1": "x", "panic": ""} {
 		if err := os.WriteFile(filepath.Join(dir, name), []byte(text), 0o600); err != nil {
 			t.Fatal(err)
 		}
 	}
 	s := LookAtState(dir)
-	if s.NotSeen != nil || s.Missing || !s.Memory || !s.Panic || s.Store != 5 || len(s.Aside) != 1 || s.Mode != 0o700 || s.Free > 8<<20 || s.Free < 7<<20 || s.Files < 1 {
+	if s.NotSeen != nil || s.Missing || !s.Memory || !s.Panic || s.Store != 10 || len(s.Aside) != 1 || s.Mode != 0o700 || s.Free > 8<<20 || s.Free < 7<<20 || s.Files < 1 {
 		t.Errorf("%+v", s)
 	}
 	if s := LookAtState(filepath.Join(dir, "not", "yet")); !s.Missing || !s.Memory || s.Free > 8<<20 {

@@ -68,7 +68,12 @@ func LookAtState(dir string) State {
 				s.Store = info.Size()
 			}
 		default:
-			if damaged, _ := filepath.Match("weir.db.corrupt-*", name); damaged {
+			counts, _ := filepath.Match("weir.db.counts-*", name)
+			damaged, _ := filepath.Match("weir.db.corrupt-*", name)
+			if info, err := e.Info(); counts && err == nil {
+				s.Store += info.Size()
+			}
+			if damaged {
 				s.Aside = append(s.Aside, filepath.Join(dir, name))
 			}
 		}

@@ -15,7 +15,7 @@ type interner struct {
 }
 
 func newInterner(size int) interner {
-	return interner{young: make(map[string]string), size: size}
+	return interner{young: make(map[string]string), old: make(map[string]string), size: size}
 }
 
 // name returns b as a user name: cut to maxUserLen, and without the control
@@ -34,7 +34,8 @@ func (in *interner) name(b []byte) string {
 		s = clean(raw)
 	}
 	if len(in.young) >= in.size {
-		in.old, in.young = in.young, make(map[string]string)
+		in.old, in.young = in.young, in.old
+		clear(in.young) // and keeps its room
 	}
 	in.young[raw] = s
 	return s

@@ -40,6 +40,9 @@ func (p *Parser) Stats() Stats {
 	return s
 }
 
+// NotUnderstood returns Stats().NotUnderstood alone.
+func (p *Parser) NotUnderstood() uint64 { return p.counts.notUnderstood }
+
 // found counts a line that pattern k has read.
 func (p *Parser) found(k pattern) { p.counts.patterns[k]++ }
 

@@ -2,6 +2,7 @@ package store
 
 import (
 	"bytes"
+	"errors"
 	"log/slog"
 	"os"
 	"path/filepath"
@@ -87,6 +88,9 @@ func checkDamaged(t *testing.T, name string, damaged []byte, now, before map[Key
 	}
 	if b, err := s.Checkpoint(); err != nil || b != nil && !bytes.Equal(b, checkpoint) || v.Checkpoint != (b != nil) {
 		t.Errorf("%s: the checkpoint is not what was stored (%v)", name, err)
+	}
+	if b, err := s.Counts(); b != nil || err != nil && !errors.Is(err, ErrCounts) {
+		t.Errorf("%s: counts: %d bytes, %v", name, len(b), err)
 	}
 	if !s.Incomplete() || s.Completed() != nil || s.Incomplete() {
 		t.Errorf("%s: whether something is missing is not kept", name)

@@ -29,7 +29,8 @@ func mustSmall(t *testing.T) (file []byte, now, before map[Key]policy.Decision, 
 		d.User, d.Since = user, epoch
 		return d
 	}
-	mustCommit(t, s, Batch{Checkpoint: [][]byte{[]byte("positions, joins and counts")}, Put: []policy.Decision{
+	counts := mustWriteCounts(t, s, []byte("counts")) // the file of which no copy has
+	mustCommit(t, s, Batch{Checkpoint: [][]byte{[]byte("positions and joins")}, Counts: counts, Put: []policy.Decision{
 		pin(1), pin(3), pin(7), automatic(2), automatic(3), automatic(4), // IPv4 and IPv6, without and with observations
 		on("198.51.100.0/24", policy.Decision{Action: policy.Limit, Rate: policy.Rate{Every: time.Minute, Burst: 2, Bytes: 64 << 10}}),
 		on("2001:db8::/32", policy.Decision{Action: policy.Allow, Until: epoch.Add(time.Hour)}),

@@ -130,7 +130,7 @@ func (s *Store) Checkpoint() ([]byte, error) {
 	err := s.guard(func() error {
 		return s.db.View(func(tx *bolt.Tx) error {
 			c := tx.Bucket([]byte(bucketCheckpoint.String())).Cursor()
-			for k, v := c.First(); k != nil; k, v = c.Next() {
+			for k, v := c.First(); k != nil && !bytes.Equal(k, keyCounts); k, v = c.Next() {
 				chunk, _, err := unseal(bucketCheckpoint, k, v)
 				if err != nil {
 					return fmt.Errorf("checkpoint: %w", err)

@@ -62,6 +62,7 @@ type Batch struct {
 	Remove     []Key
 	Put        []policy.Decision
 	Checkpoint [][]byte // its parts, one after the other
+	Counts     *Counts  // that belong to the checkpoint; nil: none do
 }
 
 // Salvaged returns what happened when the file was found damaged on opening,
@@ -117,7 +118,7 @@ func (s *Store) Commit(b Batch) error {
 		})
 	})
 	switch {
-	case errors.Is(err, syscall.ENOSPC) || errors.Is(err, syscall.EDQUOT):
+	case full(err):
 		return fmt.Errorf("write store %s: %w: free some space there; what is in force stays in force", s.path, err)
 	case err != nil:
 		return fmt.Errorf("write store %s: %w", s.path, err)
@@ -148,7 +149,10 @@ func (w writer) batch(b Batch) error {
 	if b.Checkpoint == nil {
 		return nil
 	}
-	return w.checkpoint(b.Checkpoint)
+	if err := w.checkpoint(b.Checkpoint); err != nil || b.Counts == nil {
+		return err
+	}
+	return w.put(bucketCheckpoint, keyCounts, b.Counts.encode(), false)
 }
 
 // bulk is the number of decisions from which pages are filled up, because
