@@ -38,7 +38,7 @@ const (
 	mostOfDevices = 4 * point // all that fails again and again from one source, together
 
 	ownFactor    = 10 // times less from a source that the user has succeeded from
-	freshFactor  = 4  // times less from a source that somebody has lately succeeded from
+	freshFactor  = 4  // times less from a source that two have lately succeeded from
 	paroleFactor = 4  // times more from a source that was flagged before
 )
 
@@ -96,7 +96,7 @@ func (e *Engine) weighFailure(s *sourceState, p *plan, h *happening) (weight uin
 	switch {
 	case h.own || e.neighbourly(h) || e.household(s, h, &past):
 		weight = (weight + ownFactor - 1) / ownFactor
-	case s.familiar.fresh(h.at):
+	case s.hosts(h.at):
 		weight = (weight + freshFactor - 1) / freshFactor
 	}
 	return weight, marks
@@ -144,7 +144,7 @@ func (e *Engine) weighGuess(s *sourceState, p *plan, h *happening, past history,
 		return samePassword, markRepeat
 	}
 	home := s.familiar.fresh(h.at) || e.site.popular(h.source)
-	old := past.repeats >= oldDevice && h.at-e.site.began < int64(day)
+	old := (past.repeats >= oldDevice || s.familiar.fresh(h.at)) && h.at-e.site.began < int64(day)
 	if past.every != 0 && (!foreign && (!unknown || home) || old) {
 		weight = steadyDevice
 		switch {
@@ -239,8 +239,9 @@ type history struct {
 }
 
 // oldDevice is how often a device must have failed before the site was known,
-// to stay one when nobody is known to succeed from its network. It does for as
-// long as the site has not been seen for a whole day: offices sleep at night.
+// to stay one when nobody is known to succeed from its network, if nobody has
+// succeeded from its source either. It does for as long as the site has not been
+// seen for a whole day: offices sleep at night.
 const oldDevice = 30
 
 func (e *Engine) history(s *sourceState, p *plan, h *happening) (past history) {
