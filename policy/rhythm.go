@@ -15,26 +15,38 @@ func steadyGaps(a, b int64) bool {
 	return b >= int64(steadyLow) && b <= int64(steadyTop) && max(a-b, b-a) <= max(b/20, int64(2*time.Second))
 }
 
-// beats is the times of somebody's latest failures at a source, the latest
-// first; 0 is none.
-type beats [12]int64
+// beats gathers the times of somebody's failures at a source, of which it keeps
+// the latest.
+type beats struct {
+	ring  latest
+	noted int
+}
 
-// note puts a time before the others.
+// latest is times, the latest first; 0 is none.
+type latest [12]int64
+
+// note adds a time. One that is before the others makes no rhythm with them.
 func (b *beats) note(at int64) {
-	copy(b[1:], b[:len(b)-1])
-	b[0] = at
+	b.ring[b.noted%len(b.ring)] = at
+	b.noted++
 }
 
 // every returns the interval at which the failures came, 0 if they are not a
 // device's.
 func (b *beats) every() int64 {
-	gap := b[0] - b[1]
+	if b.noted < 4 {
+		return 0
+	}
+	var t latest
+	for i := range min(b.noted, len(t)) {
+		t[i] = b.ring[(b.noted-1-i)%len(t)]
+	}
+	gap := t[0] - t[1]
 	switch {
-	case b[3] == 0:
-	case steadyGaps(b[1]-b[2], gap) && steadyGaps(b[2]-b[3], gap):
+	case steadyGaps(t[1]-t[2], gap) && steadyGaps(t[2]-t[3], gap):
 		return gap
-	case b[braidLeast-1] != 0:
-		return b.braid()
+	case b.noted >= braidLeast:
+		return t.braid(min(b.noted, len(t)))
 	}
 	return 0
 }
@@ -48,21 +60,17 @@ const (
 	braidShort = 3 // failures, of one of the devices
 )
 
-// braid returns the interval at which the latest failure and those before it
-// came, if all were those of two devices, else 0.
-func (b *beats) braid() (every int64) {
-	n := len(b)
-	for b[n-1] == 0 {
-		n--
-	}
-	var taken [len(b)]bool
+// braid returns the interval at which the latest of n failures and some before
+// it came, if all were those of two devices, else 0.
+func (t *latest) braid(n int) (every int64) {
+	var taken [len(t)]bool
 	left := n
 	for range 2 {
 		first := 0
 		for first < n && taken[first] {
 			first++
 		}
-		strand, gap := b.strand(first, n, &taken)
+		strand, gap := t.strand(first, n, &taken)
 		if gap == 0 {
 			break
 		}
@@ -85,20 +93,20 @@ func (b *beats) braid() (every int64) {
 // strand returns the longest row of equal intervals that goes back from one
 // failure through those that are not taken to the oldest of n, a bit for each,
 // and the interval; 0 if there is none.
-func (b *beats) strand(first, n int, taken *[len(beats{})]bool) (longest uint, every int64) {
+func (t *latest) strand(first, n int, taken *[len(latest{})]bool) (longest uint, every int64) {
 	most := braidShort - 1
 	for second := first + 1; second < n; second++ {
-		gap := b[first] - b[second]
+		gap := t[first] - t[second]
 		if taken[second] || gap > int64(steadyHigh) || !steadyGaps(gap, gap) {
 			continue
 		}
 		row, last, length := uint(1<<first|1<<second), second, 2
 		for i := second + 1; i < n; i++ {
-			if !taken[i] && steadyGaps(b[last]-b[i], gap) {
+			if !taken[i] && steadyGaps(t[last]-t[i], gap) {
 				row, last, length = row|1<<i, i, length+1
 			}
 		}
-		if b[last]-b[n-1] < gap+gap/20 && length > most {
+		if t[last]-t[n-1] < gap+gap/20 && length > most {
 			longest, every, most = row, gap, length
 		}
 	}
