@@ -89,3 +89,76 @@ func TestDrippingAccounts(t *testing.T) {
 		})
 	}
 }
+
+// TestTeamAmongDrips: while forty stolen accounts drip, a team that answers its
+// mailbox's mail from new places is not judged as they are: it writes to few at
+// once.
+func TestTeamAmongDrips(t *testing.T) {
+	s := newDefaultStory(t)
+	s.settle()
+	const team = "office@example.org"
+	s.tell(-6*time.Hour, AuthSuccess, "198.51.100.1", team, 0)
+	for i := range 90 {
+		at := time.Duration(i) * 12 * time.Minute
+		if i%3 == 0 {
+			for a := range 40 {
+				s.tell(at+time.Duration(a)*time.Second, Message, fmt.Sprintf("45.%d.7.1", a), townsman(100+a), 10)
+			}
+		}
+		s.tell(at+time.Minute, Message, fmt.Sprintf("198.%d.100.1", 60+i%9), team, 1+i%4)
+	}
+	drips := 0
+	for _, d := range s.out {
+		if d.User == team || d.User == "" && d.Prefix.Addr().As4()[0] == 198 {
+			t.Errorf("%s: %s", d.Target, d.Reason)
+		}
+		if d.User != "" {
+			drips++
+		}
+	}
+	if drips < 40 {
+		t.Errorf("%d of 40 accounts that drip are guarded", drips)
+	}
+}
+
+// TestSmallOfficeInItsOwnNetwork: nobody else comes from the network of an
+// office, where somebody mistypes now and then on the first afternoon. Two who
+// work there are enough to say that it is no stranger.
+func TestSmallOfficeInItsOwnNetwork(t *testing.T) {
+	for _, members := range []int{1, 2} {
+		s := newDefaultStory(t)
+		for m := range 24 * 60 {
+			at := time.Duration(m) * time.Minute
+			s.tell(at, AuthSuccess, townHome(m*7%600), townsman(m*7%600), 0)
+			if m%60 == 30 && m > 10*60 {
+				s.tell(at, AuthSuccess, "2001:db8:1:2::1", "member"+strconv.Itoa(m/60%members), 0)
+			}
+			if hour := m / 60; m%60 == hour*hour%60 && hour >= 13 {
+				s.tell(at+time.Second, AuthFailure, "2001:db8:1:2::2", "member9", 0)
+			}
+		}
+		if n, _ := s.flagged(); (n == 0) != (members == 2) {
+			t.Errorf("%d sources flagged where %d succeed", n, members)
+		}
+	}
+}
+
+// TestGuesserWithAnAccount: that a guesser can succeed with one account does not
+// make what it tries of others any better, but for the hour that households have.
+func TestGuesserWithAnAccount(t *testing.T) {
+	tries := func(accounts bool) (n int) {
+		s := newDefaultStory(t)
+		s.settle()
+		for n = 0; len(s.out) == 0 && n < 100; n++ {
+			at := time.Duration(n) * 40 * time.Minute
+			if accounts && n%2 == 0 {
+				s.tell(at-time.Minute, AuthSuccess, townHome(3003), townsman(500), 0)
+			}
+			s.tell(at, AuthFailure, townHome(3003), townsman(n), 0)
+		}
+		return n
+	}
+	if without, with := tries(false), tries(true); with > without+2 {
+		t.Errorf("flagged after %d tries, and after %d if it has an account", without, with)
+	}
+}

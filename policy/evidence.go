@@ -207,11 +207,11 @@ func (e *Engine) userReason(r *Rule, w *window) string {
 }
 
 // userAside tells what the threshold of r was set by, if not by r alone.
-func (e *Engine) userAside(u *userState, r *Rule, h *happening) string {
+func (e *Engine) userAside(u *userState, r *Rule, w *window, h *happening) string {
 	switch {
 	case r.Settled != 0 && h.at < u.doubt:
 		return ", whose password seems to have been guessed"
-	case r.Settled != 0 && e.drips(h):
+	case r.Settled != 0 && w.amount < uint32(r.Threshold):
 		return ", while strangers send far more here than is normal"
 	case r.Baseline != 0 && u.baseline(r) >= 1:
 		return ", who sends to " + strconv.Itoa(int(u.baseline(r))) + " a day from where it is at home"

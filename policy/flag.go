@@ -7,7 +7,32 @@ func (e *Engine) flagWindow(n uint32, s *sourceState, p *plan) Decision {
 	w := &e.bySource.windows(s.block)[p.window]
 	d := Decision{Evidence: e.evidence(w)}
 	d.Reason = e.sourceReason(p.rule, s.source, w)
-	return e.flag(n, s, p, 1, d)
+	hasty := e.rashly(p, w)
+	if s.flags&rash != 0 {
+		s.offences = 0
+	}
+	d = e.flag(n, s, p, 1, d)
+	if hasty {
+		s.flags |= rash
+	}
+	return d
+}
+
+// rashly reports whether a rule that weighs judges by failures that have no
+// names, before the site is known. Three forgotten telephones look like a
+// guesser then, and their office, which is not there at night, cannot show that
+// it is one for as long as it is shut out. So that such a decision is repeated,
+// if it must be, and never grows.
+func (e *Engine) rashly(p *plan, w *window) bool {
+	if p.rule.Measure != MeasureWeight || !p.counts[AuthFailure] || e.site.learned(e.now) {
+		return false
+	}
+	for i := w.first; i != 0; i = e.seen.at(i).next {
+		if o := e.seen.at(i); o.kind != AuthFailure || o.user != 0 {
+			return false
+		}
+	}
+	return true
 }
 
 // flag puts a source under a decision of p's rule, for a part of its time, one
@@ -22,7 +47,7 @@ func (e *Engine) flag(n uint32, s *sourceState, p *plan, part time.Duration, d D
 	s.by = uint8(p.number)
 	s.familiar = familiarity{}
 	s.users, s.blamed = 0, 0
-	s.flags &^= onProbation | climbing
+	s.flags &^= onProbation | climbing | rash
 	if s.action != r.Action {
 		s.flags |= climbing
 	}

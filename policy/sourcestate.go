@@ -30,15 +30,16 @@ const (
 	netted                        // counts against its neighbourhood
 	strayed                       // has come to a guarded user
 	climbing                      // is under a step of its rule, before the last
+	rash                          // its latest decision was a rash one, see rashly
 )
 
 // graced reports whether the operator has lately released the source.
 func (s *sourceState) graced(at int64) bool { return at < int64(s.grace)*int64(time.Second) }
 
 // paroled reports whether an offence is remembered and nobody has succeeded
-// since.
+// since. One that was judged rashly is not held against the source.
 func (s *sourceState) paroled(at int64, r *Rule) bool {
-	return s.offences > 0 && at-s.until <= int64(r.forget()) && !s.familiar.fresh(at)
+	return s.offences > 0 && s.flags&rash == 0 && at-s.until <= int64(r.forget()) && !s.familiar.fresh(at)
 }
 
 // happening is an event on its way through the engine.

@@ -68,12 +68,13 @@ func (u *userState) elsewhere(h *happening) bool {
 const wellBefore = 10 * time.Minute
 
 // needOf returns the threshold of a rule for one user, as h meets it.
-func (e *Engine) needOf(u *userState, r *Rule, h *happening) uint32 {
+func (e *Engine) needOf(u *userState, p *plan, h *happening) uint32 {
+	r := p.rule
 	need := float64(r.Threshold)
 	switch {
 	case r.Settled != 0 && h.at < u.doubt:
 		need = max(need/doubtFactor, 1)
-	case r.Settled != 0 && e.drips(h):
+	case r.Settled != 0 && e.drips(h) && e.bulky(u, p, h):
 		need = max(need/dripFactor, 1)
 	case r.Baseline != 0:
 		need = max(need, min(r.Baseline*u.baseline(r), MaxThreshold))
@@ -90,16 +91,6 @@ func (e *Engine) needOf(u *userState, r *Rule, h *happening) uint32 {
 // succeeded by: the guard would spare nobody, so that whoever has it in the end,
 // or mistakes it for the own, is shut out.
 const namelessFactor = 2
-
-// drips reports whether h may be a drop of many: strangers send far more than
-// is normal here, all users taken together, and h is not from where many of the
-// site's people are.
-func (e *Engine) drips(h *happening) bool {
-	return !e.site.popular(h.source) && e.site.mail.on(e.now, e.site.users)
-}
-
-// dripFactor is how much more strictly strangers are judged then.
-const dripFactor = 2
 
 // observeUser judges the sources of a user for what they did in its name.
 func (e *Engine) observeUser(h *happening, plans []*plan, out []Decision) []Decision {
@@ -127,7 +118,7 @@ func (e *Engine) observeUser(h *happening, plans []*plan, out []Decision) []Deci
 			strange = true
 			e.site.mail.add(e.now, e.site.users, float64(h.amount))
 		}
-		if e.add(&e.byUser, &u.tally, p, &h.observation, e.needOf(u, p.rule, h)) && fired == nil {
+		if e.add(&e.byUser, &u.tally, p, &h.observation, e.needOf(u, p, h)) && fired == nil {
 			fired = p
 		}
 	}
@@ -273,7 +264,7 @@ func (e *Engine) flagUser(u *userState, p *plan, h *happening, out []Decision) [
 		Until:    instant(u.until),
 		Rule:     r.Name,
 		Offence:  int(u.offences),
-		Reason:   numbers + " for " + quoted(who) + e.userAside(u, r, h),
+		Reason:   numbers + " for " + quoted(who) + e.userAside(u, r, w, h),
 		Evidence: e.evidence(w),
 	}
 	if d.Action == Limit {

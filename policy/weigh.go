@@ -38,7 +38,7 @@ const (
 	mostOfDevices = 4 * point // all that fails again and again from one source, together
 
 	ownFactor    = 10 // times less from a source that the user has succeeded from
-	freshFactor  = 4  // times less from a source that somebody has lately succeeded from
+	freshFactor  = 4  // times less from a source that two have lately succeeded from
 	paroleFactor = 4  // times more from a source that was flagged before
 )
 
@@ -50,13 +50,6 @@ const (
 	markForeign                    // from a network that nobody succeeds from
 	markParole                     // of a source that was flagged before
 	markGuarded                    // at a user under guard
-)
-
-// Rhythm of a device that fails again and again without anybody's doing.
-const (
-	steadyLow  = 40 * time.Second
-	steadyHigh = 5 * time.Minute
-	steadyTop  = 90 * time.Minute
 )
 
 // weigh returns what h weighs for a rule per source, and why. What weighs
@@ -93,7 +86,7 @@ const goodMail = 4
 
 func (e *Engine) weighFailure(s *sourceState, p *plan, h *happening) (weight uint32, marks uint8) {
 	past := e.history(s, p, h)
-	foreign := e.site.foreign(h.source, h.at)
+	foreign := e.site.foreign(h.source, h.at) && !s.hosts(h.at)
 	unknown := h.user != 0 && !h.known && e.site.learned(h.at)
 	if p.rule.Pressure {
 		weight, marks = weighOffence(past, unknown, foreign)
@@ -103,11 +96,16 @@ func (e *Engine) weighFailure(s *sourceState, p *plan, h *happening) (weight uin
 	switch {
 	case h.own || e.neighbourly(h) || e.household(s, h, &past):
 		weight = (weight + ownFactor - 1) / ownFactor
-	case s.familiar.fresh(h.at):
+	case s.hosts(h.at):
 		weight = (weight + freshFactor - 1) / freshFactor
 	}
 	return weight, marks
 }
+
+// hosts reports whether two users at least have lately succeeded from the source.
+// Then its network does not make it a stranger, even if nobody else comes from
+// there; a guesser may have one account to succeed with.
+func (s *sourceState) hosts(at int64) bool { return s.familiar.fresh(at) && s.met() >= 2 }
 
 // householdFor is how long it takes at most until all devices of a household
 // know a new password.
@@ -146,7 +144,7 @@ func (e *Engine) weighGuess(s *sourceState, p *plan, h *happening, past history,
 		return samePassword, markRepeat
 	}
 	home := s.familiar.fresh(h.at) || e.site.popular(h.source)
-	old := past.repeats >= oldDevice && h.at-e.site.began < int64(day)
+	old := (past.repeats >= oldDevice || s.familiar.fresh(h.at)) && h.at-e.site.began < int64(day)
 	if past.every != 0 && (!foreign && (!unknown || home) || old) {
 		weight = steadyDevice
 		switch {
@@ -241,8 +239,9 @@ type history struct {
 }
 
 // oldDevice is how often a device must have failed before the site was known,
-// to stay one when nobody is known to succeed from its network. It does for as
-// long as the site has not been seen for a whole day: offices sleep at night.
+// to stay one when nobody is known to succeed from its network, if nobody has
+// succeeded from its source either. It does for as long as the site has not been
+// seen for a whole day: offices sleep at night.
 const oldDevice = 30
 
 func (e *Engine) history(s *sourceState, p *plan, h *happening) (past history) {
@@ -253,7 +252,7 @@ func (e *Engine) history(s *sourceState, p *plan, h *happening) (past history) {
 		return past
 	}
 	w := &e.bySource.windows(s.block)[p.window]
-	var times [3]int64 // of the user's latest failures, youngest first
+	var times beats // of the user
 	var users [4]uint32
 	past.again = h.user == 0 && w.first != 0
 	if w.first != 0 {
@@ -266,7 +265,7 @@ func (e *Engine) history(s *sourceState, p *plan, h *happening) (past history) {
 		case o.kind != AuthFailure:
 		case o.user == h.user || e.sameName(o.user, h.user):
 			past.again = true
-			times = [3]int64{o.at, times[0], times[1]}
+			times.note(o.at)
 			if o.marks&markRepeat != 0 {
 				past.repeats++
 			}
@@ -279,16 +278,9 @@ func (e *Engine) history(s *sourceState, p *plan, h *happening) (past history) {
 	if past.again {
 		past.others = 0
 	}
-	if gap := h.at - times[0]; times[2] != 0 && steadyGaps(times[0]-times[1], gap) && steadyGaps(times[1]-times[2], gap) {
-		past.every = gap
-	}
+	times.note(h.at)
+	past.every = times.every()
 	return past
-}
-
-// steadyGaps reports whether two intervals are a device's. Three in a row that
-// are alike are no chance.
-func steadyGaps(a, b int64) bool {
-	return b >= int64(steadyLow) && b <= int64(steadyTop) && max(a-b, b-a) <= max(b/10, int64(2*time.Second))
 }
 
 // sameName reports whether two names are spellings of one user: one of them is
