@@ -212,7 +212,7 @@ func TestDecisionsSpeak(t *testing.T) {
 	if d.Evidence.Sample[0] != first {
 		t.Errorf("sample begins with %+v", d.Evidence.Sample[0])
 	}
-	s.e.Release(Target{Prefix: netip.MustParsePrefix("203.0.113.0/24")})
+	s.e.Release(Target{Prefix: netip.MustParsePrefix("203.0.113.0/24")}, dawn)
 	attack(10*time.Hour + 15*time.Minute)
 	if len(s.out) != 3 {
 		t.Errorf("judged for as much as before within the grace of a release")
@@ -220,6 +220,25 @@ func TestDecisionsSpeak(t *testing.T) {
 	attack(16*time.Hour + 30*time.Minute)
 	if d := s.out[len(s.out)-1]; len(s.out) != 4 || d.Offence != 1 {
 		t.Errorf("after a release: %d decisions, offence %d", len(s.out), d.Offence)
+	}
+}
+
+// A log that is read again after a start brings back what the operator has
+// released meanwhile; the engine's own time is behind then.
+func TestReleaseHoldsForWhatIsReadAgain(t *testing.T) {
+	s := newStory(t, Rule{Name: "guessing", Events: []Kind{AuthFailure}, Per: PerSource, Measure: MeasureEvents, Threshold: 3,
+		Within: time.Hour, Action: Drop, For: time.Hour})
+	const released = 2 * time.Hour
+	s.e.Release(Target{Prefix: netip.MustParsePrefix("203.0.113.5/32")}, dawn.Add(released))
+	for i := range 100 {
+		if d := s.tell(time.Hour+time.Duration(i)*time.Second, AuthFailure, "203.0.113.5", "carol", 0); len(d) != 0 {
+			t.Fatalf("failure %d of before the release: %+v", i+1, d)
+		}
+	}
+	for i := range 12 { // four times as many as the rule says
+		if d := s.tell(released+time.Duration(i)*time.Second, AuthFailure, "203.0.113.5", "carol", 0); (len(d) != 0) != (i == 11) {
+			t.Fatalf("failure %d after it: %+v", i+1, d)
+		}
 	}
 }
 
@@ -321,7 +340,7 @@ func TestUsersAreFolded(t *testing.T) {
 	if len(d) == 0 || d[0].User != "bob@example.com" {
 		t.Errorf("got %+v", d)
 	}
-	s.e.Release(Target{User: "boB@example.com"})
+	s.e.Release(Target{User: "boB@example.com"}, dawn)
 	if d := s.tell(4*time.Second, Message, "203.0.113.6", "bob@example.com", 10); len(d) != 0 {
 		t.Errorf("still guarded: %+v", d)
 	}

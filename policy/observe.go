@@ -106,6 +106,9 @@ func (e *Engine) observeSource(h *happening, plans *selection, out []Decision) [
 	case h.kind == Connection:
 		s.knock(h.at)
 	}
+	if e.lifted(h.at, int64(s.grace)*int64(time.Second)) {
+		return out
+	}
 	if len(plans.source) == 0 && len(plans.prefix) == 0 || len(plans.prefix) > 0 && severity(e.nets.under(h.source, h.at)) > severity(Limit) {
 		return out
 	}

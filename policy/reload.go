@@ -83,8 +83,11 @@ func (e *Engine) move(to, from *side, t *tally, old []plan, moves []int, per Per
 // operator has lifted the decision, and the next one is the first again. For
 // Limits.Grace every rule then needs four times as much against it. A prefix
 // releases every source in it.
-func (e *Engine) Release(t Target) {
-	grace := e.now + int64(e.limits.Grace)
+//
+// What happened before at does not count any more either: the engine's own time
+// may be behind, where a log is being read again.
+func (e *Engine) Release(t Target, at time.Time) {
+	grace := max(e.now, at.UnixNano()) + int64(e.limits.Grace)
 	if t.User != "" {
 		if u := e.userNamed(t.User); u != nil {
 			e.users.change(u.number)
@@ -124,6 +127,10 @@ func (e *Engine) releaseSource(s *sourceState, grace int64) {
 	s.until, s.offences, s.action, s.failed, s.flags = 0, 0, 0, 0, 0
 	s.grace = uint32(grace / int64(time.Second))
 }
+
+// lifted reports whether what happened at that time was lifted by the operator's
+// release, whose grace ends then.
+func (e *Engine) lifted(at, grace int64) bool { return at < grace-int64(e.limits.Grace) }
 
 // single reports whether p, in judged form, is one source.
 func single(p netip.Prefix) bool {

@@ -32,8 +32,8 @@ func (b *beats) note(at int64) {
 }
 
 // every returns the interval at which the failures came, 0 if they are not a
-// device's.
-func (b *beats) every() int64 {
+// device's, or those of two devices where they are nameless.
+func (b *beats) every(nameless bool) int64 {
 	if b.noted < 4 {
 		return 0
 	}
@@ -45,7 +45,7 @@ func (b *beats) every() int64 {
 	switch {
 	case steadyGaps(t[1]-t[2], gap) && steadyGaps(t[2]-t[3], gap):
 		return gap
-	case b.noted >= braidLeast:
+	case nameless && b.noted >= braidLeast:
 		return t.braid(min(b.noted, len(t)))
 	}
 	return 0

@@ -115,7 +115,7 @@ func TestRhythm(t *testing.T) {
 		for i := range test.seconds {
 			b.note(int64(10*time.Hour) - int64(test.seconds[len(test.seconds)-1-i])*int64(time.Second))
 		}
-		if got := b.every(); got != int64(test.want)*int64(time.Second) {
+		if got := b.every(true); got != int64(test.want)*int64(time.Second) {
 			t.Errorf("%s: a rhythm of %s, want %d s", name, time.Duration(got), test.want)
 		}
 	}

@@ -82,8 +82,8 @@ func saveOften(t *testing.T, rng *rand.Rand, rules []Rule, limits Limits, events
 			if target.User == "" || rng.IntN(2) == 0 {
 				target = Target{Prefix: JudgedPrefix(netip.PrefixFrom(events[i].Source.Unmap(), 16+rng.IntN(17)))}
 			}
-			e.Release(target)
-			alone.Release(target)
+			e.Release(target, time.Unix(0, 0))
+			alone.Release(target, time.Unix(0, 0))
 		}
 		got, want = e.Observe(&events[i], got), alone.Observe(&events[i], want)
 		if s == nil {

@@ -111,7 +111,7 @@ func (e *Engine) observeUser(h *happening, plans []*plan, out []Decision) []Deci
 	strange := false // by a rule that asks
 	for _, p := range plans {
 		if under != 0 && p.rule.userAction() != Guard || p.rule.Measure == MeasureCountries && !e.located(&h.observation) ||
-			!u.counts(h, p.rule) || p.rule.countsPlaces() && h.success && e.site.popular(h.source) {
+			!u.counts(h, p.rule) || e.lifted(h.at, u.grace) || p.rule.countsPlaces() && h.success && e.site.popular(h.source) {
 			continue
 		}
 		if p.rule.Settled != 0 && !strange {

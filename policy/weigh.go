@@ -279,7 +279,7 @@ func (e *Engine) history(s *sourceState, p *plan, h *happening) (past history) {
 		past.others = 0
 	}
 	times.note(h.at)
-	past.every = times.every()
+	past.every = times.every(h.user == 0)
 	return past
 }
 

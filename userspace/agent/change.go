@@ -63,7 +63,7 @@ func (a *Agent) Release(ctx context.Context, target policy.Target) (*control.Rel
 		row := c.row(d)
 		a.askKernel(&row, d, a.protected())
 		result.Released = append(result.Released, row)
-		c.engine.Release(d.Target)
+		c.engine.Release(d.Target, a.o.Now())
 		_, changes := c.ledger.Remove(target, false, true)
 		err := c.enforce(changes)
 		if target.User != "" {
