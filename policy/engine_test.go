@@ -242,6 +242,25 @@ func TestReleaseHoldsForWhatIsReadAgain(t *testing.T) {
 	}
 }
 
+// The same for a user, of whom the engine need not know yet.
+func TestReleaseOfAUserHoldsForWhatIsReadAgain(t *testing.T) {
+	s := newStory(t, Rule{Name: "r", Events: []Kind{Message}, Per: PerUser, Measure: MeasureRecipients, Threshold: 30,
+		Within: time.Hour, Action: Drop, For: time.Hour})
+	const released = 2 * time.Hour
+	s.e.Release(Target{User: "Bob@example.com"}, dawn.Add(released))
+	checkIntact(t, s.e)
+	for i := range 20 {
+		if d := s.tell(time.Hour+time.Duration(i)*time.Second, Message, "203.0.113.5", "bob@example.com", 10); len(d) != 0 {
+			t.Fatalf("message %d of before the release: %+v", i+1, d)
+		}
+	}
+	for i := range 12 {
+		if d := s.tell(released+time.Duration(i)*time.Second, Message, "203.0.113.5", "bob@example.com", 10); (len(d) != 0) != (i == 11) {
+			t.Fatalf("message %d after it: %+v", i+1, d)
+		}
+	}
+}
+
 func TestGuardFlagsStrangersAndSparesHome(t *testing.T) {
 	rule := Rule{Name: "recipients-per-user", Events: []Kind{Message}, Per: PerUser, Measure: MeasureRecipients,
 		Threshold: 100, Within: time.Hour, SpareKnown: 6 * time.Hour, Action: Drop, For: 2 * time.Hour}

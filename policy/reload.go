@@ -89,11 +89,12 @@ func (e *Engine) move(to, from *side, t *tally, old []plan, moves []int, per Per
 func (e *Engine) Release(t Target, at time.Time) {
 	grace := max(e.now, at.UnixNano()) + int64(e.limits.Grace)
 	if t.User != "" {
-		if u := e.userNamed(t.User); u != nil {
-			e.users.change(u.number)
-			e.closeBlock(&e.byUser, &u.tally)
-			u.until, u.offences, u.guard, u.doubt, u.grace = 0, 0, 0, 0, grace
-		}
+		name := e.names.refer(t.User)
+		number, u := e.user(name)
+		e.names.release(name)
+		e.users.change(number)
+		e.closeBlock(&e.byUser, &u.tally)
+		u.until, u.offences, u.guard, u.doubt, u.grace = 0, 0, 0, 0, grace
 		return
 	}
 	p := JudgedPrefix(t.Prefix)
