@@ -209,10 +209,10 @@ func within(prefixes []netip.Prefix, family uint8, sessions []diagID) []diagID {
 			}
 		}
 	}
-	var doomed []diagID
 	if len(around) == 0 {
 		return nil
 	}
+	var doomed []diagID
 	taken := make([]bool, len(sessions))
 	for _, p := range prefixes {
 		for _, i := range around[p.Masked()] {

@@ -106,7 +106,7 @@ func (e *Engine) observeSource(h *happening, plans *selection, out []Decision) [
 	case h.kind == Connection:
 		s.knock(h.at)
 	}
-	if e.lifted(h.at, int64(s.grace)*int64(time.Second)) {
+	if e.lifted(h.at, s.graceEnd()) {
 		return out
 	}
 	if len(plans.source) == 0 && len(plans.prefix) == 0 || len(plans.prefix) > 0 && severity(e.nets.under(h.source, h.at)) > severity(Limit) {

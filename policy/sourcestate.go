@@ -34,7 +34,9 @@ const (
 )
 
 // graced reports whether the operator has lately released the source.
-func (s *sourceState) graced(at int64) bool { return at < int64(s.grace)*int64(time.Second) }
+func (s *sourceState) graced(at int64) bool { return at < s.graceEnd() }
+
+func (s *sourceState) graceEnd() int64 { return int64(s.grace) * int64(time.Second) }
 
 // paroled reports whether an offence is remembered and nobody has succeeded
 // since. One that was judged rashly is not held against the source.

@@ -70,10 +70,9 @@ func (e *entering) Anew() {
 	e.begin()
 }
 
-// end waits until all is entered, and returns the ledger.
-func (e *entering) end() *sharedLedger {
+// end waits until all is entered.
+func (e *entering) end() {
 	e.full <- e.chunk
 	close(e.full)
 	<-e.done
-	return e.ledger
 }

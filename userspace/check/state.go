@@ -60,22 +60,16 @@ func LookAtState(dir string) State {
 		return s
 	}
 	for _, e := range entries {
+		matches := func(pattern string) bool { ok, _ := filepath.Match(pattern, e.Name()); return ok }
 		switch name := e.Name(); {
 		case name == "panic":
 			s.Panic = true
-		case name == "weir.db":
+		case name == "weir.db", matches("weir.db.counts-*"):
 			if info, err := e.Info(); err == nil {
-				s.Store = info.Size()
-			}
-		default:
-			counts, _ := filepath.Match("weir.db.counts-*", name)
-			damaged, _ := filepath.Match("weir.db.corrupt-*", name)
-			if info, err := e.Info(); counts && err == nil {
 				s.Store += info.Size()
 			}
-			if damaged {
-				s.Aside = append(s.Aside, filepath.Join(dir, name))
-			}
+		case matches("weir.db.corrupt-*"):
+			s.Aside = append(s.Aside, filepath.Join(dir, name))
 		}
 	}
 	return s

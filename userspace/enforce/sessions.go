@@ -43,11 +43,7 @@ func (e *Enforcer) closeSessions(entries []loader.Entry) {
 		e.stats.Skipped += uint64(len(dropped) - room)
 		dropped = dropped[:room]
 	}
-	if e.waiting == nil {
-		e.waiting = dropped
-	} else {
-		e.waiting = append(e.waiting, dropped...)
-	}
+	e.waiting = append(e.waiting, dropped...)
 	select {
 	case e.wake <- struct{}{}:
 	default:

@@ -205,17 +205,7 @@ func TestCountsRecord(t *testing.T) {
 // Counts that do not fit leave the current ones as they are, and their room to
 // decisions.
 func TestCountsDiskFull(t *testing.T) {
-	if os.Getuid() != 0 {
-		t.Skip("mounting a small file system takes root")
-	}
-	dir := t.TempDir()
-	if err := syscall.Mount("weir", dir, "tmpfs", 0, "size=1m"); err != nil {
-		if os.Getenv("CI") == "true" {
-			t.Fatalf("mount tmpfs: %v", err)
-		}
-		t.Skipf("mount tmpfs: %v", err)
-	}
-	t.Cleanup(func() { syscall.Unmount(dir, 0) })
+	dir := smallDisk(t, "1m")
 	s := mustOpen(t, filepath.Join(dir, "weir.db"))
 	small := numbered(1, 1000)
 	mustCommit(t, s, Batch{Checkpoint: [][]byte{[]byte("small")}, Counts: mustWriteCounts(t, s, small)})

@@ -87,8 +87,7 @@ func (s *Store) records(visit func(dec *decoder, value []byte, d *policy.Decisio
 					more := true
 					err := dec.sealed(&d, id, k, v)
 					if err == nil {
-						more = protect(&caller, func() bool {
-							var more bool
+						more = protect(&caller, func() (more bool) {
 							more, err = visit(dec, v, &d)
 							return more
 						})

@@ -277,18 +277,25 @@ func TestOpenErrors(t *testing.T) {
 	}
 }
 
-func TestDiskFull(t *testing.T) {
+// smallDisk mounts a file system of so many bytes (tmpfs(5)) and returns where.
+func smallDisk(t *testing.T, size string) string {
+	t.Helper()
 	if os.Getuid() != 0 {
 		t.Skip("mounting a small file system takes root")
 	}
 	dir := t.TempDir()
-	if err := syscall.Mount("weir", dir, "tmpfs", 0, "size=256k"); err != nil {
+	if err := syscall.Mount("weir", dir, "tmpfs", 0, "size="+size); err != nil {
 		if os.Getenv("CI") == "true" {
 			t.Fatalf("mount tmpfs: %v", err)
 		}
 		t.Skipf("mount tmpfs: %v", err)
 	}
 	t.Cleanup(func() { syscall.Unmount(dir, 0) })
+	return dir
+}
+
+func TestDiskFull(t *testing.T) {
+	dir := smallDisk(t, "256k")
 	path := filepath.Join(dir, "weir.db")
 	s := mustOpen(t, path)
 	mustCommit(t, s, Batch{Put: pins(0, 10)})
