@@ -1,21 +1,33 @@
 package maillog
 
 import (
+	"hash/maphash"
 	"strings"
 	"unicode"
 	"unicode/utf8"
 )
 
-// interner gives equal names one string. It keeps two generations, and drops
-// the elder one when the younger is full, so that names in use stay and the
-// memory is bounded.
+// interner gives equal names one string, until other names have taken its place. It
+// is a table of buckets: a name is in that of its hash or nowhere. When it is too
+// small, or holds too much, it begins anew, and names in use come back. The hash is
+// keyed, as attackers choose names.
 type interner struct {
-	young, old map[string]string
-	size       int
+	buckets []nameBucket // a power of two of them
+	most    int          // buckets at most
+	taken   int          // places
+	bytes   int          // of the names
+	seed    maphash.Seed
 }
 
-func newInterner(size int) interner {
-	return interner{young: make(map[string]string), old: make(map[string]string), size: size}
+type nameBucket [4]struct{ written, name string } // "" is free; free ones come last
+
+const (
+	fewBuckets   = 1 << 6 // to begin with
+	maxNameBytes = 16 << 20
+)
+
+func newInterner(names int) interner {
+	return interner{most: names / len(nameBucket{}), seed: maphash.MakeSeed()}
 }
 
 // name returns b as a user name: cut to maxUserLen, and without the control
@@ -25,20 +37,32 @@ func (in *interner) name(b []byte) string {
 	if len(b) == 0 {
 		return ""
 	}
-	if s, ok := in.young[string(b)]; ok {
-		return s
+	if small := len(in.buckets) < in.most && in.taken >= len(in.buckets); small || in.bytes > maxNameBytes {
+		size := len(in.buckets)
+		if small {
+			size = min(in.most, max(fewBuckets, 4*size))
+		}
+		in.buckets, in.taken, in.bytes = make([]nameBucket, size), 0, 0
 	}
-	raw := string(b)
-	s, ok := in.old[raw]
-	if !ok {
-		s = clean(raw)
+	hash := maphash.Bytes(in.seed, b)
+	bucket := &in.buckets[hash&uint64(len(in.buckets)-1)]
+	place := hash >> 62 // whose place it takes if none is free
+	for i := range bucket {
+		if bucket[i].written == string(b) {
+			return bucket[i].name
+		}
+		if bucket[i].written == "" {
+			in.taken++
+			place = uint64(i)
+			break
+		}
 	}
-	if len(in.young) >= in.size {
-		in.old, in.young = in.young, in.old
-		clear(in.young) // and keeps its room
-	}
-	in.young[raw] = s
-	return s
+	into := &bucket[place]
+	in.bytes -= len(into.written) + len(into.name)
+	into.written = string(b)
+	into.name = clean(into.written)
+	in.bytes += len(into.written) + len(into.name)
+	return into.name
 }
 
 // clean replaces what cannot be shown.

@@ -178,15 +178,26 @@ func TestTableForgetsTheEldest(t *testing.T) {
 }
 
 func TestInternerIsBounded(t *testing.T) {
-	in := newInterner(4)
-	for i := range 100 {
-		in.name(fmt.Append(nil, "user", i))
-		if got := in.name([]byte("often")); got != "often" {
-			t.Fatalf("got %q", got)
+	in := newInterner(1 << 10)
+	for i := range 5000 {
+		for range 2 {
+			want := fmt.Sprint("user", i)
+			if got := in.name([]byte(want)); got != want {
+				t.Fatalf("got %q, want %q", got, want)
+			}
 		}
 	}
-	if len(in.young)+len(in.old) > 8 {
-		t.Errorf("%d names kept, want at most 8", len(in.young)+len(in.old))
+	if got := len(in.buckets) * len(nameBucket{}); got != 1<<10 {
+		t.Errorf("%d names kept, want at most %d", got, 1<<10)
+	}
+	for i := range 4 * maxNameBytes / maxUserLen {
+		if in.name(fmt.Appendf(nil, "%0255d", i)); in.bytes > maxNameBytes+2*maxUserLen {
+			t.Fatalf("%d bytes kept", in.bytes)
+		}
+	}
+	often := []byte("often")
+	if n := testing.AllocsPerRun(10, func() { in.name(often) }); n != 0 {
+		t.Errorf("a name that is known takes %v allocations", n)
 	}
 	if got := in.name([]byte("a\x1b[31m\xffb\x00")); got != "a?[31m?b?" {
 		t.Errorf("got %q", got)

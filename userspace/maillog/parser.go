@@ -69,7 +69,7 @@ const (
 	maxEnvelopes  = 1 << 13 // of Sendmail
 	maxWeb        = 1 << 12 // clients of Roundcube; processes of SOGo; sessions of Stalwart
 	maxRequested  = 1 << 15 // messages and logins that were asked about
-	maxUsers      = 1 << 15 // a generation; two are kept
+	maxUsers      = 1 << 17 // names, a power of two
 
 	maxBytes = 64 << 20
 
