@@ -269,7 +269,7 @@ func (a *Agent) serveControl() {
 	a.cleanups = append(a.cleanups, cleanup{"clients", func() error { cancel(); return <-done }})
 }
 
-// startCore restores what the store holds and starts the core loop.
+// startCore restores what the store holds and starts the core.
 func (a *Agent) startCore() error {
 	p, err := newPipeline(a.config, maillog.Options{Location: time.Local, Reference: a.o.Now()})
 	if err != nil {
@@ -278,8 +278,9 @@ func (a *Agent) startCore() error {
 	p.recent, p.latest = newRecent(recentBytes), a.o.Now
 	a.core = &core{
 		pipeline: p, a: a, positions: make(map[string]intake.Position), inputs: make(map[string]*understanding),
-		requests: make(chan func()), stopped: make(chan struct{}), saved: a.o.Now(), pause: checkpointEvery,
+		turn: make(chan struct{}, 1), wake: make(chan struct{}, 1), stopped: make(chan struct{}), saved: a.o.Now(), pause: checkpointEvery,
 	}
+	a.core.turn <- struct{}{}
 	a.judge = postfixpolicy.NewJudge(a.config.Limits, a.o.Now)
 	a.setPolicy(a.config)
 	a.core.expect(a.config)

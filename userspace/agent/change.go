@@ -87,7 +87,7 @@ func (a *Agent) Release(ctx context.Context, target policy.Target) (*control.Rel
 	return result, err
 }
 
-// change runs f in the core loop and waits until what it did is durable. An
+// change runs f in a turn of the core and waits until what it did is durable. An
 // error of enforcing is returned when that is done: the change stands, and
 // the agent goes on trying to enforce it.
 func (a *Agent) change(ctx context.Context, f func(c *core) error) error {

@@ -53,7 +53,7 @@ type checkpoint struct {
 	head, counts [][]byte // once it is encoded
 }
 
-// newCheckpoint must run in the core loop.
+// newCheckpoint must run in a turn of the core.
 func newCheckpoint(positions map[string]intake.Position, p *pipeline, j *postfixpolicy.Judge) (*checkpoint, error) {
 	where, err := json.Marshal(positions)
 	if err != nil {
@@ -65,8 +65,8 @@ func newCheckpoint(positions map[string]intake.Position, p *pipeline, j *postfix
 // stepSize is how many sources are written at once.
 const stepSize = 64
 
-// step writes a little, and reports whether that was all. It must run in the
-// core loop.
+// step writes a little, and reports whether that was all. It must run in a
+// turn of the core.
 func (c *checkpoint) step() (done bool) {
 	if !c.counted {
 		c.counted = c.flow.Step()

@@ -49,7 +49,7 @@ func (a *Agent) named(addr netip.Addr, zone string) {
 }
 
 // ask has DNS lists asked about a source that logs in, or tries to, and has no
-// past here. It must run in the core loop.
+// past here. It must run in a turn of the core.
 func (c *core) ask(e *policy.Event) {
 	lookup := c.a.lookup.Load()
 	if lookup == nil || c.engine.Regard(e.Source, e.User, e.Time).Trusted {

@@ -50,7 +50,7 @@ func (a *Agent) startDovecot(c *config.Config) (stop func(), err error) {
 }
 
 // Standing implements dovecotpolicy.Judge. Most logins are answered from the
-// ledger; the core loop is asked about the sources of guarded users, and about
+// ledger; the core is asked about the sources of guarded users, and about
 // sources that failed lately. In mode observe nothing is refused and nothing
 // delayed.
 func (a *Agent) Standing(ctx context.Context, source netip.Addr, user string) (s dovecotpolicy.Standing, err error) {

@@ -15,7 +15,7 @@ type heard struct {
 	counts bool   // false: it is only said so that the log's telling does not count
 }
 
-// ears take events from other goroutines to the core loop. Who brings one does
+// ears take events from other goroutines to the core. Who brings one does
 // not wait; what has no room is lost, and counted.
 type ears struct {
 	queue chan heard
@@ -24,7 +24,7 @@ type ears struct {
 
 const (
 	maxHeard  = 1 << 16 // events that may wait
-	hearBatch = 256     // that the core loop takes at once
+	hearBatch = 256     // that the core takes at once
 )
 
 func newEars() *ears { return &ears{queue: make(chan heard, maxHeard)} }
@@ -38,7 +38,7 @@ func (s *ears) hear(h heard) {
 	}
 }
 
-// listen hands what was heard to the core loop until ctx ends.
+// listen hands what was heard to the core until ctx ends.
 func (s *ears) listen(ctx context.Context, c *core) {
 	batch := make([]heard, 0, hearBatch)
 	for {

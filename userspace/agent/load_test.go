@@ -48,7 +48,7 @@ func threadTime() time.Duration {
 	return time.Duration(t.Nano())
 }
 
-// BenchmarkLoad has the core loop of an agent take lines of a large site, a
+// BenchmarkLoad has the core of an agent take lines of a large site, a
 // millisecond's at once, and take checkpoints meanwhile. Beside the processor
 // time of an event it tells for how much of it nothing else was done at most:
 // while the tables fill, afterwards, and in a slice of a checkpoint. One

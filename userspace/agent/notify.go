@@ -46,7 +46,7 @@ func (n *notifier) reloading() {
 	n.send(fmt.Sprintf("%s\nMONOTONIC_USEC=%d", daemon.SdNotifyReloading, ts.Nano()/1000))
 }
 
-// alive is called by the core loop, and by nothing else: while that hangs
+// alive is called in turns of the core, and by nothing else: while that hangs
 // there are no signs of life.
 func (n *notifier) alive(now time.Time, status string) {
 	if status != n.status {

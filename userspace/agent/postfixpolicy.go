@@ -103,7 +103,7 @@ func (a *Agent) setPolicy(c *config.Config) {
 }
 
 // expect prepares for requests and reports, if there will be any. It must run
-// in the core loop, or before there is one.
+// in a turn of the core, or before there is one.
 func (c *core) expect(to *config.Config) {
 	if len(to.DovecotPolicy.Listen) > 0 && c.told == nil {
 		c.told = newTellings()

@@ -16,7 +16,7 @@ const (
 )
 
 // readBack is what comparing the kernel's table with the ledger has found; the
-// loader keeps book of programs, pins and packets. It belongs to the core loop.
+// loader keeps book of programs, pins and packets. It belongs to the core.
 type readBack struct {
 	next        time.Time
 	seen        uint64 // differences that the loader had found when we last looked

@@ -49,7 +49,7 @@ func (a *Agent) completed() {
 
 // recover takes over into ledger and store what the kernel's table holds and
 // a damaged store has lost; comparing the table with the ledger would remove
-// it. It must run in the core loop.
+// it. It must run in a turn of the core.
 func (c *core) recover(e *enforce.Enforcer) (pins, automatic int, err error) {
 	now := c.a.o.Now()
 	chunk := make([]policy.Decision, 0, enterChunk)

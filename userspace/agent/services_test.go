@@ -131,7 +131,7 @@ func TestStandingOfLogins(t *testing.T) {
 	}
 }
 
-// While the core loop is busy, nobody waits for ever.
+// While the core is busy, nobody waits for ever.
 func TestStandingInTime(t *testing.T) {
 	a := newBench(t).mustStart()
 	pretend(a)

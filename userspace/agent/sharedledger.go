@@ -8,8 +8,8 @@ import (
 	"weir/policy"
 )
 
-// sharedLedger is the ledger as the core loop and those who answer mail
-// servers share it. The core loop alone changes it, and reads without the
+// sharedLedger is the ledger as the core and those who answer mail
+// servers share it. The core alone changes it, and reads without the
 // lock; whoever else reads holds it.
 type sharedLedger struct {
 	*policy.Ledger

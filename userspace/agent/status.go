@@ -15,7 +15,7 @@ import (
 	"weir/userspace/store"
 )
 
-// rates are measured between two looks. They belong to the core loop.
+// rates are measured between two looks. They belong to the core.
 type rates struct {
 	at       time.Time
 	counters map[string]uint64
@@ -142,7 +142,7 @@ func (a *Agent) Status(ctx context.Context) (*control.Status, error) {
 	return s, nil
 }
 
-// intakes must run in the core loop.
+// intakes must run in a turn of the core.
 func (a *Agent) intakes() []control.Intake {
 	var out []control.Intake
 	for _, f := range a.followers() {
@@ -169,7 +169,7 @@ func (a *Agent) intakes() []control.Intake {
 	return out
 }
 
-// patterns must run in the core loop.
+// patterns must run in a turn of the core.
 func (c *core) patterns() (out []control.Pattern) {
 	for _, p := range c.parser.Stats().Patterns {
 		if p.Lines > 0 {

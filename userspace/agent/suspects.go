@@ -9,7 +9,7 @@ import (
 
 // suspects is the sources that failed to log in lately: only of those the core
 // loop has to be asked before a login may go on. It is bounded, by two
-// generations; the core loop writes, anybody reads.
+// generations; the core writes, anybody reads.
 type suspects struct {
 	mu         sync.RWMutex
 	young, old map[policy.Source]struct{}

@@ -13,7 +13,7 @@ import (
 
 // unstored is what an earlier run had put into the kernel's table and was killed
 // too soon to store. The log gives it again, so it stays in force until that
-// has been read. It belongs to the core loop.
+// has been read. It belongs to the core.
 type unstored struct {
 	since     time.Time
 	decisions []policy.Decision
