@@ -227,6 +227,9 @@ func TestOpenGives(t *testing.T) {
 	}
 	defer s.Close()
 	mustBeGiven(t, "whole", g, want)
+	if g.expected != len(want) {
+		t.Errorf("%d decisions were told of, and %d are there", g.expected, len(want))
+	}
 	named := 0
 	for _, d := range put {
 		since, sample, err := s.Sample(KeyOf(&d))
