@@ -1,6 +1,7 @@
 package agent
 
 import (
+	"runtime/debug"
 	"time"
 
 	"weir/policy"
@@ -70,8 +71,10 @@ func (e *entering) Decision(d *policy.Decision) {
 	}
 }
 
-// Anew implements store.Restorer: what was entered is forgotten.
+// Anew implements store.Restorer: what was entered is forgotten. To salvage a
+// store makes garbage.
 func (e *entering) Anew() {
+	debug.SetGCPercent(salvageGCPercent)
 	e.end()
 	e.begin()
 }
