@@ -69,9 +69,19 @@ func (d *Datapath) Delete(prefixes ...netip.Prefix) error {
 }
 
 // Entries yields all entries, as tables do, those of reserved sources left out.
-func (d *Datapath) Entries() iter.Seq2[Entry, error] {
+func (d *Datapath) Entries() iter.Seq2[Entry, error] { return unreserved(d.tables.Entries()) }
+
+// Compare looks up what stands for entries, as tables do. The rest is without
+// reserved sources.
+func (d *Datapath) Compare(pieces iter.Seq[[]Entry], answer func([]Entry)) (rest iter.Seq2[Entry, error], err error) {
+	rest, err = d.tables.Compare(pieces, answer)
+	return unreserved(rest), err
+}
+
+// unreserved leaves reserved sources out.
+func unreserved(entries iter.Seq2[Entry, error]) iter.Seq2[Entry, error] {
 	return func(yield func(Entry, error) bool) {
-		for e, err := range d.tables.Entries() {
+		for e, err := range entries {
 			if err == nil && Reserved(e.Prefix) {
 				continue
 			}

@@ -52,8 +52,13 @@ func newTables(maps *datapathMaps, key datapathTableKey, clocks clocks) (_ *tabl
 		return nil, err
 	}
 	var errs [4]error
-	t.sources4, errs[0] = newSources[datapathSource4]("IPv4 sources", 32, t.verdicts4, t.marks4, maps.Sources4, at.monotonic)
-	t.sources6, errs[1] = newSources[datapathSource6]("IPv6 sources", sourceBits6, t.verdicts6, t.marks6, maps.Sources6, at.monotonic)
+	inParallel(func(i int) {
+		if i == 0 {
+			t.sources4, errs[i] = newSources[datapathSource4]("IPv4 sources", 32, t.verdicts4, t.marks4, maps.Sources4, at.monotonic)
+		} else {
+			t.sources6, errs[i] = newSources[datapathSource6]("IPv6 sources", sourceBits6, t.verdicts6, t.marks6, maps.Sources6, at.monotonic)
+		}
+	})
 	t.prefixes4, errs[2] = newTable[datapathPrefix4]("IPv4 prefixes", maps.Prefixes4)
 	t.prefixes6, errs[3] = newTable[datapathPrefix6]("IPv6 prefixes", maps.Prefixes6)
 	if err := errors.Join(errs[:]...); err != nil {

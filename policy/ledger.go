@@ -126,7 +126,22 @@ func (l *Ledger) allow(p netip.Prefix, reason string) {
 // automatic decision away. A million at once are fine; what is put at once is
 // held in one piece of memory until all of it is gone.
 func (l *Ledger) Put(now time.Time, decisions ...Decision) []Change {
-	kept := slices.Clone(decisions)
+	l.put(now, slices.Clone(decisions))
+	return l.changes()
+}
+
+// Enter is Put for decisions that become the ledger's, uncopied, and of whose
+// changes nobody needs to know.
+func (l *Ledger) Enter(now time.Time, decisions []Decision) {
+	l.put(now, decisions)
+	l.forget()
+}
+
+// Expect makes room for so many more decisions.
+func (l *Ledger) Expect(n int) { l.expiry.expect(n) }
+
+// put enters decisions, which the ledger keeps.
+func (l *Ledger) put(now time.Time, kept []Decision) {
 	l.spare = make([]entry, len(kept))
 	for i := range kept {
 		d := &kept[i]
@@ -151,7 +166,6 @@ func (l *Ledger) Put(now time.Time, decisions ...Decision) []Change {
 		l.expiry.push(d)
 		l.settleFor(d.Target, e, d.Pinned)
 	}
-	return l.changes()
 }
 
 // Remove takes away the pin, the automatic decision or both of target, and
@@ -218,6 +232,19 @@ func (e *entry) place(pinned bool) **Decision {
 	return &e.automatic
 }
 
+// forget ends a call as changes does, but for telling.
+func (l *Ledger) forget() {
+	l.spare = nil
+	for _, t := range l.touched {
+		if t.entry.own() == nil {
+			l.entries.Delete(t.prefix)
+		}
+		t.entry.touched = false
+	}
+	clear(l.touched)
+	l.touched = l.touched[:0]
+}
+
 // find returns the entry of a target in judged form, or nil.
 func (l *Ledger) find(t Target) *entry {
 	if t.User != "" {
@@ -236,6 +263,7 @@ func (l *Ledger) entry(t Target) *entry {
 		l.spare = make([]entry, 1)
 	}
 	e := &l.spare[0]
+	*e = entry{} // new memory that is read before it is written costs two page faults
 	l.spare = l.spare[1:]
 	if t.User != "" {
 		l.users[t.User] = e

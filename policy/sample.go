@@ -11,7 +11,7 @@ func (l *Ledger) Sample(n int, pick func(int) int) []*Decision {
 		if len(items) == 0 {
 			break
 		}
-		d := items[pick(len(items))]
+		d := items[pick(len(items))].Decision
 		if d.User == "" && l.InForceOn(d.Prefix) == d {
 			sample = append(sample, d)
 		}

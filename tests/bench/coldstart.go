@@ -1,6 +1,8 @@
 package main
 
 import (
+	"bytes"
+	"cmp"
 	"context"
 	"errors"
 	"flag"
@@ -11,6 +13,7 @@ import (
 	"os"
 	"path/filepath"
 	"slices"
+	"strconv"
 	"strings"
 	"time"
 
@@ -41,7 +44,7 @@ type startOptions struct {
 func runStart(ctx context.Context, args []string) (err error) {
 	var o startOptions
 	flags := flag.NewFlagSet("bench start", flag.ContinueOnError)
-	flags.StringVar(&o.weir, "weir", "bin/weir", "weir's `binary`")
+	flags.StringVar(&o.weir, "weir", "bin/weir", "weir's `binary`, or several, separated by commas, to compare them: they start in turn")
 	flags.IntVar(&o.decisions, "decisions", 1_000_000, "how many `decisions` the store holds")
 	flags.IntVar(&o.runs, "runs", 5, "how `often` the agent starts")
 	flags.StringVar(&o.update, "update", "", "write the table to `file`")
@@ -68,73 +71,124 @@ func benchStart(ctx context.Context, o startOptions) (_ string, err error) {
 		return "", fmt.Errorf("make a mail host (as root?): %w", err)
 	}
 	defer func() { err = errors.Join(err, l.Close()) }()
-	w, err := l.Weir(o.weir, "enforce", fmt.Sprintf("[limits]\nentries = %d", max(o.decisions, 1<<10)))
-	if err != nil {
-		return "", err
+	var agents []*lab.Weir
+	for binary := range strings.SplitSeq(o.weir, ",") {
+		w, err := l.Weir(binary, "enforce", fmt.Sprintf("[limits]\nentries = %d", max(o.decisions, 1<<10)))
+		if err != nil {
+			return "", err
+		}
+		agents = append(agents, w)
 	}
 	say("storing %d decisions", o.decisions)
 	if err := storeDecisions(l.Path("state"), o.decisions); err != nil {
 		return "", err
 	}
-	var cold, warm []time.Duration
+	var cold, warm = make([][]started, len(agents)), make([][]started, len(agents))
 	for i := range o.runs {
-		for _, times := range []*[]time.Duration{&cold, &warm} {
-			say("start %d", i+1)
-			took, err := start(ctx, l, w, o.decisions)
-			if err != nil {
+		for k, w := range agents {
+			for _, starts := range []*[]started{&cold[k], &warm[k]} {
+				say("start %d", i+1)
+				one, err := start(ctx, l, w, o.decisions)
+				if err != nil {
+					return "", err
+				}
+				*starts = append(*starts, one)
+			}
+			if err := os.RemoveAll(l.Path("bpf", "weir")); err != nil { // links and maps end with their pins
 				return "", err
 			}
-			*times = append(*times, took)
-		}
-		if err := os.RemoveAll(l.Path("bpf", "weir")); err != nil { // links and maps end with their pins
-			return "", err
 		}
 	}
 	var text strings.Builder
-	fmt.Fprintf(&text, "| the agent starts, with %s decisions in its store | median | max |\n| --- | --- | --- |\n", thousands(int64(o.decisions)))
-	for _, c := range []struct {
-		what  string
-		times []time.Duration
-	}{{"into empty tables", cold}, {"over the tables of an earlier run", warm}} {
-		slices.Sort(c.times)
-		fmt.Fprintf(&text, "| %s | %.2f s | %.2f s |\n", c.what, c.times[len(c.times)/2].Seconds(), c.times[len(c.times)-1].Seconds())
+	fmt.Fprintf(&text, "| the agent starts, with %s decisions in its store | median | max | of processors | first touches of a page |\n| --- | --- | --- | --- | --- |\n", thousands(int64(o.decisions)))
+	for k, w := range agents {
+		which := ""
+		if len(agents) > 1 {
+			which = w.Binary + ", "
+		}
+		writeStarts(&text, which+"into empty tables", cold[k])
+		writeStarts(&text, which+"over the tables of an earlier run", warm[k])
 	}
 	return text.String(), nil
 }
 
+// writeStarts writes a row of the table.
+func writeStarts(text *strings.Builder, what string, starts []started) {
+	middle := len(starts) / 2
+	slices.SortFunc(starts, func(a, b started) int { return cmp.Compare(a.busy, b.busy) })
+	busy := starts[middle].busy
+	slices.SortFunc(starts, func(a, b started) int { return cmp.Compare(a.faults, b.faults) })
+	faults := starts[middle].faults
+	slices.SortFunc(starts, func(a, b started) int { return cmp.Compare(a.took, b.took) })
+	fmt.Fprintf(text, "| %s | %.2f s | %.2f s | %.2f s | %s |\n", what, starts[middle].took.Seconds(), starts[len(starts)-1].took.Seconds(), busy.Seconds(), thousands(faults))
+}
+
+// started is what a start took.
+type started struct {
+	took   time.Duration
+	busy   time.Duration // of all processors, in user and kernel mode
+	faults int64         // of pages, none of which waited for a disk
+}
+
+// spent reads what a process has used so far (proc_pid_stat(5)).
+func (s *started) spent(pid int) error {
+	text, err := os.ReadFile(fmt.Sprintf("/proc/%d/stat", pid))
+	if err != nil {
+		return err
+	}
+	const minflt, utime, stime = 10, 14, 15 // fields, counted from 1
+	const second = 3                        // the first one behind the name, which may have spaces
+	fields := strings.Fields(string(text[bytes.LastIndexByte(text, ')')+1:]))
+	if len(fields) <= stime-second {
+		return fmt.Errorf("bad /proc/%d/stat: %q", pid, text)
+	}
+	var user, kernel int64
+	for field, value := range map[int]*int64{minflt: &s.faults, utime: &user, stime: &kernel} {
+		if *value, err = strconv.ParseInt(fields[field-second], 10, 64); err != nil {
+			return fmt.Errorf("bad /proc/%d/stat: %w", pid, err)
+		}
+	}
+	const tick = time.Second / 100 // USER_HZ
+	s.busy = time.Duration(user+kernel) * tick
+	return nil
+}
+
 // start runs the agent until it says that it is ready (sd_notify(3)), and
-// returns how long that took.
-func start(ctx context.Context, l *lab.Lab, w *lab.Weir, want int) (took time.Duration, err error) {
+// returns what that took.
+func start(ctx context.Context, l *lab.Lab, w *lab.Weir, want int) (s started, err error) {
 	path := l.Path("notify.sock")
 	conn, err := net.ListenUnixgram("unixgram", &net.UnixAddr{Name: path, Net: "unixgram"})
 	if err != nil {
-		return 0, err
+		return s, err
 	}
 	defer func() { err = errors.Join(err, conn.Close(), os.Remove(path)) }()
 	began := time.Now()
 	if err := w.Launch("NOTIFY_SOCKET=" + path); err != nil {
-		return 0, err
+		return s, err
 	}
 	defer func() { err = errors.Join(err, w.Stop()) }()
 	if err := conn.SetReadDeadline(began.Add(lab.Patience)); err != nil {
-		return 0, err
+		return s, err
 	}
 	message := make([]byte, 1<<12)
 	for {
 		n, err := conn.Read(message)
 		if err != nil {
-			return 0, fmt.Errorf("wait for weir: %w\n%s", err, l.Output("weir"))
+			return s, fmt.Errorf("wait for weir: %w\n%s", err, l.Output("weir"))
 		}
 		if strings.Contains(string(message[:n]), "READY=1") {
 			break
 		}
 	}
-	took = time.Since(began)
+	s.took = time.Since(began)
+	if err := s.spent(w.PID()); err != nil {
+		return s, err
+	}
 	status, err := w.Status(ctx)
 	if err == nil && status.Table.Used < want {
 		err = fmt.Errorf("%d of %d decisions are in the kernel", status.Table.Used, want)
 	}
-	return took, err
+	return s, err
 }
 
 // storeDecisions writes a store as an agent leaves it that has flagged so many

@@ -155,12 +155,14 @@ func (a *Agent) serve(ctx context.Context) {
 	}
 }
 
-// GOGC (runtime) while the agent starts, and afterwards: nearly all memory is
-// in tables of a fixed size without pointers, which cost the collector nothing,
-// and what it may let lie before it works is memory that the host does without.
+// GOGC (runtime) while the agent starts, when nothing is collected, while it starts
+// from a damaged store, and afterwards: nearly all memory is in tables of a fixed size
+// without pointers, which cost the collector nothing, and what it may let lie before
+// it works is memory that the host does without.
 const (
-	startGCPercent = 400
-	gcPercent      = 25
+	startGCPercent   = -1
+	salvageGCPercent = 400
+	gcPercent        = 25
 )
 
 // start brings up everything and returns when it works.
@@ -334,22 +336,28 @@ func (a *Agent) startKernel() error {
 // interfaces: no packet gets through in between that an earlier run would
 // have dropped.
 //
-// Where the agent starts, what the kernel holds and the store lacks is looked at
-// first.
+// Where the agent starts, what the kernel holds and the store lacks is looked at,
+// first if the store was damaged. A whole one lacks at most what was not written in
+// time.
 func (a *Agent) engage(c *config.Config, starts bool) error {
 	h := a.holds()
 	k, err := openKernel(c, h.deadline(), a.o.Now, a.log)
 	if err != nil {
 		return err
 	}
-	if starts {
+	damaged := starts && a.writer.current().Incomplete()
+	if damaged {
 		if err := a.recover(k); err != nil {
 			return errors.Join(err, k.close(false))
 		}
 	}
 	var report enforce.Report
 	doErr := a.core.do(context.Background(), func() {
-		report, err = k.enforcer.Reconcile(a.core.inForce())
+		if starts && !damaged {
+			report, err = a.core.takeOver(k.enforcer)
+		} else {
+			report, err = k.enforcer.Reconcile(a.core.inForce())
+		}
 		a.core.enforcer = k.enforcer
 		a.core.reconcile = a.o.Now().Add(auditEvery)
 		if err != nil {

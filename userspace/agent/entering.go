@@ -1,6 +1,7 @@
 package agent
 
 import (
+	"runtime/debug"
 	"time"
 
 	"weir/policy"
@@ -10,8 +11,9 @@ import (
 // entering takes what a store holds into a ledger, chunk by chunk, beside
 // whoever reads the store. It implements store.Restorer.
 //
-// The ledger copies what it is given: the memory of a million decisions is new,
-// and touching that is half of the work, which is thus the other half's.
+// Whoever reads the store writes decisions where they stay. The memory of a
+// million is new, and touching that is a good part of the work: it is the
+// other half's.
 type entering struct {
 	ledger *sharedLedger
 	now    time.Time
@@ -26,7 +28,7 @@ type entering struct {
 
 const (
 	enterChunk = 1024 // decisions that enter at once
-	enterAhead = 8    // chunks that there are
+	enterAhead = 8    // chunks that are being filled, or wait
 )
 
 func newEntering(now time.Time) *entering {
@@ -45,11 +47,16 @@ func (e *entering) begin() {
 	go func() {
 		defer close(e.done)
 		for chunk := range e.full {
-			e.ledger.Put(e.now, chunk...)
-			e.empty <- chunk[:0]
+			e.ledger.Enter(e.now, chunk)
+			next := make([]policy.Decision, enterChunk)
+			clear(next) // which touches it
+			e.empty <- next[:0]
 		}
 	}()
 }
+
+// Expect implements store.Restorer.
+func (e *entering) Expect(n int) { e.ledger.Expect(n) }
 
 // Decision implements store.Restorer.
 func (e *entering) Decision(d *policy.Decision) {
@@ -64,8 +71,10 @@ func (e *entering) Decision(d *policy.Decision) {
 	}
 }
 
-// Anew implements store.Restorer: what was entered is forgotten.
+// Anew implements store.Restorer: what was entered is forgotten. To salvage a
+// store makes garbage.
 func (e *entering) Anew() {
+	debug.SetGCPercent(salvageGCPercent)
 	e.end()
 	e.begin()
 }

@@ -11,12 +11,8 @@ import (
 )
 
 // recover has the core take over what the kernel still holds of what a
-// damaged store has lost, and waits until that is stored again. A whole store
-// lacks at most what was not written in time.
+// damaged store has lost, and waits until that is stored again.
 func (a *Agent) recover(k *kernel) error {
-	if !a.writer.current().Incomplete() {
-		return a.core.do(context.Background(), func() { a.core.findUnstored(k.enforcer) })
-	}
 	var pins, automatic int
 	var written <-chan error
 	var err error

@@ -32,6 +32,13 @@ func (l *sharedLedger) Put(now time.Time, decisions ...policy.Decision) []policy
 	return l.Ledger.Put(now, decisions...)
 }
 
+// Enter is policy.Ledger.Enter.
+func (l *sharedLedger) Enter(now time.Time, decisions []policy.Decision) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	l.Ledger.Enter(now, decisions)
+}
+
 // Remove is policy.Ledger.Remove.
 func (l *sharedLedger) Remove(target policy.Target, pins, automatic bool) ([]policy.Decision, []policy.Change) {
 	l.mu.Lock()

@@ -26,18 +26,20 @@ const (
 	inTime        = time.Second      // how late an input's last line was read at most when all before has been
 )
 
-// findUnstored looks for them in the kernel's table. What is more than there can
-// be has another cause, and none of it stays.
-func (c *core) findUnstored(e *enforce.Enforcer) {
+// takeOver makes the kernel's table, which an earlier run may have left, hold what is in
+// force, and finds what was unstored. What is more than there can be has another
+// cause, and none of it stays.
+func (c *core) takeOver(e *enforce.Enforcer) (enforce.Report, error) {
 	c.unstored = unstored{since: c.a.o.Now()}
-	var found []policy.Decision
-	for d, err := range e.Recover(c.unstored.since, func(d *policy.Decision) bool { return d.Pinned || c.hasTarget(d) || allowed(c.ledger.Ledger, d) }) {
-		if err != nil || len(found) == unstoredMost {
-			return // comparing the table reads it as well, and says so
-		}
-		found = append(found, d)
-	}
+	found, report, err := e.TakeOver(c.inForce(), enforce.Leave{
+		Now:  c.unstored.since,
+		Most: unstoredMost,
+		Stay: func(d *policy.Decision) bool {
+			return !d.Pinned && !c.hasTarget(d) && !allowed(c.ledger.Ledger, d)
+		},
+	})
 	c.unstored.decisions = found
+	return report, err
 }
 
 // leaves reports whether a prefix is blocked only because of a run before.

@@ -18,8 +18,9 @@ import (
 type Table interface {
 	Put(...loader.Entry) error
 	Delete(...netip.Prefix) error
-	Get(netip.Prefix) (loader.Entry, bool, error)
 	Entries() iter.Seq2[loader.Entry, error]
+	Empty() bool
+	Compare(pieces iter.Seq[[]loader.Entry], answer func([]loader.Entry)) (rest iter.Seq2[loader.Entry, error], err error)
 }
 
 // Options are what an Enforcer works on.
@@ -62,7 +63,7 @@ type Enforcer struct {
 
 	mu      sync.Mutex
 	ports   []uint16
-	waiting []netip.Prefix // their sessions are to be closed
+	waiting [][]netip.Prefix // their sessions are to be closed
 	stats   Stats
 }
 
@@ -111,9 +112,7 @@ func (e *Enforcer) Stats() Stats {
 	}
 	e.mu.Lock()
 	defer e.mu.Unlock()
-	s := e.stats
-	s.Waiting = len(e.waiting)
-	return s
+	return e.stats
 }
 
 // Apply makes changes take effect, what is new before what is gone; of several
@@ -163,128 +162,21 @@ func last(changes []policy.Change) []policy.Change {
 	return kept
 }
 
-// Report is what Reconcile found and did.
-type Report struct {
-	Kept    int // entries that were right
-	Put     int // entries that were missing or different
-	Deleted int // entries that nothing stands behind
-}
-
-// putChunk is how many entries are put at once, so that a million need no
-// memory for all.
-const putChunk = 1 << 16
-
-// Reconcile makes the table hold exactly what is in force. Entries that are
-// right are left alone, and the counters of those that change go on.
-func (e *Enforcer) Reconcile(inForce iter.Seq[*policy.Decision]) (Report, error) {
-	if e == nil {
-		return Report{}, nil
-	}
-	var report Report
-	held, err := e.held()
-	if err != nil {
-		return report, err
-	}
-	clear(e.spared)
-	var errs []error
-	var missing, refused []loader.Entry // refused by a full table
-	put := func() {
-		err := e.put(missing)
-		if errors.Is(err, loader.ErrFull) {
-			refused = append(refused, missing...)
-		}
-		errs = append(errs, err)
-		missing = missing[:0]
-	}
-	known := 0
-	for d := range inForce {
-		if loader.Reserved(d.Prefix) {
-			continue // the table will not take it
-		}
-		entry, err := e.entry(d)
-		if err != nil {
-			errs = append(errs, err)
-			continue
-		}
-		if held > 0 { // else it is not looked for in vain
-			have, found, err := e.o.Table.Get(d.Prefix)
-			switch {
-			case err != nil:
-				return report, fmt.Errorf("read the verdict table: %w", err)
-			case found:
-				known++
-			}
-			if found && same(have, entry) {
-				report.Kept++
-				continue
-			}
-		}
-		report.Put++
-		if missing == nil {
-			missing = make([]loader.Entry, 0, putChunk)
-		}
-		if missing = append(missing, entry); len(missing) == putChunk {
-			put()
-		}
-	}
-	put()
-	if known < held {
-		stale, err := e.stale(inForce)
-		if err != nil {
-			return report, errors.Join(append(errs, err)...)
-		}
-		report.Deleted = len(stale)
-		errs = append(errs, wrap("delete from the verdict table", e.o.Table.Delete(stale...)))
-		if len(refused) > 0 {
-			errs = slices.DeleteFunc(errs, func(err error) bool { return errors.Is(err, loader.ErrFull) })
-			errs = append(errs, e.put(refused)) // there may be room now
-		}
-	}
-	return report, errors.Join(errs...)
-}
-
-// held counts the entries of the table.
-func (e *Enforcer) held() (n int, err error) {
-	for _, err := range e.o.Table.Entries() {
-		if err != nil {
-			return 0, fmt.Errorf("read the verdict table: %w", err)
-		}
-		n++
-	}
-	return n, nil
-}
-
-// stale returns the entries of the table that nothing stands behind.
-func (e *Enforcer) stale(inForce iter.Seq[*policy.Decision]) (stale []netip.Prefix, err error) {
-	stands := make(map[netip.Prefix]bool)
-	for d := range inForce {
-		if _, err := entryOf(d, e.o.End); err == nil {
-			stands[d.Prefix] = true
-		}
-	}
-	for have, err := range e.o.Table.Entries() {
-		if err != nil {
-			return nil, fmt.Errorf("read the verdict table: %w", err)
-		}
-		if !stands[have.Prefix] {
-			stale = append(stale, have.Prefix)
-		}
-	}
-	return stale, nil
-}
-
 // entry is entryOf with its side effect: what is spared is known.
 func (e *Enforcer) entry(d *policy.Decision) (loader.Entry, error) {
 	entry, err := entryOf(d, e.o.End)
-	if err != nil {
-		return entry, err
+	if err == nil {
+		e.spare(&entry)
 	}
+	return entry, err
+}
+
+func (e *Enforcer) spare(entry *loader.Entry) {
 	if entry.Action.Blocks() {
 		delete(e.spared, entry.Prefix)
 	} else {
 		e.spared[entry.Prefix] = true
 	}
-	return entry, nil
 }
 
 // put writes entries and has the sessions of those that block closed.

@@ -60,6 +60,27 @@ func (t *table) Entries() iter.Seq2[loader.Entry, error] {
 	}
 }
 
+func (t *table) Empty() bool { return len(t.entries) == 0 }
+
+func (t *table) Compare(pieces iter.Seq[[]loader.Entry], answer func([]loader.Entry)) (iter.Seq2[loader.Entry, error], error) {
+	asked := make(map[netip.Prefix]bool)
+	for piece := range pieces {
+		have := make([]loader.Entry, len(piece))
+		for i := range piece {
+			asked[piece[i].Prefix] = true
+			have[i] = t.entries[piece[i].Prefix]
+		}
+		answer(have)
+	}
+	return func(yield func(loader.Entry, error) bool) {
+		for e, err := range t.Entries() {
+			if !asked[e.Prefix] && !yield(e, err) {
+				return
+			}
+		}
+	}, nil
+}
+
 func (t *table) actions() map[netip.Prefix]loader.Action {
 	out := make(map[netip.Prefix]loader.Action)
 	for p, e := range t.entries {

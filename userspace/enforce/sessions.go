@@ -3,6 +3,7 @@ package enforce
 import (
 	"context"
 	"net/netip"
+	"slices"
 
 	"weir/loader"
 )
@@ -38,12 +39,13 @@ func (e *Enforcer) closeSessions(entries []loader.Entry) {
 	}
 	e.mu.Lock()
 	defer e.mu.Unlock()
-	room := e.o.Queue - len(e.waiting)
+	room := e.o.Queue - e.stats.Waiting
 	if room < len(dropped) {
 		e.stats.Skipped += uint64(len(dropped) - room)
 		dropped = dropped[:room]
 	}
-	e.waiting = append(e.waiting, dropped...)
+	e.waiting = append(e.waiting, dropped) // uncopied: there may be a million
+	e.stats.Waiting += len(dropped)
 	select {
 	case e.wake <- struct{}{}:
 	default:
@@ -65,10 +67,10 @@ func (e *Enforcer) Run(ctx context.Context) {
 		case <-e.wake:
 		}
 		e.mu.Lock()
-		prefixes, ports := e.waiting, e.ports
-		e.waiting = nil
+		waiting, ports := e.waiting, e.ports
+		e.waiting, e.stats.Waiting = nil, 0
 		e.mu.Unlock()
-		n, err := e.o.Destroy(prefixes, ports)
+		n, err := e.o.Destroy(slices.Concat(waiting...), ports)
 		e.closed(n, err)
 	}
 }

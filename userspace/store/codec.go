@@ -1,6 +1,7 @@
 package store
 
 import (
+	"bytes"
 	"encoding/binary"
 	"errors"
 	"fmt"
@@ -32,9 +33,11 @@ var (
 // value, so that a value that ended up under another key is noticed as well.
 func checksum(bucket bucketID, key, value []byte) uint32 {
 	table := crc32.MakeTable(crc32.Castagnoli)
-	sum := crc32.Update(0, table, []byte{byte(bucket), byte(len(key)), byte(len(key) >> 8)})
-	sum = crc32.Update(sum, table, key)
-	return crc32.Update(sum, table, value)
+	sum := ^uint32(0)
+	for _, b := range [...]byte{byte(bucket), byte(len(key)), byte(len(key) >> 8)} {
+		sum = table[byte(sum)^b] ^ sum>>8 // as Update, which would have them on the heap
+	}
+	return crc32.Update(crc32.Update(^sum, table, key), table, value)
 }
 
 // seal appends the checksum to value.
@@ -184,7 +187,8 @@ type decoder struct {
 	err  error
 	seen map[string]string
 
-	action policy.Action // here so that decisions need not live on the heap
+	last       policy.Action // that was read, and its name
+	lastAction []byte
 }
 
 // maxSeen bounds decoder.seen.
@@ -213,8 +217,7 @@ func (r *decoder) decision(d *policy.Decision, bucket bucketID, key, value []byt
 	if r.err == nil && (version < recordVersion || version > recordVersionQuota) {
 		return fmt.Errorf("record version %d is unknown: written by a newer weir?", version)
 	}
-	r.text(&r.action)
-	*d = policy.Decision{Target: target, Pinned: bucket == bucketPins, Action: r.action}
+	*d = policy.Decision{Target: target, Pinned: bucket == bucketPins, Action: r.action()}
 	d.Rate.Every = time.Duration(r.varint())
 	d.Rate.Burst = int(r.varint())
 	if version >= recordVersionBytes {
@@ -297,6 +300,11 @@ func (r *decoder) byte() byte {
 }
 
 func (r *decoder) varint() int64 {
+	if len(r.b) > 0 && r.b[0] < 0x80 { // most of them
+		v := r.b[0]
+		r.b = r.b[1:]
+		return int64(v>>1) ^ -int64(v&1)
+	}
 	v, n := binary.Varint(r.b)
 	if n <= 0 {
 		r.fail(errShort)
@@ -348,14 +356,19 @@ func (r *decoder) string() string {
 	return s
 }
 
-func (r *decoder) text(v interface{ UnmarshalText([]byte) error }) {
-	b := r.bytes()
-	if r.err != nil {
-		return
+// action is the same as before nearly always.
+func (r *decoder) action() policy.Action {
+	name := r.bytes()
+	if r.err != nil || len(name) > 0 && bytes.Equal(name, r.lastAction) {
+		return r.last
 	}
-	if err := v.UnmarshalText(b); err != nil {
+	var action policy.Action
+	if err := action.UnmarshalText(name); err != nil {
 		r.fail(err)
+		return action
 	}
+	r.last, r.lastAction = action, append(r.lastAction[:0], name...)
+	return action
 }
 
 // time returns UTC; the zero time comes back as the zero time.

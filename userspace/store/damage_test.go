@@ -202,7 +202,7 @@ func FuzzOpenDamaged(f *testing.F) {
 	f.Fuzz(func(t *testing.T, at uint32, patch []byte) {
 		damaged := bytes.Clone(file)
 		copy(damaged[int(at)%len(damaged):], patch)
-		scan(bytes.NewReader(damaged), int64(len(damaged)), at%2 == 0, func(record) {})
+		scan(bytes.NewReader(damaged), int64(len(damaged)), at%2 == 0, takeFunc(func(record) {}))
 	})
 }
 

@@ -15,11 +15,12 @@ import (
 // (internal/common: page.go, meta.go, bucket.go), in the byte order of the
 // machine.
 type image struct {
-	r        io.ReaderAt
+	r        *window
 	pageSize int
 	head     meta
 	pages    uint64   // in use, by the newest header
 	scratch  []byte   // one page
+	ahead    []int64  // where pages begin that are wanted next
 	seen     []uint64 // bitmap of pages that are accounted for
 	damage   []string // in words, at most maxDamage
 	damaged  int      // how many there were
@@ -251,7 +252,11 @@ func (w *walker) branch(p page, id uint64, depth int) {
 	if p.count == 0 {
 		w.im.note("page %d is empty", id)
 	}
+	ahead := windowSize / w.im.pageSize
 	for i := range int(p.count) {
+		if i%ahead == 0 {
+			w.im.expect(p, i, min(i+ahead, int(p.count)))
+		}
 		header, key, err := p.element(i, branchLens)
 		if err != nil {
 			w.im.note("page %d: %v", id, err)
@@ -262,6 +267,19 @@ func (w *walker) branch(p page, id uint64, depth int) {
 		}
 		w.page(native.Uint64(header[8:]), key, depth+1)
 	}
+}
+
+// expect reads ahead the pages that a branch names from one element to another.
+func (im *image) expect(p page, from, to int) {
+	im.ahead = im.ahead[:0]
+	for i := from; i < to; i++ {
+		if header, _, err := p.element(i, branchLens); err == nil {
+			if id := native.Uint64(header[8:]); id < im.pages {
+				im.ahead = append(im.ahead, int64(id)*int64(im.pageSize))
+			}
+		}
+	}
+	im.r.expect(im.ahead, im.pageSize)
 }
 
 func (w *walker) leaf(p page, id uint64, floor []byte) {

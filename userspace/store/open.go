@@ -50,7 +50,7 @@ func Open(path string, logger *slog.Logger, into Restorer) (*Store, error) {
 	var salvage *Salvage
 	if info.Size() > 0 {
 		restored := &restoring{into: into, dec: newDecoder()}
-		found := scan(file, info.Size(), false, restored.take)
+		found := scan(file, info.Size(), false, restored)
 		if errors.Is(found.format, ErrVersion) {
 			file.Close()
 			return nil, fmt.Errorf("open store %s: %w: install that weir again, or move the file away to begin with an empty store", path, found.format)
@@ -101,6 +101,9 @@ func Open(path string, logger *slog.Logger, into Restorer) (*Store, error) {
 
 // Restorer takes in what a store holds while it is opened.
 type Restorer interface {
+	// Expect tells how many decisions there are to come, before the first of them
+	// and where that is known.
+	Expect(n int)
 	// Decision is given every decision, as Store.Decisions yields them. It is
 	// valid until Decision returns.
 	Decision(*policy.Decision)
@@ -115,6 +118,12 @@ type restoring struct {
 	dec  *decoder
 	d    policy.Decision // the latest
 	err  error           // the first
+}
+
+func (r *restoring) expect(t tallies) {
+	if r.into != nil {
+		r.into.Expect(int(t[bucketAutomatic].count + t[bucketPins].count))
+	}
 }
 
 func (r *restoring) take(rec record) {
@@ -235,12 +244,12 @@ func carryOver(fresh string, file *os.File, size int64, found *scanned) error {
 		return s.db.Update(func(tx *bolt.Tx) error {
 			w := writer{tx: tx, tallies: &s.tallies}
 			var failed error
-			again := scan(file, size, wary, func(r record) {
+			again := scan(file, size, wary, takeFunc(func(r record) {
 				if failed == nil && (r.bucket != bucketCheckpoint || checkpoint) {
 					value := append([]byte(nil), r.value[:len(r.value)-checksumSize]...)
 					failed = w.put(r.bucket, append([]byte(nil), r.key...), value, true)
 				}
-			})
+			}))
 			if failed != nil {
 				return failed
 			}

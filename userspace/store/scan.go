@@ -1,9 +1,11 @@
 package store
 
 import (
+	"cmp"
 	"encoding/binary"
 	"fmt"
 	"io"
+	"slices"
 )
 
 // bucketID names a bucket in checksums; its String names it in the file.
@@ -86,11 +88,24 @@ type scanned struct {
 	damaged  int
 }
 
+// taker is given what is found to be sound: how many records there should be,
+// if that can be told, and then the records.
+type taker interface {
+	expect(tallies)
+	take(record)
+}
+
+// takeFunc takes records.
+type takeFunc func(record)
+
+func (takeFunc) expect(tallies)    {}
+func (f takeFunc) take(rec record) { f(rec) }
+
 // scan reads all of the file without trusting any of it and gives every
 // record whose checksum is right to good. A damaged tree may lead into pages
 // that are free, where removed records still stand: with wary, those are not
 // entered.
-func scan(r io.ReaderAt, size int64, wary bool, good func(record)) *scanned {
+func scan(r io.ReaderAt, size int64, wary bool, good taker) *scanned {
 	im, err := openImage(r, size)
 	if err != nil {
 		return &scanned{damage: []string{err.Error()}, damaged: 1}
@@ -100,6 +115,7 @@ func scan(r io.ReaderAt, size int64, wary bool, good func(record)) *scanned {
 		im.claimFree()
 	}
 	buckets := im.buckets()
+	slices.SortStableFunc(buckets, func(a, b bucket) int { return cmp.Compare(rank(a), rank(b)) })
 	for _, b := range buckets {
 		id, known := bucketNamed(b.name)
 		if !known {
@@ -120,7 +136,15 @@ func scan(r io.ReaderAt, size int64, wary bool, good func(record)) *scanned {
 	return s
 }
 
-func (s *scanned) visit(im *image, id bucketID, flags uint32, key, value []byte, good func(record)) {
+// rank has the tallies come before what they are of.
+func rank(b bucket) int {
+	if b.name == bucketMeta.String() {
+		return 0
+	}
+	return 1
+}
+
+func (s *scanned) visit(im *image, id bucketID, flags uint32, key, value []byte, good taker) {
 	plain, sum, err := unseal(id, key, value)
 	switch {
 	case err != nil:
@@ -130,6 +154,7 @@ func (s *scanned) visit(im *image, id bucketID, flags uint32, key, value []byte,
 		var t tallies
 		if err = t.decode(plain); err == nil {
 			s.expected = &t
+			good.expect(t)
 		} else {
 			s.format = err
 		}
@@ -140,7 +165,7 @@ func (s *scanned) visit(im *image, id bucketID, flags uint32, key, value []byte,
 	}
 	if id != bucketMeta {
 		s.found[id].add(sum)
-		good(record{bucket: id, key: key, value: value})
+		good.take(record{bucket: id, key: key, value: value})
 	}
 }
 

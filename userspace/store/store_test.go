@@ -54,8 +54,11 @@ func mustDecisions(t testing.TB, s *Store) map[Key]policy.Decision {
 // given is a Restorer that remembers.
 type given struct {
 	decisions map[Key]policy.Decision
+	expected  int
 	anew      int
 }
+
+func (g *given) Expect(n int) { g.expected = n }
 
 func (g *given) Decision(d *policy.Decision) { g.decisions[KeyOf(d)] = *d }
 
@@ -224,6 +227,9 @@ func TestOpenGives(t *testing.T) {
 	}
 	defer s.Close()
 	mustBeGiven(t, "whole", g, want)
+	if g.expected != len(want) {
+		t.Errorf("%d decisions were told of, and %d are there", g.expected, len(want))
+	}
 	named := 0
 	for _, d := range put {
 		since, sample, err := s.Sample(KeyOf(&d))
@@ -321,6 +327,7 @@ func TestDiskFull(t *testing.T) {
 // count is a Restorer that counts.
 type count int
 
+func (c *count) Expect(int)                {}
 func (c *count) Decision(*policy.Decision) { *c++ }
 func (c *count) Anew()                     { *c = 0 }
 

@@ -1,34 +1,68 @@
 package store
 
-import "io"
+import (
+	"cmp"
+	"io"
+	"slices"
+)
 
-// window reads a file in larger pieces where one read follows another. It is of
-// one goroutine.
+// window reads pages of a file that are wanted soon in few and large pieces.
+// Those of a tree stand in the order in which they were written, which need not
+// be that of their keys. It is of one goroutine.
 type window struct {
-	r    io.ReaderAt
-	next int64 // where the latest read ended
-	at   int64 // where buf begins
-	buf  []byte
+	r      io.ReaderAt
+	buf    []byte
+	pieces []piece // of the file that are in buf, by where they begin
+	wanted []int64
 }
 
-const windowSize = 256 << 10
+// piece is a part of the file: where it begins, and what stands there.
+type piece struct {
+	at   int64
+	held []byte
+}
 
-// ReadAt implements io.ReaderAt.
-func (w *window) ReadAt(p []byte, at int64) (int, error) {
-	follows := at == w.next
-	w.next = at + int64(len(p))
-	if at >= w.at && w.next <= w.at+int64(len(w.buf)) {
-		return copy(p, w.buf[at-w.at:]), nil
-	}
-	if !follows || len(p) > windowSize {
-		return w.r.ReadAt(p, at)
-	}
+const (
+	windowSize = 1 << 20
+	windowGap  = 8 << 10 // is read for nothing rather than begin another piece
+)
+
+// expect reads what is wanted next: so many bytes at each offset, as much of it as
+// there is room for. What cannot be read is left for ReadAt to say.
+func (w *window) expect(offsets []int64, size int) {
 	if w.buf == nil {
 		w.buf = make([]byte, windowSize)
 	}
-	n, _ := w.r.ReadAt(w.buf[:windowSize], at) // a piece that is cut short by an error is left aside
-	if w.at, w.buf = at, w.buf[:n]; n < len(p) {
-		return w.r.ReadAt(p, at)
+	w.wanted = append(w.wanted[:0], offsets...)
+	slices.Sort(w.wanted)
+	w.pieces = w.pieces[:0]
+	room := w.buf
+	for i := 0; i < len(w.wanted); {
+		at := w.wanted[i]
+		end := at + int64(size)
+		for i++; i < len(w.wanted) && w.wanted[i] <= end+windowGap; i++ {
+			end = w.wanted[i] + int64(size)
+		}
+		if end-at > int64(len(room)) {
+			return
+		}
+		n, _ := w.r.ReadAt(room[:end-at], at)
+		w.pieces = append(w.pieces, piece{at, room[:n]})
+		room = room[end-at:]
 	}
-	return copy(p, w.buf), nil
+}
+
+// ReadAt implements io.ReaderAt.
+func (w *window) ReadAt(p []byte, at int64) (int, error) {
+	i, exact := slices.BinarySearchFunc(w.pieces, at, func(have piece, at int64) int { return cmp.Compare(have.at, at) })
+	if !exact {
+		i--
+	}
+	if i >= 0 {
+		have := w.pieces[i]
+		if from := at - have.at; from+int64(len(p)) <= int64(len(have.held)) {
+			return copy(p, have.held[from:]), nil
+		}
+	}
+	return w.r.ReadAt(p, at)
 }
