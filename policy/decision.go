@@ -115,6 +115,10 @@ type Decision struct {
 	Evidence Evidence  //
 }
 
+// Configured reports whether d is of the configured allow list, or of what is
+// allowed besides, and neither a pin nor a rule's or a list's decision.
+func (d *Decision) Configured() bool { return !d.Pinned && d.Rule == "" }
+
 // Ended reports whether d no longer stands at now.
 func (d *Decision) Ended(now time.Time) bool {
 	return !d.Until.IsZero() && !now.Before(d.Until)

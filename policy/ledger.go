@@ -45,6 +45,7 @@ type Ledger struct {
 	users   map[string]*entry
 	allowed []netip.Prefix // by the configuration
 	expiry  expiryHeap
+	tally   Tally
 	touched []touch // of the call at hand
 	spare   []entry // for those that are new in it
 }
@@ -162,7 +163,7 @@ func (l *Ledger) put(now time.Time, kept []Decision) {
 		if *place != nil {
 			l.outdated(1)
 		}
-		*place = d
+		l.stand(place, d)
 		l.expiry.push(d)
 		l.settleFor(d.Target, e, d.Pinned)
 	}
@@ -208,7 +209,7 @@ func (l *Ledger) Expire(now time.Time) (ended []Decision, changes []Change) {
 
 // take removes the pin or the automatic decision of e, which stands on t.
 func (l *Ledger) take(t Target, e *entry, pinned bool) {
-	*e.place(pinned) = nil
+	l.stand(e.place(pinned), nil)
 	l.outdated(1)
 	if t.User != "" && e.own() == nil {
 		delete(l.users, t.User)

@@ -108,6 +108,9 @@ func TestLedgerAgainstModel(t *testing.T) {
 				}
 				last, fresh[d.Prefix] = d.Prefix, d
 			}
+			if got, want := l.Tally(), countAll(l); got != want {
+				t.Fatalf("seed %d, step %d: it tells of %+v, holds %+v", seed, step, got, want)
+			}
 			if !maps.EqualFunc(applied, fresh, sameEffect) {
 				t.Fatalf("seed %d, step %d: changes give %v, in force is %v", seed, step, applied, fresh)
 			}
@@ -120,6 +123,17 @@ func TestLedgerAgainstModel(t *testing.T) {
 			}
 		}
 	}
+}
+
+// countAll is Tally, counted anew.
+func countAll(l *Ledger) (t Tally) {
+	for d := range l.All() {
+		t.add(d, 1)
+	}
+	for d := range l.InForce() {
+		t.addInForce(d, 1)
+	}
+	return t
 }
 
 // apply brings a table up to date and checks that changes are minimal.

@@ -15,7 +15,7 @@ func (l *Ledger) PutListed(decisions ...Decision) []Change {
 			continue
 		}
 		e := l.entry(Target{Prefix: d.Prefix})
-		e.listed = d
+		l.stand(&e.listed, d)
 		l.settleFor(d.Target, e, true) // as a pin: it concerns what is inside
 	}
 	return l.changes()
@@ -26,7 +26,7 @@ func (l *Ledger) RemoveListed(prefixes ...netip.Prefix) []Change {
 	for _, p := range prefixes {
 		t := Target{Prefix: JudgedPrefix(p)}
 		if e := l.find(t); e != nil && e.listed != nil {
-			e.listed = nil
+			l.stand(&e.listed, nil)
 			l.settleFor(t, e, true)
 		}
 	}

@@ -54,6 +54,11 @@ func TestListedRank(t *testing.T) {
 				if !first {
 					l.PutListed(c.list)
 				}
+				bob := Decision{Target: Target{User: "bob"}, Action: Guard, Rule: "x", Until: now.Add(time.Hour)}
+				l.Put(now, bob)
+				if got, want := l.Tally(), countAll(l); got != want || got.Users != 1 {
+					t.Errorf("it tells of %+v, holds %+v", got, want)
+				}
 				if got := decidingText(l, at); got != c.with {
 					t.Errorf("list first: %t: decides %q, want %q", first, got, c.with)
 				}
@@ -62,6 +67,10 @@ func TestListedRank(t *testing.T) {
 					t.Errorf("without the list: decides %q, want %q", got, c.without)
 				}
 				l.RemoveListed(c.list.Prefix) // nothing is there
+				l.Expire(now.Add(time.Hour))
+				if got, want := l.Tally(), countAll(l); got != want || got.Users != 0 {
+					t.Errorf("without the list it tells of %+v, holds %+v", got, want)
+				}
 			}
 		})
 	}

@@ -32,12 +32,14 @@ func (l *Ledger) settle(p netip.Prefix, e *entry) {
 		e.touched = true
 		l.touched = append(l.touched, touch{p, e, e.inForce})
 	}
+	l.tally.addInForce(e.inForce, -1)
 	e.inForce = e.own()
 	if e.inForce != nil && !e.allows() {
 		if by, _ := l.silencer(p, e); by != nil {
 			e.inForce = nil
 		}
 	}
+	l.tally.addInForce(e.inForce, 1)
 }
 
 // settleFor works out what is in force after the pin, or else the automatic

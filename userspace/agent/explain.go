@@ -33,7 +33,7 @@ func (a *Agent) Explain(ctx context.Context, target policy.Target) (*control.Exp
 		return nil, err
 	}
 	for i, c := range concerns {
-		if configured(c.Decision) {
+		if c.Decision.Configured() {
 			e.Allow = append(e.Allow, control.Allow{Prefix: policy.PrefixString(c.Decision.Prefix), Reason: c.Decision.Reason})
 			continue
 		}
@@ -58,7 +58,7 @@ func (a *Agent) askKernelAbout(e *control.Explanation, concerns []policy.Concern
 		if c.Wins {
 			wins = c
 		}
-		if !configured(c.Decision) {
+		if !c.Decision.Configured() {
 			a.askKernel(&e.Decisions[next].Row, c.Decision, attached)
 			next++
 		}

@@ -122,10 +122,6 @@ func allowed(l *policy.Ledger, d *policy.Decision) bool {
 	return w != nil && w.Action == policy.Allow
 }
 
-// configured reports whether d is an entry of the configuration's allow list,
-// and neither a pin nor a rule's decision.
-func configured(d *policy.Decision) bool { return !d.Pinned && d.Rule == "" }
-
 // until tells when d ends, for messages.
 func until(d *policy.Decision) string {
 	if d.Until.IsZero() {
@@ -141,9 +137,9 @@ func name(d *policy.Decision) string {
 		return fmt.Sprintf("pin %v %v", d.Action, d.Target)
 	case d.Listed:
 		return fmt.Sprintf("list %s: %v %v", d.Rule, d.Action, d.Target)
-	case configured(d) && d.Reason != policy.ConfiguredReason:
+	case d.Configured() && d.Reason != policy.ConfiguredReason:
 		return fmt.Sprintf("%v is allowed: %s", d.Target, d.Reason)
-	case configured(d):
+	case d.Configured():
 		return fmt.Sprintf("configuration: %v %v", d.Action, d.Target)
 	}
 	return fmt.Sprintf("rule %s: %v %v", d.Rule, d.Action, d.Target)

@@ -10,6 +10,7 @@ import (
 	"time"
 
 	"weir/loader"
+	"weir/policy"
 	"weir/userspace/control"
 	"weir/userspace/intake"
 	"weir/userspace/store"
@@ -199,23 +200,11 @@ func (a *Agent) storeStatus() control.Store {
 
 // tally counts what stands.
 func (c *core) tally() control.Decisions {
-	n := control.Decisions{ByAction: make(map[string]int)}
-	for d := range c.ledger.All() {
-		n.Total++
-		n.ByAction[d.Action.String()]++
-		switch {
-		case d.User != "":
-			n.Users++
-		default:
-			n.Suspended++ // unless it is in force
-		}
-		if d.Pinned {
-			n.Pinned++
-		}
-	}
-	for d := range c.ledger.InForce() {
-		if !configured(d) {
-			n.Suspended--
+	t := c.ledger.Tally()
+	n := control.Decisions{Total: t.Total(), Pinned: t.Pinned, Users: t.Users, ByAction: make(map[string]int), Suspended: t.Total() - t.Users - t.InForce}
+	for action, count := range t.ByAction {
+		if count > 0 {
+			n.ByAction[policy.Action(action).String()] = count
 		}
 	}
 	return n
