@@ -14,8 +14,8 @@ type splitter struct {
 }
 
 // bufferSize is what a splitter reads at once: large enough that system calls
-// do not count, small enough to stay in the second-level cache.
-const bufferSize = 256 << 10
+// do not count, small enough that what they bring is judged within a few milliseconds.
+const bufferSize = 64 << 10
 
 func newSplitter(maxLine int) *splitter {
 	return &splitter{max: maxLine}
