@@ -37,7 +37,7 @@ func (a *Agent) Explain(ctx context.Context, target policy.Target) (*control.Exp
 			e.Allow = append(e.Allow, control.Allow{Prefix: policy.PrefixString(c.Decision.Prefix), Reason: c.Decision.Reason})
 			continue
 		}
-		e.Decisions = append(e.Decisions, a.judgement(c.Decision, rows[i], c.Wins))
+		e.Decisions = append(e.Decisions, judgement(c.Decision, a.sample(c.Decision), rows[i], c.Wins))
 	}
 	wins := a.askKernelAbout(e, concerns)
 	a.kernelEntries(e, prefix, concerns)
@@ -156,6 +156,7 @@ func (a *Agent) explainUser(ctx context.Context, target policy.Target) (*control
 	var found []*policy.Decision
 	var rows []control.Row // of found
 	var wins *policy.Decision
+	samples := make(map[netip.Prefix][]policy.Observation) // of named that stand
 	err = a.core.do(ctx, func() {
 		pin, automatic := a.core.ledger.Get(target)
 		wins = policy.Prevailing(pin, automatic)
@@ -168,6 +169,7 @@ func (a *Agent) explainUser(ctx context.Context, target policy.Target) (*control
 		for i := range named {
 			if _, stands := a.core.ledger.Get(named[i].Target); stands != nil && stands.Since.Equal(named[i].Since) {
 				found = append(found, stands)
+				samples[stands.Prefix] = named[i].Evidence.Sample
 			}
 		}
 		for _, d := range found {
@@ -195,19 +197,29 @@ func (a *Agent) explainUser(ctx context.Context, target policy.Target) (*control
 	}
 	attached := a.protected()
 	for i, d := range found {
-		e.Decisions = append(e.Decisions, a.judgement(d, rows[i], d == wins))
+		sample, read := samples[d.Prefix]
+		if !read {
+			sample = a.sample(d)
+		}
+		e.Decisions = append(e.Decisions, judgement(d, sample, rows[i], d == wins))
 		a.askKernel(&e.Decisions[i].Row, d, attached)
 	}
 	return e, nil
 }
 
-// judgement writes d with its evidence.
-func (a *Agent) judgement(d *policy.Decision, row control.Row, wins bool) control.Judgement {
-	whole := *d
-	var err error
-	if whole.Evidence.Sample, err = a.writer.sample(d); err != nil {
+// sample returns the sample of the evidence for d, as far as it can be read.
+func (a *Agent) sample(d *policy.Decision) []policy.Observation {
+	sample, err := a.writer.sample(d)
+	if err != nil {
 		a.log.Warn("the evidence of a decision cannot be read", "target", d.Target.String(), "error", err)
 	}
+	return sample
+}
+
+// judgement writes d with the sample of its evidence.
+func judgement(d *policy.Decision, sample []policy.Observation, row control.Row, wins bool) control.Judgement {
+	whole := *d
+	whole.Evidence.Sample = sample
 	j := control.JudgementOf(&whole)
 	j.Row, j.Wins = row, wins
 	return j

@@ -196,6 +196,37 @@ func TestCutWhileOpen(t *testing.T) {
 	}
 }
 
+// Whoever asks for one record that was damaged under an open store finds that out
+// for all.
+func TestDamagedWhileOpen(t *testing.T) {
+	path := filepath.Join(t.TempDir(), "weir.db")
+	s := mustOpen(t, path)
+	all := pins(0, 3)
+	all[1].Reason = "the reason of the second"
+	mustCommit(t, s, Batch{Put: all})
+	file, err := os.ReadFile(path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	f, err := os.OpenFile(path, os.O_WRONLY, 0)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer f.Close()
+	if _, err := f.WriteAt([]byte("x"), int64(bytes.Index(file, []byte(all[1].Reason)))); err != nil {
+		t.Fatal(err)
+	}
+	if _, _, err := s.Sample(KeyOf(&all[0])); err != nil {
+		t.Errorf("a record that is whole: %v", err)
+	}
+	if _, _, err := s.Sample(KeyOf(&all[1])); !errors.Is(err, ErrDamaged) {
+		t.Errorf("the damaged record: %v", err)
+	}
+	if err := s.Commit(Batch{Put: pins(4, 5)}); !errors.Is(err, ErrDamaged) {
+		t.Errorf("the next write: %v", err)
+	}
+}
+
 func FuzzOpenDamaged(f *testing.F) {
 	file, _, _, _ := mustDamageable(f)
 	f.Add(uint32(5000), []byte{1, 2, 3})

@@ -40,12 +40,15 @@ func (s *Store) Sample(k Key) (since time.Time, sample []policy.Observation, err
 			}
 			dec := newDecoder()
 			var d policy.Decision
-			if err := dec.sealed(&d, k.bucket(), key, sealed); err != nil {
-				return err
+			err := dec.sealed(&d, k.bucket(), key, sealed)
+			if err == nil {
+				since = d.Since
+				sample, err = dec.rest()
 			}
-			since = d.Since
-			sample, err = dec.rest()
-			return err
+			if err != nil {
+				return s.damaged(k.bucket(), key, err)
+			}
+			return nil
 		})
 	})
 	if err != nil {
@@ -93,8 +96,7 @@ func (s *Store) records(visit func(dec *decoder, value []byte, d *policy.Decisio
 						})
 					}
 					if err != nil {
-						s.broken.Store(true)
-						return fmt.Errorf("%w: %v: record %q: %w", ErrDamaged, id, printable(k), err)
+						return s.damaged(id, k, err)
 					}
 					if !more {
 						return nil
@@ -111,6 +113,12 @@ func (s *Store) records(visit func(dec *decoder, value []byte, d *policy.Decisio
 		return fmt.Errorf("read store %s: %w", s.path, err)
 	}
 	return nil
+}
+
+// damaged notes that a record cannot be read, so that the store is salvaged.
+func (s *Store) damaged(id bucketID, key []byte, err error) error {
+	s.broken.Store(true)
+	return fmt.Errorf("%w: %v: record %q: %w", ErrDamaged, id, printable(key), err)
 }
 
 // protect keeps a panic of f for later and reports false then.
