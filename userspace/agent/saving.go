@@ -14,13 +14,15 @@ type saving struct {
 	removed []store.Key    // that leave the store with it
 	waiting []chan<- error // who are told when it is durable
 	took    time.Duration  // so far
+	last    time.Time      // when the last slice ended
 	logged  []policy.Event // that the judge is told of when its state is written
 }
 
 const (
-	sliceTime  = time.Millisecond
-	sliceLeast = 16      // steps of the first slice: what is little is taken at once
-	maxLogged  = 1 << 16 // events that the judge is not told of for now
+	sliceTime  = time.Millisecond // of a slice at most
+	sliceShare = 10               // of the time since the last slice, one part is the next one's if nobody waits
+	sliceLeast = 16               // steps of the first slice: what is little is taken at once
+	maxLogged  = 1 << 16          // events that the judge is not told of for now
 )
 
 // checkpoint has one taken that is not older than now, and binds to it what must
@@ -62,13 +64,18 @@ func (c *core) begin() {
 func (c *core) slice(least int) {
 	s := c.saving
 	begun := time.Now()
+	most := sliceTime
+	if len(s.waiting) == 0 {
+		most = min(most, begun.Sub(s.last)/sliceShare)
+	}
 	done := false
-	for n := 0; !done && (n < least || time.Since(begun) < sliceTime); n++ {
+	for n := 0; !done && (n < least || time.Since(begun) < most); n++ {
 		if done = s.step(); s.counted {
 			c.tellLogged()
 		}
 	}
-	s.took += time.Since(begun)
+	s.last = time.Now()
+	s.took += s.last.Sub(begun)
 	if !done {
 		return
 	}
