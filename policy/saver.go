@@ -35,13 +35,52 @@ const savedTables = 4 // sources, users, neighbourhoods, networks
 
 // savedTable is one whose entries are being written.
 type savedTable struct {
-	head   []byte // what stands before its entries
-	write  func(b []byte, i uint32) []byte
-	notes  []note
-	next   uint32 // entry
-	last   uint32
-	early  map[uint32][]byte // that were written before their turn
-	memory pieces            // of those
+	head  []byte // what stands before its entries
+	write func(b []byte, i uint32) []byte
+	notes []note
+	next  uint32 // entry
+	last  uint32
+	early earlyEntries
+}
+
+// earlyEntries are the entries of a table that were written before their turn. Nearly
+// all may be, and each event asks for some: where one stands is found by its number.
+type earlyEntries struct {
+	places [][]uint64 // in chunks of chunkSize; 0: not written
+	texts  pieces     // each after its length, of four bytes
+}
+
+// add has write write entry n, unless it is written already.
+func (e *earlyEntries) add(n uint32, write func(b []byte, n uint32) []byte) {
+	chunk := &e.places[n>>chunkBits]
+	if *chunk == nil {
+		*chunk = make([]uint64, chunkSize)
+	}
+	place := &(*chunk)[n&chunkMask]
+	if *place != 0 {
+		return
+	}
+	b := e.texts.room()
+	at := len(b)
+	b = write(append(b, 0, 0, 0, 0), n)
+	binary.LittleEndian.PutUint32(b[at:], uint32(len(b)-at-4))
+	e.texts.last = b
+	*place = uint64(len(e.texts.full))<<32 | uint64(at+1)
+}
+
+// get returns what was written of entry n.
+func (e *earlyEntries) get(n uint32) (text []byte, written bool) {
+	chunk := e.places[n>>chunkBits]
+	if chunk == nil || chunk[n&chunkMask] == 0 {
+		return nil, false
+	}
+	place := chunk[n&chunkMask]
+	piece := e.texts.last
+	if i := int(place >> 32); i < len(e.texts.full) {
+		piece = e.texts.full[i]
+	}
+	piece = piece[uint32(place)-1:]
+	return piece[4:][:binary.LittleEndian.Uint32(piece)], true
 }
 
 // snapshotPart is about how long the parts of a snapshot are.
@@ -96,10 +135,10 @@ func (e *Engine) Save() *Saver {
 	}
 	for i, keep := range []*func(uint32){&e.sources.keep, &e.users.keep, &nets.keep, &networks.keep} {
 		t := &s.tables[i]
-		t.next, t.early = 1, make(map[uint32][]byte)
+		t.next, t.early.places = 1, make([][]uint64, t.last>>chunkBits+1)
 		*keep = func(n uint32) {
 			if n >= t.next && n <= t.last {
-				s.writeEarly(t, n)
+				t.early.add(n, t.write)
 			}
 		}
 	}
@@ -122,16 +161,6 @@ func (s *Saver) finish() {
 	}
 }
 
-// writeEarly writes entry n of t before its turn.
-func (s *Saver) writeEarly(t *savedTable, n uint32) {
-	if _, written := t.early[n]; written {
-		return
-	}
-	b := t.memory.room()
-	t.memory.last = t.write(b, n)
-	t.early[n] = t.memory.last[len(b):]
-}
-
 // Step writes some n entries more, and reports whether that was all.
 func (s *Saver) Step(n int) (done bool) {
 	for ; n > 0 && s.engine != nil; n-- {
@@ -139,7 +168,7 @@ func (s *Saver) Step(n int) (done bool) {
 		if t.next <= t.last {
 			i := t.next
 			b := s.body.room()
-			if early, written := t.early[i]; written {
+			if early, written := t.early.get(i); written {
 				s.body.last = append(b, early...)
 			} else {
 				s.body.last = t.write(b, i)
@@ -147,7 +176,7 @@ func (s *Saver) Step(n int) (done bool) {
 			t.next++ // only now: writing changes nothing
 			continue
 		}
-		t.early, t.memory, t.notes = nil, pieces{}, nil
+		t.early, t.notes = earlyEntries{}, nil
 		if s.table++; s.table == len(s.tables) {
 			s.GiveUp() // nothing is left
 			break
