@@ -244,6 +244,9 @@ func (l *Ledger) forget() {
 	}
 	clear(l.touched)
 	l.touched = l.touched[:0]
+	if cap(l.touched) > 1<<16 { // a wide pin, and much inside
+		l.touched = nil
+	}
 }
 
 // find returns the entry of a target in judged form, or nil.
