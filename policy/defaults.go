@@ -114,7 +114,7 @@ func userRules() []Rule {
 		},
 		{
 			Name: "networks-per-user", Events: logins, Per: PerUser, Measure: MeasureNetworks,
-			Threshold: 6, Within: time.Hour, SpareKnown: 6 * time.Hour, SpareNeighbours: true,
+			Threshold: 6, Within: time.Hour, SpareKnown: 6 * time.Hour, SpareNeighbours: true, UserFor: 3 * time.Hour,
 			Action: Drop, For: day, Escalate: 2, Cap: 7 * day, Forget: 30 * day,
 		},
 		{

@@ -288,6 +288,37 @@ func TestOneUserTriedFromEverywhere(t *testing.T) {
 	}
 }
 
+// TestGuardOfAStolenAccount: who meets a new place a few hours after all the
+// world has used the account is let in. While the world goes on, no more than
+// what brings the guard back gets through in between.
+func TestGuardOfAStolenAccount(t *testing.T) {
+	for _, lasts := range []time.Duration{time.Hour, 12 * time.Hour} {
+		s := newDefaultStory(t)
+		s.settle()
+		var until time.Time
+		through := 0
+		for at := time.Duration(0); at < lasts; at += 20 * time.Second {
+			if !dawn.Add(at).Before(until) {
+				through++
+			}
+			for _, d := range s.tell(at, Message, abroad(int(at/(20*time.Second))), townsman(7), 1) {
+				if d.User == townsman(7) {
+					until = d.Until
+				}
+			}
+		}
+		if guards := int((lasts + 3*time.Hour) / (3 * time.Hour)); through > 7*guards {
+			t.Errorf("%d messages get through in %s", through, lasts)
+		}
+		if rest := until.Sub(dawn.Add(lasts)); rest < 0 || rest > 3*time.Hour {
+			t.Errorf("guarded for %s after the last of it", rest)
+		}
+		if d := s.tell(until.Sub(dawn)+time.Minute, AuthSuccess, abroad(1<<12), townsman(7), 0); len(d) > 0 {
+			t.Errorf("the owner's new place: %+v", d)
+		}
+	}
+}
+
 // TestBotnetUnderPressure: hundreds of sources, a try each for now. From when
 // that is far above what is normal, whoever has had its time is flagged, and
 // later ones of networks that nobody succeeds from at the end of theirs.

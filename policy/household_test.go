@@ -1,6 +1,7 @@
 package policy
 
 import (
+	"math/rand/v2"
 	"testing"
 	"time"
 )
@@ -52,24 +53,38 @@ func TestNameThatNobodyHas(t *testing.T) {
 	}
 }
 
-// TestOldDeviceByNight: what fails at a steady rhythm before anybody is known
-// stays a device for a day, until its office has come to work. From then on it
-// is judged as a rhythm in a network that nobody succeeds from.
+// TestOldDeviceByNight: what has failed twelve times in a row at one rhythm
+// before anybody is known stays a device for a day, until its office has come to
+// work, be it quick or slow. From then on it is judged as a rhythm in a network
+// that nobody succeeds from. A guesser that only comes near a rhythm is found on
+// the first day.
 func TestOldDeviceByNight(t *testing.T) {
-	s := newDefaultStory(t)
-	for m := range 5 * 24 * 60 {
-		at := time.Duration(m) * time.Minute
-		s.tell(at, AuthSuccess, townHome(m*7%600), townsman(m*7%600), 0)
-		if m%4 == 0 {
-			s.tell(at+time.Second, AuthFailure, abroad(1), "scan@example.org", 0)
+	const minute = time.Minute
+	for _, test := range []struct {
+		every, jitter time.Duration
+		device        bool
+	}{
+		{4 * minute, 0, true},
+		{4 * minute, 5 * time.Second, true},
+		{13 * minute, 15 * time.Second, true},
+		{13 * minute, 2 * minute, false},
+	} {
+		s := newDefaultStory(t)
+		rng := rand.New(rand.NewPCG(1, 3))
+		next := time.Duration(0)
+		for at := time.Duration(0); at < 5*day; at += minute {
+			m := int(at / minute)
+			s.tell(at, AuthSuccess, townHome(m*7%600), townsman(m*7%600), 0)
+			if at >= next {
+				s.tell(next+minute, AuthFailure, abroad(1), "scan@example.org", 0)
+				next += test.every + time.Duration(rng.Int64N(int64(2*test.jitter)+1)) - test.jitter
+			}
 		}
-	}
-	if n, _ := s.flagged(); n == 0 {
-		t.Fatal("a guesser with a telephone's rhythm is never flagged")
-	}
-	for _, d := range s.out {
-		if d.Since.Before(dawn.Add(24 * time.Hour)) {
-			t.Errorf("flagged on the first day, at %s: %s", d.Since, d.Reason)
+		if n, _ := s.flagged(); n == 0 {
+			t.Fatalf("every %s within %s: never flagged", test.every, test.jitter)
+		}
+		if first := s.out[0]; first.Since.Before(dawn.Add(day)) == test.device {
+			t.Errorf("every %s within %s: flagged after %s: %s", test.every, test.jitter, first.Since.Sub(dawn), first.Reason)
 		}
 	}
 }

@@ -261,7 +261,11 @@ func (e *Engine) observeNeighbours(p *plan, h *happening, out []Decision) []Deci
 	}
 	if e.now >= n.until {
 		n.offences = offence(n.offences, n.until, e.now, r)
-		n.until = e.now + int64(r.Lasts(int(n.offences)))
+		lasts := int(n.offences)
+		if n.good != 0 {
+			lasts = 1 // and get other addresses of it every day
+		}
+		n.until = e.now + int64(r.Lasts(lasts))
 		n.held, n.parts = 0, 0
 	}
 	n.held |= held

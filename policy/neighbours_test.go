@@ -2,6 +2,7 @@ package policy
 
 import (
 	"net/netip"
+	"slices"
 	"strconv"
 	"testing"
 	"time"
@@ -61,5 +62,35 @@ func TestNeighboursGrow(t *testing.T) {
 				t.Errorf("%d decisions stand", stand)
 			}
 		})
+	}
+}
+
+// TestNeighboursOfPeople: a decision on a net lasts longer each time, but not
+// where somebody succeeds: whoever gets an address there tomorrow is another.
+func TestNeighboursOfPeople(t *testing.T) {
+	for _, people := range []bool{false, true} {
+		s := newDefaultStory(t)
+		s.settle()
+		var lasts []time.Duration
+		for round := range 3 {
+			at := time.Duration(round) * 5 * day
+			if people {
+				s.tell(at, AuthSuccess, "203.0.113.130", "user1@example.org", 0)
+			}
+			for i := range 12 {
+				for _, d := range s.tell(at+time.Duration(i+1)*time.Minute, AuthFailure, address("203.0.113.0", 10+i*2), "x"+strconv.Itoa(i), 0) {
+					if d.Rule == "bad-neighbourhood" && d.Action == Drop && d.Offence == len(lasts)+1 {
+						lasts = append(lasts, d.Until.Sub(d.Since))
+					}
+				}
+			}
+		}
+		want := []time.Duration{12 * time.Hour, 48 * time.Hour, 8 * day}
+		if people {
+			want = []time.Duration{12 * time.Hour, 12 * time.Hour, 12 * time.Hour}
+		}
+		if !slices.Equal(lasts, want) {
+			t.Errorf("with people %t: decisions of %s, want %s", people, lasts, want)
+		}
 	}
 }

@@ -32,24 +32,35 @@ func (b *beats) note(at int64) {
 }
 
 // every returns the interval at which the failures came, 0 if they are not a
-// device's, or those of two devices where they are nameless.
-func (b *beats) every(nameless bool) int64 {
-	if b.noted < 4 {
-		return 0
+// device's, or those of two devices where they are nameless, and how many of the
+// latest keep to it.
+func (b *beats) every(nameless bool) (every int64, row int) {
+	if b.noted < steadyLeast {
+		return 0, 0
 	}
 	var t latest
-	for i := range min(b.noted, len(t)) {
+	n := min(b.noted, len(t))
+	for i := range n {
 		t[i] = b.ring[(b.noted-1-i)%len(t)]
 	}
 	gap := t[0] - t[1]
-	switch {
-	case steadyGaps(t[1]-t[2], gap) && steadyGaps(t[2]-t[3], gap):
-		return gap
-	case nameless && b.noted >= braidLeast:
-		return t.braid(min(b.noted, len(t)))
+	row = 2
+	for row < n && steadyGaps(t[row-1]-t[row], gap) {
+		row++
 	}
-	return 0
+	switch {
+	case row >= steadyLeast:
+		return gap, row
+	case nameless && n >= braidLeast:
+		if gap = t.braid(n); gap != 0 {
+			return gap, n
+		}
+	}
+	return 0, 0
 }
+
+// steadyLeast is how many failures make a rhythm.
+const steadyLeast = 4
 
 // Where failures have no names, two devices look like one that is not steady.
 // What a guesser does can be taken for them by chance, so they have to account

@@ -96,27 +96,31 @@ func TestGuesserWithoutNames(t *testing.T) {
 	}
 }
 
-// TestRhythm: which intervals between failures are those of devices.
+// TestRhythm: which intervals between failures are those of devices, and for how
+// many failures they last.
 func TestRhythm(t *testing.T) {
 	for name, test := range map[string]struct {
 		seconds []int // of failures, the latest first, before which they lie
 		want    int
+		row     int
 	}{
-		"one device":               {[]int{0, 600, 1190, 1800}, 600},
-		"too few":                  {[]int{0, 600, 1200}, 0},
-		"a tenth more":             {[]int{0, 600, 1260, 1860}, 0},
-		"too fast":                 {[]int{0, 30, 60, 90}, 0},
-		"two devices":              {[]int{0, 27, 81, 89, 134, 177, 188, 242, 265, 295}, 89},
-		"two, and a typing error":  {[]int{0, 27, 81, 89, 134, 150, 177, 188, 242, 265, 295}, 89},
-		"two, and two more tries":  {[]int{0, 27, 81, 89, 134, 150, 177, 188, 242, 250, 265, 295}, 0},
-		"two, of which one pauses": {[]int{0, 54, 89, 134, 177, 188, 242, 265, 295}, 0},
+		"one device":               {[]int{0, 600, 1190, 1800}, 600, 4},
+		"one that has just begun":  {[]int{0, 600, 1190, 1800, 2000, 2600, 3200, 3800}, 600, 4},
+		"one for hours":            {[]int{0, 600, 1190, 1800, 2400, 3010, 3600, 4200, 4795, 5400, 6000, 6600, 7200, 7800}, 600, 12},
+		"too few":                  {[]int{0, 600, 1200}, 0, 0},
+		"a tenth more":             {[]int{0, 600, 1260, 1860}, 0, 0},
+		"too fast":                 {[]int{0, 30, 60, 90}, 0, 0},
+		"two devices":              {[]int{0, 27, 81, 89, 134, 177, 188, 242, 265, 295}, 89, 10},
+		"two, and a typing error":  {[]int{0, 27, 81, 89, 134, 150, 177, 188, 242, 265, 295}, 89, 11},
+		"two, and two more tries":  {[]int{0, 27, 81, 89, 134, 150, 177, 188, 242, 250, 265, 295}, 0, 0},
+		"two, of which one pauses": {[]int{0, 54, 89, 134, 177, 188, 242, 265, 295}, 0, 0},
 	} {
 		var b beats
 		for i := range test.seconds {
 			b.note(int64(10*time.Hour) - int64(test.seconds[len(test.seconds)-1-i])*int64(time.Second))
 		}
-		if got := b.every(true); got != int64(test.want)*int64(time.Second) {
-			t.Errorf("%s: a rhythm of %s, want %d s", name, time.Duration(got), test.want)
+		if every, row := b.every(true); every != int64(test.want)*int64(time.Second) || row != test.row {
+			t.Errorf("%s: %d failures at a rhythm of %s, want %d, %d s", name, row, time.Duration(every), test.row, test.want)
 		}
 	}
 }

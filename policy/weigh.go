@@ -144,7 +144,7 @@ func (e *Engine) weighGuess(s *sourceState, p *plan, h *happening, past history,
 		return samePassword, markRepeat
 	}
 	home := s.familiar.fresh(h.at) || e.site.popular(h.source)
-	old := (past.repeats >= oldDevice || s.familiar.fresh(h.at)) && h.at-e.site.began < int64(day)
+	old := (past.row >= oldDevice || s.familiar.fresh(h.at)) && h.at-e.site.began < int64(day)
 	if past.every != 0 && (!foreign && (!unknown || home) || old) {
 		weight = steadyDevice
 		switch {
@@ -232,17 +232,16 @@ type history struct {
 	again  bool   // the same user
 	every  int64  // the interval at which the user fails steadily, 0 if it does not
 	others uint32 // how many others have failed, if the user is new there
+	row    int    // how many of its latest failures keep to that
 	alone  bool   // no other has
 	first  int64  // the time of the oldest failure, 0 if there is none
-
-	repeats int // of a device
 }
 
-// oldDevice is how often a device must have failed before the site was known,
-// to stay one when nobody is known to succeed from its network, if nobody has
-// succeeded from its source either. It does for as long as the site has not been
-// seen for a whole day: offices sleep at night.
-const oldDevice = 30
+// oldDevice is how many failures in a row must have kept their rhythm for a
+// device to stay one when the site is known and nobody is known to succeed from
+// its network, if nobody has succeeded from its source either. It does for as
+// long as the site has not been seen for a whole day: offices sleep at night.
+const oldDevice = 12
 
 func (e *Engine) history(s *sourceState, p *plan, h *happening) (past history) {
 	if h.password != 0 {
@@ -266,9 +265,6 @@ func (e *Engine) history(s *sourceState, p *plan, h *happening) (past history) {
 		case o.user == h.user || e.sameName(o.user, h.user):
 			past.again = true
 			times.note(o.at)
-			if o.marks&markRepeat != 0 {
-				past.repeats++
-			}
 		case past.others < 4 && o.user != 0 && o.marks&markRepeat == 0 && !slices.Contains(users[:past.others], o.user):
 			users[past.others] = o.user
 			past.others++
@@ -279,7 +275,7 @@ func (e *Engine) history(s *sourceState, p *plan, h *happening) (past history) {
 		past.others = 0
 	}
 	times.note(h.at)
-	past.every = times.every(h.user == 0)
+	past.every, past.row = times.every(h.user == 0)
 	return past
 }
 
