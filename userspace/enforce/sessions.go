@@ -4,6 +4,7 @@ import (
 	"context"
 	"net/netip"
 	"slices"
+	"time"
 
 	"weir/loader"
 )
@@ -12,7 +13,13 @@ import (
 // longer arrive, so each would hold a server process until its timeout.
 // Looking at every socket of the host takes a while, hence it is done beside
 // the core: prefixes wait in a bounded queue, and all that wait are looked
-// for at once.
+// for at once. While sources are newly dropped all the time, most of the time is
+// left for other things.
+
+const (
+	restShare = 4 // times as long as it took to look for sessions, until the next look
+	restMost  = 5 * time.Millisecond
+)
 
 // closeSessions queues those among entries of which nothing passes. Within a wider prefix,
 // what is allowed or limited by an entry of its own is spared.
@@ -70,8 +77,14 @@ func (e *Enforcer) Run(ctx context.Context) {
 		waiting, ports := e.waiting, e.ports
 		e.waiting, e.stats.Waiting = nil, 0
 		e.mu.Unlock()
+		begun := time.Now()
 		n, err := e.o.Destroy(slices.Concat(waiting...), ports)
 		e.closed(n, err)
+		select {
+		case <-ctx.Done():
+			return
+		case <-time.After(min(restShare*time.Since(begun), restMost)):
+		}
 	}
 }
 
