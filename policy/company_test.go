@@ -33,6 +33,41 @@ func TestOfficeAtNight(t *testing.T) {
 	s.quiet()
 }
 
+// TestOfficeInTheFirstMinutes: weir begins by day. Before anybody has succeeded
+// from an office two of its telephones have failed several times, and people
+// have mistyped, which is what a guesser of many names does. It is let be, and
+// who does only that is found a little later.
+func TestOfficeInTheFirstMinutes(t *testing.T) {
+	for _, office := range []bool{true, false} {
+		s := newDefaultStory(t)
+		for at := time.Duration(0); at < 3*time.Hour; at += time.Second {
+			tick := int(at / time.Second)
+			if tick%83 == 0 {
+				s.tell(at, AuthFailure, "192.0.2.1", "stale1@example.org", 0)
+			}
+			if tick%78 == 46 {
+				s.tell(at, AuthFailure, "192.0.2.1", "stale2@example.org", 0)
+			}
+			switch who := "member" + strconv.Itoa(tick/100%60) + "@example.org"; tick % 200 {
+			case 60, 80:
+				s.tell(at, AuthFailure, "192.0.2.1", who, 0)
+			case 99, 199:
+				if office {
+					s.tell(at, AuthSuccess, "192.0.2.1", who, 0)
+				}
+			}
+		}
+		switch n, rules := s.flagged(); {
+		case office:
+			s.quiet()
+		case n == 0 || rules != "guessing":
+			t.Errorf("%d sources flagged by %q", n, rules)
+		case s.out[0].Since.Sub(dawn) > 20*time.Minute:
+			t.Errorf("found after %s", s.out[0].Since.Sub(dawn))
+		}
+	}
+}
+
 // TestGuesserAmongDevices: forgotten devices are no cover for a guesser.
 func TestGuesserAmongDevices(t *testing.T) {
 	s := newDefaultStory(t)

@@ -43,6 +43,14 @@ func (s *site) learned(at int64) bool {
 	return s.successes >= learnSuccesses && at-s.began >= int64(learnFor)
 }
 
+// youngFor is how long nobody behind an address can have shown what it is. An
+// office whose telephones fail and whose people mistype looks like a guesser of
+// many names then.
+const youngFor = time.Hour
+
+// young reports whether the site has been watched for less than that.
+func (s *site) young(at int64) bool { return at-s.began < int64(youngFor) }
+
 // locals is who succeeds from a network. One user alone makes a network known
 // only if it is no stranger there itself, and in time: a password that all the
 // world uses would make all the world known.

@@ -86,6 +86,9 @@ const goodMail = 4
 
 func (e *Engine) weighFailure(s *sourceState, p *plan, h *happening) (weight uint32, marks uint8) {
 	past := e.history(s, p, h)
+	if e.site.young(h.at) {
+		past.others = 0
+	}
 	foreign := e.site.foreign(h.source, h.at) && !s.hosts(h.at)
 	unknown := h.user != 0 && !h.known && e.site.learned(h.at)
 	if p.rule.Pressure {
@@ -343,7 +346,7 @@ func (e *Engine) suspect(s *sourceState, h *happening) {
 			if o.marks&markRepeat == 0 {
 				same++
 			}
-		case o.marks&markRepeat != 0: // a forgotten device guesses nothing
+		case o.marks&markRepeat != 0, e.site.young(h.at): // a forgotten device guesses nothing
 		case other != 0 && other != o.user:
 			h.guess = true
 		default:
