@@ -94,3 +94,28 @@ func TestNeighboursOfPeople(t *testing.T) {
 		}
 	}
 }
+
+// TestNeighboursAreSplit: a decision on a net leaves out the part in which
+// somebody succeeds, and grows with what misbehaves.
+func TestNeighboursAreSplit(t *testing.T) {
+	s := newDefaultStory(t)
+	s.settle()
+	s.tell(0, AuthSuccess, "203.0.113.130", "user1@example.org", 0)
+	s.tell(13*time.Hour, AuthSuccess, "203.0.113.130", "user1@example.org", 0)
+	for i := range 16 {
+		s.tell(14*time.Hour+time.Duration(i)*time.Minute, AuthFailure, address("203.0.113.0", 20+i*14), "x"+strconv.Itoa(i), 0)
+	}
+	var parts []string
+	for _, d := range s.out {
+		if d.Rule == "bad-neighbourhood" {
+			parts = append(parts, d.Prefix.String())
+		}
+		if d.User == "" && d.Prefix.Contains(netip.MustParseAddr("203.0.113.130")) {
+			t.Errorf("the good neighbour is in %s: %s", d.Prefix, d.Reason)
+		}
+	}
+	if len(parts) == 0 {
+		t.Error("nothing was widened")
+	}
+	t.Log(parts)
+}
