@@ -51,7 +51,7 @@ func Open(path string, logger *slog.Logger, into Restorer) (*Store, error) {
 	var salvage *Salvage
 	if info.Size() > 0 {
 		go readAhead(file, info.Size())
-		restored := &restoring{into: into, dec: newDecoder()}
+		restored := &restoring{into: into, most: uint64(info.Size()) / leastRecord, dec: newDecoder()}
 		found := scan(file, info.Size(), false, restored)
 		if errors.Is(found.format, ErrVersion) {
 			file.Close()
@@ -117,14 +117,18 @@ type Restorer interface {
 // restoring decodes the records of a scan.
 type restoring struct {
 	into Restorer // nil: nobody wants them
+	most uint64   // records that the file has room for
 	dec  *decoder
 	d    policy.Decision // the latest
 	err  error           // the first
 }
 
+// leastRecord is less than any record takes, with where it stands in its page.
+const leastRecord = 32
+
 func (r *restoring) expect(t tallies) {
-	if r.into != nil {
-		r.into.Expect(int(t[bucketAutomatic].count + t[bucketPins].count))
+	if n := t[bucketAutomatic].count + t[bucketPins].count; r.into != nil && n <= r.most {
+		r.into.Expect(int(n))
 	}
 }
 
