@@ -92,14 +92,16 @@ func mustEngine(tb testing.TB, rules []Rule, limits Limits) *Engine {
 
 func BenchmarkObserveHot(b *testing.B) { benchmarkObserve(b, 200, 100) }
 
-// BenchmarkObserveForeseen is BenchmarkObserveFull with events that come together.
-func BenchmarkObserveForeseen(b *testing.B) {
+// fullEngine returns an engine with full tables, and what has it judge the next
+// Ahead events, that come together.
+func fullEngine(b *testing.B) (e *Engine, observe func()) {
+	b.Helper()
 	events := benchmarkEvents(1<<20, 1_000_000, 200_000)
-	e := mustEngine(b, DefaultRules(), DefaultLimits())
+	e = mustEngine(b, DefaultRules(), DefaultLimits())
 	at := time.Unix(1_700_000_000, 0)
 	var out []Decision
 	next := 0
-	observe := func() {
+	observe = func() {
 		some := events[next : next+Ahead]
 		for i := range some {
 			at = at.Add(time.Second)
@@ -114,6 +116,12 @@ func BenchmarkObserveForeseen(b *testing.B) {
 	for range 4 << 20 / Ahead {
 		observe()
 	}
+	return e, observe
+}
+
+// BenchmarkObserveForeseen is BenchmarkObserveFull with events that come together.
+func BenchmarkObserveForeseen(b *testing.B) {
+	_, observe := fullEngine(b)
 	b.ReportAllocs()
 	before := cpuTime(b)
 	n := 0
