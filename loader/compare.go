@@ -135,21 +135,13 @@ func (c *comparison) under(p netip.Prefix, a *asked) (value datapathEntry, found
 
 // rest yields what was not asked for.
 func (c *comparison) rest(yield func(Entry, error) bool) {
-	c.reading.RLock()
-	defer c.reading.RUnlock()
-	c.mu.Lock()
-	at, err := c.now()
-	c.mu.Unlock()
-	if err != nil {
-		yield(Entry{}, err)
-		return
-	}
 	a, b := &c.asked[0], &c.asked[1]
-	unknown := func(e Entry, err error) bool {
-		return err == nil && (a.others[e.Prefix] || b.others[e.Prefix]) || yield(e, err)
+	for e, err := range c.entriesBut([]slotSet{a.slots4, b.slots4}, []slotSet{a.slots6, b.slots6}) {
+		if err == nil && (a.others[e.Prefix] || b.others[e.Prefix]) {
+			continue
+		}
+		if !yield(e, err) {
+			return
+		}
 	}
-	_ = each(c.sources4.allBut(a.slots4, b.slots4), at, prefixOfSource4, unknown) &&
-		each(c.sources6.allBut(a.slots6, b.slots6), at, prefixOfSource6, unknown) &&
-		each(c.prefixes4.all(), at, prefixOfPrefix4, unknown) &&
-		each(c.prefixes6.all(), at, prefixOfPrefix6, unknown)
 }

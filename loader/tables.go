@@ -273,7 +273,10 @@ func (t *tables) Get(p netip.Prefix) (Entry, bool, error) {
 // not deleted yet among them. Put and Delete may be called meanwhile, also by
 // the one who iterates; what they touch may then be missed or yielded twice.
 // An error ends the iteration.
-func (t *tables) Entries() iter.Seq2[Entry, error] {
+func (t *tables) Entries() iter.Seq2[Entry, error] { return t.entriesBut(nil, nil) }
+
+// entriesBut is Entries, less the sources that have one of some slots.
+func (t *tables) entriesBut(slots4, slots6 []slotSet) iter.Seq2[Entry, error] {
 	return func(yield func(Entry, error) bool) {
 		t.reading.RLock()
 		defer t.reading.RUnlock()
@@ -284,8 +287,8 @@ func (t *tables) Entries() iter.Seq2[Entry, error] {
 			yield(Entry{}, err)
 			return
 		}
-		_ = each(t.sources4.all(), at, prefixOfSource4, yield) &&
-			each(t.sources6.all(), at, prefixOfSource6, yield) &&
+		_ = each(t.sources4.allBut(slots4...), at, prefixOfSource4, yield) &&
+			each(t.sources6.allBut(slots6...), at, prefixOfSource6, yield) &&
 			each(t.prefixes4.all(), at, prefixOfPrefix4, yield) &&
 			each(t.prefixes6.all(), at, prefixOfPrefix6, yield)
 	}

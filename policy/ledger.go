@@ -233,7 +233,7 @@ func (e *entry) place(pinned bool) **Decision {
 	return &e.automatic
 }
 
-// forget ends a call as changes does, but for telling.
+// forget ends a call: entries that hold nothing go.
 func (l *Ledger) forget() {
 	l.spare = nil
 	for _, t := range l.touched {

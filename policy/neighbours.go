@@ -263,7 +263,7 @@ func (e *Engine) observeNeighbours(p *plan, h *happening, out []Decision) []Deci
 		n.offences = offence(n.offences, n.until, e.now, r)
 		lasts := int(n.offences)
 		if n.good != 0 {
-			lasts = 1 // and get other addresses of it every day
+			lasts = 1 // people live there, and who has one of its addresses tomorrow is another
 		}
 		n.until = e.now + int64(r.Lasts(lasts))
 		n.held, n.parts = 0, 0

@@ -89,10 +89,8 @@ func milder(d, laid *Decision) bool {
 	return severity(d.Action) < severity(laid.Action)
 }
 
-// changes ends a call: it forgets entries that hold nothing, and returns the
-// difference that the call made.
+// changes ends a call, and returns the difference that it made.
 func (l *Ledger) changes() []Change {
-	l.spare = nil
 	var out []Change
 	for i, t := range l.touched {
 		if !sameEffect(t.before, t.entry.inForce) {
@@ -101,16 +99,8 @@ func (l *Ledger) changes() []Change {
 			}
 			out = append(out, Change{Prefix: t.prefix, Decision: t.entry.inForce})
 		}
-		if t.entry.own() == nil {
-			l.entries.Delete(t.prefix)
-		}
-		t.entry.touched = false
 	}
-	clear(l.touched)
-	l.touched = l.touched[:0]
-	if cap(l.touched) > 1<<16 {
-		l.touched = nil
-	}
+	l.forget()
 	return out
 }
 

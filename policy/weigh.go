@@ -86,9 +86,6 @@ const goodMail = 4
 
 func (e *Engine) weighFailure(s *sourceState, p *plan, h *happening) (weight uint32, marks uint8) {
 	past := e.history(s, p, h)
-	if e.site.young(h.at) {
-		past.others = 0
-	}
 	foreign := e.site.foreign(h.source, h.at) && !s.hosts(h.at)
 	unknown := h.user != 0 && !h.known && e.site.learned(h.at)
 	if p.rule.Pressure {
@@ -234,7 +231,7 @@ type history struct {
 	tried  bool   // the same user with the same password
 	again  bool   // the same user
 	every  int64  // the interval at which the user fails steadily, 0 if it does not
-	others uint32 // how many others have failed, if the user is new there
+	others uint32 // how many others have failed, if the user is new there and the site is not young
 	row    int    // how many of its latest failures keep to that
 	alone  bool   // no other has
 	first  int64  // the time of the oldest failure, 0 if there is none
@@ -274,7 +271,7 @@ func (e *Engine) history(s *sourceState, p *plan, h *happening) (past history) {
 		}
 	}
 	past.alone = past.others == 0
-	if past.again {
+	if past.again || e.site.young(h.at) {
 		past.others = 0
 	}
 	times.note(h.at)
@@ -346,7 +343,7 @@ func (e *Engine) suspect(s *sourceState, h *happening) {
 			if o.marks&markRepeat == 0 {
 				same++
 			}
-		case o.marks&markRepeat != 0, e.site.young(h.at): // a forgotten device guesses nothing
+		case o.marks&markRepeat != 0, e.site.young(h.at): // a forgotten device guesses nothing, and nor need an office
 		case other != 0 && other != o.user:
 			h.guess = true
 		default:

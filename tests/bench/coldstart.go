@@ -1,7 +1,6 @@
 package main
 
 import (
-	"bytes"
 	"cmp"
 	"context"
 	"errors"
@@ -13,7 +12,6 @@ import (
 	"os"
 	"path/filepath"
 	"slices"
-	"strconv"
 	"strings"
 	"time"
 
@@ -115,42 +113,18 @@ func benchStart(ctx context.Context, o startOptions) (_ string, err error) {
 // writeStarts writes a row of the table.
 func writeStarts(text *strings.Builder, what string, starts []started) {
 	middle := len(starts) / 2
-	slices.SortFunc(starts, func(a, b started) int { return cmp.Compare(a.busy, b.busy) })
-	busy := starts[middle].busy
-	slices.SortFunc(starts, func(a, b started) int { return cmp.Compare(a.faults, b.faults) })
-	faults := starts[middle].faults
+	slices.SortFunc(starts, func(a, b started) int { return cmp.Compare(a.Busy, b.Busy) })
+	busy := starts[middle].Busy
+	slices.SortFunc(starts, func(a, b started) int { return cmp.Compare(a.Faults, b.Faults) })
+	faults := starts[middle].Faults
 	slices.SortFunc(starts, func(a, b started) int { return cmp.Compare(a.took, b.took) })
 	fmt.Fprintf(text, "| %s | %.2f s | %.2f s | %.2f s | %s |\n", what, starts[middle].took.Seconds(), starts[len(starts)-1].took.Seconds(), busy.Seconds(), thousands(faults))
 }
 
 // started is what a start took.
 type started struct {
-	took   time.Duration
-	busy   time.Duration // of all processors, in user and kernel mode
-	faults int64         // of pages, none of which waited for a disk
-}
-
-// spent reads what a process has used so far (proc_pid_stat(5)).
-func (s *started) spent(pid int) error {
-	text, err := os.ReadFile(fmt.Sprintf("/proc/%d/stat", pid))
-	if err != nil {
-		return err
-	}
-	const minflt, utime, stime = 10, 14, 15 // fields, counted from 1
-	const second = 3                        // the first one behind the name, which may have spaces
-	fields := strings.Fields(string(text[bytes.LastIndexByte(text, ')')+1:]))
-	if len(fields) <= stime-second {
-		return fmt.Errorf("bad /proc/%d/stat: %q", pid, text)
-	}
-	var user, kernel int64
-	for field, value := range map[int]*int64{minflt: &s.faults, utime: &user, stime: &kernel} {
-		if *value, err = strconv.ParseInt(fields[field-second], 10, 64); err != nil {
-			return fmt.Errorf("bad /proc/%d/stat: %w", pid, err)
-		}
-	}
-	const tick = time.Second / 100 // USER_HZ
-	s.busy = time.Duration(user+kernel) * tick
-	return nil
+	took time.Duration
+	lab.Usage
 }
 
 // start runs the agent until it says that it is ready (sd_notify(3)), and
@@ -181,7 +155,7 @@ func start(ctx context.Context, l *lab.Lab, w *lab.Weir, want int) (s started, e
 		}
 	}
 	s.took = time.Since(began)
-	if err := s.spent(w.PID()); err != nil {
+	if s.Usage, err = lab.UsageOf(w.PID()); err != nil {
 		return s, err
 	}
 	status, err := w.Status(ctx)

@@ -77,8 +77,7 @@ var errStopped = errors.New("the agent is stopping")
 // ended. It fails only if there are no turns any more, or ctx ends before it comes.
 //
 // Turns are given in the order in which they were asked for. f runs in the caller's
-// goroutine: to hand it to another one, for every batch of lines, has the scheduler
-// wake a thread each time, which took a tenth of what a busy log costs.
+// goroutine: nothing is handed to another one for every batch of lines.
 func (c *core) do(ctx context.Context, f func()) error {
 	select {
 	case <-c.turn:

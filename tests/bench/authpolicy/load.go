@@ -8,10 +8,8 @@ import (
 	"io"
 	"net"
 	"net/http"
-	"os"
 	"slices"
 	"strconv"
-	"strings"
 	"time"
 
 	"weir/tests/bench/paced"
@@ -56,7 +54,7 @@ func (r *row) median() (m figures) {
 // measure does one run at the rate, and one at full speed for a third of the
 // time.
 func (r *row) measure(ctx context.Context, l *lab.Lab, o options) error {
-	before, err := cpuTime(r.pid)
+	before, err := lab.UsageOf(r.pid)
 	if err != nil {
 		return err
 	}
@@ -68,7 +66,7 @@ func (r *row) measure(ctx context.Context, l *lab.Lab, o options) error {
 	if err != nil {
 		return err
 	}
-	after, err := cpuTime(r.pid)
+	after, err := lab.UsageOf(r.pid)
 	if err != nil {
 		return err
 	}
@@ -79,29 +77,9 @@ func (r *row) measure(ctx context.Context, l *lab.Lab, o options) error {
 	}
 	r.runs = append(r.runs, figures{
 		p50: paced.At(at.Times, 0.5), p99: paced.At(at.Times, 0.99), p999: paced.At(at.Times, 0.999), late: paced.At(at.Late, 0.99),
-		full: float64(len(full.Times)) / full.Took.Seconds(), cpu: float64((after - before).Microseconds()) / float64(len(at.Times)),
+		full: float64(len(full.Times)) / full.Took.Seconds(), cpu: float64((after.Busy - before.Busy).Microseconds()) / float64(len(at.Times)),
 	})
 	return nil
-}
-
-// cpuTime is what a process has used so far (proc_pid_stat(5)), in ticks of a
-// hundredth of a second.
-func cpuTime(pid int) (time.Duration, error) {
-	text, err := os.ReadFile(fmt.Sprintf("/proc/%d/stat", pid))
-	if err != nil {
-		return 0, err
-	}
-	_, rest, _ := strings.Cut(string(text), ") ")
-	fields := strings.Fields(rest)
-	ticks := 0
-	for _, field := range fields[11:13] { // utime and stime
-		n, err := strconv.Atoi(field)
-		if err != nil {
-			return 0, err
-		}
-		ticks += n
-	}
-	return time.Duration(ticks) * 10 * time.Millisecond, nil
 }
 
 const dropped = "203.0.113.0"
