@@ -111,8 +111,8 @@ func (c *core) run(ctx context.Context) {
 		case <-ctx.Done():
 			<-c.turn
 			return
-		case t := <-c.a.judge.Told():
-			next = func() { c.asked(&t) }
+		case <-c.a.judge.Tells():
+			next = c.takeTold
 		case <-tick.C:
 			next = c.tick
 		case <-c.wake:

@@ -161,23 +161,16 @@ const toldAtOnce = 32
 
 // takeTold takes what the judge has told so far.
 func (c *core) takeTold() {
-	for len(c.a.judge.Told()) > 0 {
-		t := <-c.a.judge.Told()
-		c.asked(&t)
+	for n := len(c.a.judge.Told()); n > 0; n = len(c.a.judge.Told()) {
+		c.input = &c.requested
+		for range min(n, toldAtOnce) {
+			next := <-c.a.judge.Told()
+			c.judgeAsked(&next)
+		}
+		_ = c.apply() // said and tried again there
+		c.tell()
+		c.dirty = true
 	}
-}
-
-// asked takes one thing that the judge has told, and what has come meanwhile.
-func (c *core) asked(t *postfixpolicy.Told) {
-	c.input = &c.requested
-	c.judgeAsked(t)
-	for range min(len(c.a.judge.Told()), toldAtOnce) {
-		next := <-c.a.judge.Told()
-		c.judgeAsked(&next)
-	}
-	_ = c.apply() // said and tried again there
-	c.tell()
-	c.dirty = true
 }
 
 func (c *core) judgeAsked(t *postfixpolicy.Told) {

@@ -6,12 +6,14 @@ import (
 	"net"
 	"net/netip"
 	"path/filepath"
+	"runtime"
 	"strings"
 	"testing"
 	"time"
 
 	"weir/policy"
 	"weir/userspace/control"
+	"weir/userspace/intake"
 )
 
 // asker is a mail server's process that asks.
@@ -129,6 +131,30 @@ func TestAskedAndLoggedCountOnce(t *testing.T) {
 	mustStop(t, a)
 	a = b.mustStart()
 	mustSpend(t, a, "alice", 12)
+}
+
+// What a mail server asked about comes before the lines that it wrote after that,
+// although the core is busy in between: it holds nothing that it has not taken.
+func TestRequestsComeBeforeTheirLines(t *testing.T) {
+	b := withPolicy(t, `recipients = ["100/1h"]`)
+	a := b.mustStart()
+	ask := b.mustAsk()
+	var events uint64
+	if err := a.core.do(t.Context(), func() {
+		ask.want(ask.message("alice", "192.0.2.10", 3, "4B00000001"), "DUNNO")
+		for range 1000 {
+			runtime.Gosched() // whoever would take it without its turn, may
+		}
+		var lines []intake.Record
+		for line := range strings.Lines(logged("4B00000001", "alice", "192.0.2.10", 3)) {
+			lines = append(lines, intake.Record{Line: []byte(strings.TrimSuffix(line, "\n")), Number: uint64(len(lines) + 1)})
+		}
+		a.core.consume("test", lines, intake.Position{})
+		events = a.core.inputs["test"].events
+	}); err != nil || events != 0 {
+		t.Errorf("%d events came of the log: %v", events, err)
+	}
+	mustSpend(t, a, "alice", 3)
 }
 
 // Who is over its quota is told so, is listed with the reason, and still is

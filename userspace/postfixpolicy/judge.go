@@ -53,6 +53,7 @@ type Verdicts struct {
 type Judge struct {
 	now      func() time.Time
 	told     chan Told
+	tells    chan struct{} // has an element if something was told since it was taken
 	settings atomic.Pointer[Settings]
 
 	mu       sync.Mutex
@@ -71,7 +72,8 @@ const (
 // NewJudge returns one that passes everything until it is told otherwise. now
 // is the wall clock, by which decisions end.
 func NewJudge(limits policy.Limits, now func() time.Time) *Judge {
-	j := &Judge{now: now, told: make(chan Told, toldSize), flow: policy.NewFlow(limits), recent: make([]uint64, recentSize), seed: maphash.MakeSeed(), probes: newProbes()}
+	j := &Judge{now: now, told: make(chan Told, toldSize), tells: make(chan struct{}, 1),
+		flow: policy.NewFlow(limits), recent: make([]uint64, recentSize), seed: maphash.MakeSeed(), probes: newProbes()}
 	j.settings.Store(&Settings{Location: time.UTC})
 	return j
 }
@@ -90,6 +92,10 @@ func (j *Judge) Set(s Settings, rules policy.QuotaRules) {
 // Told is where events and decisions come out, in the order in which they
 // were made.
 func (j *Judge) Told() <-chan Told { return j.told }
+
+// Tells has an element once something is to be had from Told: who waits here takes
+// nothing, so that whoever takes it next has all of it, in its order.
+func (j *Judge) Tells() <-chan struct{} { return j.tells }
 
 // Flow calls f with what is counted and what stands; nobody else touches it
 // meanwhile.
@@ -276,6 +282,10 @@ func (j *Judge) tell(t *Told) {
 	case j.told <- *t:
 	default:
 		j.verdicts.Lost++
+	}
+	select {
+	case j.tells <- struct{}{}:
+	default:
 	}
 }
 
