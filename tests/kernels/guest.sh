@@ -6,7 +6,7 @@ mount -t devtmpfs dev /dev
 exec >/dev/ttyS1 2>&1 </dev/null
 stty -F /dev/ttyS1 raw
 cd "${0%/*}"
-export PATH=/usr/sbin:/usr/bin:/sbin:/bin HOME=/root CI=true WEIR_GUEST=1 WEIR_BINARY=$PWD/weir
+export PATH=/usr/sbin:/usr/bin:/sbin:/bin HOME=/root CI=true WEIR_GUEST=1 WEIR_BINARY=${PWD%/*}/weir
 
 mount -t proc proc /proc
 mount -t sysfs sys /sys

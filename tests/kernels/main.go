@@ -24,6 +24,7 @@ import (
 	"path/filepath"
 	"slices"
 	"strings"
+	"sync"
 	"syscall"
 	"time"
 
@@ -40,6 +41,7 @@ type options struct {
 	run     string        // for -test.run; empty: all
 	goTool  string        // the go command
 	verbose bool          // show what tests said that passed
+	again   bool          // try once more what failed, while no other guest runs
 	limit   time.Duration // for one kernel
 }
 
@@ -84,7 +86,8 @@ func main() {
 	flag.StringVar(&o.run, "run", "", "only tests that match this expression")
 	flag.StringVar(&o.goTool, "go", "go", "the go command")
 	flag.BoolVar(&o.verbose, "v", false, "show what tests said that passed")
-	flag.DurationVar(&o.limit, "limit", 30*time.Minute, "for one kernel")
+	flag.BoolVar(&o.again, "again", false, "try once more what failed, while no other guest runs: an emulated machine's time stands still now and then")
+	flag.DurationVar(&o.limit, "limit", 40*time.Minute, "for one kernel")
 	flag.Parse()
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
 	defer stop()
@@ -95,6 +98,8 @@ func main() {
 	}
 }
 
+// runAll tests on all kernels at once: a guest keeps one CPU of ours busy, and
+// often waits.
 func runAll(ctx context.Context, o options) error {
 	if o.kernels == "" {
 		return errors.New("no -kernels; make test-kernels gives it")
@@ -108,27 +113,47 @@ func runAll(ctx context.Context, o options) error {
 	if err := build(ctx, o, dir); err != nil {
 		return err
 	}
-	var total tally
-	var failed error
+	var runs []*run
 	for _, k := range kernels {
-		if o.only != "" && !slices.Contains(strings.Split(o.only, ","), k.kind) {
-			continue
+		if o.only == "" || slices.Contains(strings.Split(o.only, ","), k.kind) {
+			runs = append(runs, &run{kernel: k})
 		}
-		start := time.Now()
-		results, err := k.test(ctx, o, dir)
-		if err != nil {
-			failed = errors.Join(failed, fmt.Errorf("on %s: %w", k.kind, err))
+	}
+	total := testAll(ctx, o, dir, runs)
+	if o.again {
+		// By themselves, and without what passed.
+		for _, r := range runs {
+			if left := r.left(); len(left.jobs) > 0 {
+				fmt.Printf("\nOnce more on %s, what failed there:\n", r.kind)
+				total.failed -= r.retried()
+				total.add(testAll(ctx, o, dir, []*run{{kernel: left}}))
+			}
 		}
-		total.add(o.report(os.Stdout, k.kind, results, time.Since(start)))
 	}
 	fmt.Printf("\n%d passed, %d failed, %d skipped\n", total.passed, total.failed, total.skipped)
 	if total.failed > 0 {
-		failed = errors.Join(failed, errors.New("tests failed, see above"))
+		return errors.New("tests failed, see above")
 	}
-	return failed
+	return nil
 }
 
-// build writes weir, the tests' binaries and the guest's script into dir.
+// testAll tests on several kernels at once, and reports each when it has ended.
+func testAll(ctx context.Context, o options, binaries string, runs []*run) (total tally) {
+	var guests sync.WaitGroup
+	var mu sync.Mutex
+	for _, r := range runs {
+		guests.Go(func() {
+			r.test(ctx, o, binaries)
+			mu.Lock()
+			defer mu.Unlock()
+			total.add(r.report(os.Stdout, o))
+		})
+	}
+	guests.Wait()
+	return total
+}
+
+// build writes weir and the tests' binaries into dir.
 func build(ctx context.Context, o options, dir string) error {
 	commands := [][]string{{"build", "-buildvcs=false", "-o", filepath.Join(dir, "weir"), "./cmd/weir"}}
 	for _, j := range touching {
@@ -139,25 +164,27 @@ func build(ctx context.Context, o options, dir string) error {
 			return fmt.Errorf("go %s: %w\n%s", strings.Join(args, " "), err, out)
 		}
 	}
-	return os.WriteFile(filepath.Join(dir, "guest.sh"), guestScript, 0o755)
+	return nil
 }
 
 func (j job) binary(dir string) string {
 	return filepath.Join(dir, strings.ReplaceAll(strings.TrimPrefix(j.pkg, "./"), "/", "-")+".test")
 }
 
-// plan writes what guest.sh is to run.
-func (k kernel) plan(o options, root, dir string) error {
+// plan writes what guest.sh is to run, and guest.sh, into dir.
+func (k kernel) plan(o options, root, binaries, dir string) error {
 	var text strings.Builder
 	for _, j := range k.jobs {
 		fmt.Fprintf(&text, "%s %s %s -test.v=test2json -test.timeout=%s -test.run=%s\n",
-			j.pkg, filepath.Join(root, j.pkg), j.binary(dir), o.limit, cmp.Or(o.run, j.run, "."))
+			j.pkg, filepath.Join(root, j.pkg), j.binary(binaries), o.limit, cmp.Or(o.run, j.run, "."))
 	}
-	return os.WriteFile(filepath.Join(dir, "plan"), []byte(text.String()), 0o644)
+	return errors.Join(
+		os.WriteFile(filepath.Join(dir, "plan"), []byte(text.String()), 0o644),
+		os.WriteFile(filepath.Join(dir, "guest.sh"), guestScript, 0o755))
 }
 
-// test boots the kernel and returns what the tests said there.
-func (k kernel) test(ctx context.Context, o options, dir string) ([]machine.Result, error) {
+// boot boots the kernel and returns what the tests said there.
+func (k kernel) boot(ctx context.Context, o options, binaries string) ([]machine.Result, error) {
 	folder, err := filepath.EvalSymlinks(filepath.Join(o.kernels, k.kind))
 	if err != nil {
 		return nil, fmt.Errorf("no such kernel: %w", err)
@@ -166,7 +193,11 @@ func (k kernel) test(ctx context.Context, o options, dir string) ([]machine.Resu
 	if err != nil {
 		return nil, err
 	}
-	if err := k.plan(o, root, dir); err != nil {
+	dir, err := os.MkdirTemp(binaries, k.kind+"-")
+	if err != nil {
+		return nil, err
+	}
+	if err := k.plan(o, root, binaries, dir); err != nil {
 		return nil, fmt.Errorf("write plan: %w", err)
 	}
 	ctx, cancel := context.WithTimeout(ctx, o.limit)

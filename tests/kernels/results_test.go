@@ -1,6 +1,7 @@
 package main
 
 import (
+	"slices"
 	"strings"
 	"testing"
 
@@ -33,7 +34,7 @@ func TestReport(t *testing.T) {
 		t.Fatal(err)
 	}
 	var out strings.Builder
-	got := options{run: "some"}.report(&out, "6.1", results, 0)
+	got := (&run{kernel: kernel{kind: "6.1"}, results: results}).report(&out, options{run: "some"})
 	// The skip that nobody has explained, and the package that died, are failures.
 	if want := (tally{passed: 1, failed: 3}); got != want {
 		t.Errorf("%+v, want %+v", got, want)
@@ -50,21 +51,46 @@ func TestReport(t *testing.T) {
 
 // A skip that was expected is none that fails, unless it did not happen.
 func TestExpectedSkips(t *testing.T) {
-	r := machine.Result{Package: "./tests/kernels/guest", Test: "TestOldKernelIsRefused", Outcome: "skip"}
+	skipped := machine.Result{Package: guestTests.pkg, Test: "TestOldKernelIsRefused", Outcome: "skip"}
+	r := run{kernel: kernel{"6.1", []job{guestTests}}, results: []machine.Result{skipped}}
 	var out strings.Builder
-	if got, want := (options{}).report(&out, "6.1", []machine.Result{r}, 0), (tally{skipped: 1}); got != want {
+	if got, want := r.report(&out, options{}), (tally{skipped: 1}); got != want {
 		t.Errorf("%+v, want %+v\n%s", got, want, out.String())
 	}
-	r.Outcome = "pass"
-	if got, want := (options{}).report(&out, "6.1", []machine.Result{r}, 0), (tally{passed: 1, failed: 1}); got != want {
+	r.results[0].Outcome = "pass"
+	if got, want := r.report(&out, options{}), (tally{passed: 1, failed: 1}); got != want {
 		t.Errorf("%+v, want %+v\n%s", got, want, out.String())
 	}
 }
 
-// A guest that ends amid a package has failed.
+// What is tried once more is what failed, and what had no turn.
+func TestLeft(t *testing.T) {
+	r := run{kernel: kernel{"6.1", []job{guestTests, {pkg: "./loader"}, {pkg: "./tests/e2e", run: "^TestOne$"}, {pkg: "./userspace/agent"}}}}
+	r.results = []machine.Result{
+		{Package: guestTests.pkg, Test: "TestOldKernelIsRefused", Outcome: "skip"},
+		{Package: "./loader", Test: "TestA/one", Outcome: "fail"},
+		{Package: "./loader", Test: "TestA", Outcome: "fail"},
+		{Package: "./loader", Test: "TestB", Outcome: "skip"},
+		{Package: "./loader", Test: "TestC", Outcome: "pass"},
+		{Package: "./tests/e2e", Outcome: "fail"},
+	}
+	want := []job{{pkg: "./loader", run: "^(TestA|TestB)$"}, {pkg: "./tests/e2e", run: "^TestOne$"}, {pkg: "./userspace/agent"}}
+	if got := r.left(); got.kind != "6.1" || !slices.Equal(got.jobs, want) {
+		t.Errorf("%+v, want %+v", got, want)
+	}
+	if got := r.retried(); got != 4 {
+		t.Errorf("%d failures are tried once more, want 4", got)
+	}
+}
+
+// A guest that ends amid a package has failed, and the package as a whole with it.
 func TestCutShort(t *testing.T) {
 	cut, _, _ := strings.Cut(written, "guest: end ./loader")
-	if _, err := machine.Results(t.Context(), "go", []byte(cut)); err == nil || !strings.Contains(err.Error(), "./loader did not end") {
+	results, err := machine.Results(t.Context(), "go", []byte(cut))
+	if err == nil || !strings.Contains(err.Error(), "./loader did not end") {
 		t.Errorf("%v", err)
+	}
+	if !slices.ContainsFunc(results, func(r machine.Result) bool { return r.Test == "" && r.Outcome == "fail" }) {
+		t.Errorf("%+v", results)
 	}
 }

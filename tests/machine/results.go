@@ -39,11 +39,11 @@ func Results(ctx context.Context, goTool string, out []byte) ([]Result, error) {
 		}
 		got, err := readPackage(ctx, goTool, pkg, text)
 		errs = append(errs, err)
-		failed := ended && string(bytes.TrimSpace(status)) != "0"
+		failed := string(bytes.TrimSpace(status)) != "0"
 		for _, r := range got {
 			failed = failed && r.Outcome != "fail"
 		}
-		if failed {
+		if failed || !ended {
 			got = append(got, Result{Package: pkg, Outcome: "fail", Output: string(Last(text))})
 		}
 		results = append(results, got...)
