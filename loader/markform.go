@@ -20,11 +20,11 @@ const (
 	wordGroups  = 64 // of a word of unmarked
 )
 
-// homesFor is how many homes capacity sources need, with a fifth of the places to
-// spare, and no fewer than least: of random ones three in a hundred then find
+// homesFor is how many homes capacity sources need, with a sixth of the places to
+// spare, and no fewer than least: of random ones four in a hundred then find
 // their group full.
 func homesFor(capacity, least int) int {
-	return homes * max(least/homes, (5*capacity+4*groupPlaces-1)/(4*groupPlaces))
+	return homes * max(least/homes, (6*capacity+5*groupPlaces-1)/(5*groupPlaces))
 }
 
 // markForm4 is the form of the set for capacity addresses: MARK_REST4 bits tell

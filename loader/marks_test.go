@@ -214,7 +214,7 @@ func TestSetHoldsRandomSources(t *testing.T) {
 			for _, marks := range f.m.left {
 				left += len(marks)
 			}
-			if left > capacity/28 || len(f.m.shared) > 2 || !f.v.shape.split && len(f.m.shared) > 0 {
+			if left > capacity/22 || len(f.m.shared) > 2 || !f.v.shape.split && len(f.m.shared) > 0 {
 				t.Errorf("capacity %d, width %d: %d left out, %d shared", capacity, f.m.form.width, left, len(f.m.shared))
 			}
 		}
