@@ -138,7 +138,7 @@ _Static_assert(sizeof(struct slot_counts) == 8, "slot_counts");
 
 #define COUNT_MAX    0xffff0000U /* far enough from the carry for every CPU at once */
 #define COUNT_EACH   64
-#define COUNT_SAMPLE 64
+#define COUNT_SAMPLE 128
 
 /*
  * The set: who is dropped and nothing else is to be done, in so few bytes that those
