@@ -138,47 +138,56 @@ _Static_assert(sizeof(struct slot_counts) == 8, "slot_counts");
 
 #define COUNT_MAX    0xffff0000U /* far enough from the carry for every CPU at once */
 #define COUNT_EACH   64
-#define COUNT_SAMPLE 32
+#define COUNT_SAMPLE 128
 
 /*
- * The set: what the tables have, in so few bytes that those of a million sources
- * lie in a processor's own caches. Each source that has a verdict has a mark in
- * it: whether it is dropped and nothing else is to be done (the uppermost bit),
- * which home of its group it belongs to (two bits), and what its hash has
+ * The set: who is dropped and nothing else is to be done, in so few bytes that those
+ * of a million sources lie in a processor's own caches. Each such source has a mark
+ * in it: which home of its group it belongs to (two bits), and what its hash has
  * besides its home's number. A mark of 0 is none.
  *
  * A source looks for its mark in its home first, and goes on to the next of the
  * group's four homes, half a cache line or a whole one, only where all four marks
  * of a home are others'. So whoever is not found before the first free place has
- * no verdict. Where a group is full the tables have to be asked; and for a source
- * whose mark would be 0.
+ * no mark. It may have a verdict all the same, another one, or one that its group
+ * has no room for: where there is such a source the group is said to have unmarked
+ * ones, and the tables have to be asked; so they have for a source whose mark would
+ * be 0.
  *
- * An IPv4 address is permuted by a secret: the upper bits are its home, the lower
- * (at most MARK_REST4 of them) stand in its mark, so a mark is of one address
- * alone. The mark of a /64 has MARK_REST6 bits of a hash: another one has the same
- * home and mark by chance, six times in 10^9 in a full table.
+ * An IPv4 address is permuted by a secret: its share of 2^32 is its home, and the
+ * lower MARK_REST4 bits stand in its mark. There are never fewer than 2^(32 -
+ * MARK_REST4) homes, so no two addresses of a home have the same ones: a mark is of
+ * one address alone. The mark of a /64 has MARK_REST6 bits of a hash: another one has
+ * the same home and mark by chance, three times in 10^9 in a full table.
  *
  * Userspace alone writes, with plain stores of whole words.
  */
-#define MARK_REST4 13
-#define MARK_REST6 29
-#define HOMES      4 /* of a group */
+#define MARK_REST4 14
+#define MARK_REST6 30
+#define HOMES	   4 /* of a group */
 
 struct home4 {
-	__u64 marks; /* four of 16 bits */
+	__u64 drops; /* four marks of 16 bits */
 };
 _Static_assert(sizeof(struct home4) == 8, "home4");
 
 struct home6 {
-	__u64 marks[2]; /* four of 32 bits */
+	__u64 drops[2]; /* four marks of 32 bits */
 };
 _Static_assert(sizeof(struct home6) == 16, "home6");
 
+/* Which groups have unmarked sources, a bit each. */
+struct unmarked {
+	__u64 groups;
+};
+_Static_assert(sizeof(struct unmarked) == 8, "unmarked");
+
 /*
- * What a family's set needs besides. Marks have no end: drops may be believed
+ * What a family's set needs besides. Marks have no end: they may be believed
  * before the soonest of them ends, then the tables are asked, which know. And a
  * mark that moves to another home is copied, counted, and cleared in its old
- * place: who has found it in neither finds another count.
+ * place; one that comes to a source which had none, counted before the group has
+ * no unmarked ones any more: who has found neither finds another count.
  */
 struct belief {
 	__u64 until_ns; /* CLOCK_MONOTONIC */

@@ -89,7 +89,7 @@ struct {
 	__type(value, struct sieve);
 } sieve6 SEC(".maps");
 
-/* The set, by home, and what is to be believed of it. */
+/* The set, by home, what it leaves out, by 64 groups, and what is to be believed of it. */
 struct {
 	__uint(type, BPF_MAP_TYPE_ARRAY);
 	__uint(map_flags, BPF_F_MMAPABLE);
@@ -105,6 +105,22 @@ struct {
 	__type(key, __u32);
 	__type(value, struct home6);
 } marks6 SEC(".maps");
+
+struct {
+	__uint(type, BPF_MAP_TYPE_ARRAY);
+	__uint(map_flags, BPF_F_MMAPABLE);
+	__uint(max_entries, 1);
+	__type(key, __u32);
+	__type(value, struct unmarked);
+} unmarked4 SEC(".maps");
+
+struct {
+	__uint(type, BPF_MAP_TYPE_ARRAY);
+	__uint(map_flags, BPF_F_MMAPABLE);
+	__uint(max_entries, 1);
+	__type(key, __u32);
+	__type(value, struct unmarked);
+} unmarked6 SEC(".maps");
 
 struct {
 	__uint(type, BPF_MAP_TYPE_ARRAY);

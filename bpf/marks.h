@@ -14,14 +14,14 @@
 const volatile __u64 factor4;
 const volatile __u64 factor6;
 const volatile __u64 rest6;
-const volatile __u32 home_bits4; /* there are 2^home_bits4 homes */
+const volatile __u32 homes4;
 const volatile __u32 homes6;
 
 /* What the set says of a source. */
 enum mark {
 	MARK_NONE, /* it has no verdict */
 	MARK_ASK,  /* the tables say */
-	MARK_DROP,
+	MARK_DROP, /* it is dropped */
 };
 
 /* Upside down, no address looks like its neighbours; one to one. */
@@ -70,22 +70,25 @@ static __always_inline _Bool may_have(void *sieve, __u32 bucket, __u32 bits)
 	return !s || (*(volatile __u32 *)&s->buckets[bucket & 1] & bits) == bits;
 }
 
-/* All bits of each mark but the uppermost, and one of each. */
-#define LOW4  0x7fff7fff7fff7fffULL
+/* The lowest bit of each mark. */
 #define EACH4 0x0001000100010001ULL
-#define LOW6  0x7fffffff7fffffffULL
 #define EACH6 0x0000000100000001ULL
 
-/* The uppermost bit of each mark whose lower bits are all zero. */
-static __always_inline __u64 zeros(__u64 marks, __u64 low)
+/* Not 0 if one of the marks is. */
+static __always_inline __u64 zeros(__u64 marks, __u64 each, int width)
 {
-	return ~((marks & low) + low) & ~low;
+	return (marks - each) & ~marks & each << (width - 1);
 }
 
-/* What is found in the n-th home that is looked into, where somebody has a place. */
-static __always_inline enum mark none_if_still(int n, const struct belief *b, __u64 moves)
+/* What a source has whose mark is not found: moves was read before. */
+static __always_inline enum mark unfound(void *unmarked, __u32 home, const struct belief *b, __u64 moves)
 {
-	return n == 0 || *(volatile __u64 *)&b->moves == moves ? MARK_NONE : MARK_ASK;
+	__u32 group = home / HOMES, word = group / 64;
+	struct unmarked *u = bpf_map_lookup_elem(unmarked, &word);
+
+	if (!u || *(volatile __u64 *)&u->groups >> (group % 64) & 1)
+		return MARK_ASK;
+	return *(volatile __u64 *)&b->moves == moves ? MARK_NONE : MARK_ASK;
 }
 
 static __always_inline enum mark drop_if_believed(const struct belief *b, __u64 now)
@@ -95,8 +98,8 @@ static __always_inline enum mark drop_if_believed(const struct belief *b, __u64 
 
 static __always_inline enum mark find_mark4(__u32 hash, __u64 now)
 {
-	__u32 zero = 0, home = hash >> (32 - home_bits4);
-	__u64 mark = (hash & ((1U << (32 - home_bits4)) - 1)) | (home & (HOMES - 1)) << MARK_REST4;
+	__u32 zero = 0, home = share_of(hash, homes4);
+	__u64 mark = (hash & ((1U << MARK_REST4) - 1)) | (home & (HOMES - 1)) << MARK_REST4;
 	struct belief *b = bpf_map_lookup_elem(&belief4, &zero);
 	__u64 moves;
 
@@ -107,18 +110,17 @@ static __always_inline enum mark find_mark4(__u32 hash, __u64 now)
 	for (int i = 0; i < HOMES; i++) {
 		__u32 index = (home & ~(HOMES - 1)) | ((home + i) & (HOMES - 1));
 		struct home4 *h = bpf_map_lookup_elem(&marks4, &index);
-		__u64 marks, found;
+		__u64 marks;
 
 		if (!h)
 			return MARK_ASK;
-		marks = *(volatile __u64 *)&h->marks;
-		found = zeros(marks ^ mark, LOW4);
-		if (found)
-			return found & marks ? drop_if_believed(b, now) : MARK_ASK;
-		if (zeros(marks, LOW4))
-			return none_if_still(i, b, moves);
+		marks = *(volatile __u64 *)&h->drops;
+		if (zeros(marks ^ mark, EACH4, 16))
+			return drop_if_believed(b, now);
+		if (zeros(marks, EACH4, 16))
+			break;
 	}
-	return MARK_ASK;
+	return unfound(&unmarked4, home, b, moves);
 }
 
 static __always_inline enum mark find_mark6(__u64 hash, __u32 rest, __u64 now)
@@ -135,20 +137,18 @@ static __always_inline enum mark find_mark6(__u64 hash, __u32 rest, __u64 now)
 	for (int i = 0; i < HOMES; i++) {
 		__u32 index = (home & ~(HOMES - 1)) | ((home + i) & (HOMES - 1));
 		struct home6 *h = bpf_map_lookup_elem(&marks6, &index);
-		__u64 one, two, found1, found2;
+		__u64 one, two;
 
 		if (!h)
 			return MARK_ASK;
-		one = *(volatile __u64 *)&h->marks[0];
-		two = *(volatile __u64 *)&h->marks[1];
-		found1 = zeros(one ^ mark, LOW6);
-		found2 = zeros(two ^ mark, LOW6);
-		if (found1 | found2)
-			return (found1 & one) | (found2 & two) ? drop_if_believed(b, now) : MARK_ASK;
-		if (zeros(one, LOW6) | zeros(two, LOW6))
-			return none_if_still(i, b, moves);
+		one = *(volatile __u64 *)&h->drops[0];
+		two = *(volatile __u64 *)&h->drops[1];
+		if (zeros(one ^ mark, EACH6, 32) | zeros(two ^ mark, EACH6, 32))
+			return drop_if_believed(b, now);
+		if (zeros(one, EACH6, 32) | zeros(two, EACH6, 32))
+			break;
 	}
-	return MARK_ASK;
+	return unfound(&unmarked6, home, b, moves);
 }
 
 #endif

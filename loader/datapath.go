@@ -6,7 +6,6 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
-	"math/bits"
 	"sync"
 
 	"github.com/cilium/ebpf"
@@ -117,8 +116,11 @@ func sizeMaps(spec *ebpf.CollectionSpec, capacity int) {
 	}
 	shape4().sizeFor(capacity, spec.Maps[datapathMapVerdicts4], spec.Maps[datapathMapSieve4], spec.Maps[datapathMapCounts4])
 	shape6().sizeFor(capacity, spec.Maps[datapathMapVerdicts6], spec.Maps[datapathMapSieve6], spec.Maps[datapathMapCounts6])
-	spec.Maps[datapathMapMarks4].MaxEntries = uint32(markForm4(capacity).homes)
-	spec.Maps[datapathMapMarks6].MaxEntries = uint32(markForm6(capacity).homes)
+	four, six := markForm4(capacity), markForm6(capacity)
+	spec.Maps[datapathMapMarks4].MaxEntries = uint32(four.homes)
+	spec.Maps[datapathMapMarks6].MaxEntries = uint32(six.homes)
+	spec.Maps[datapathMapUnmarked4].MaxEntries = uint32(four.unmarked())
+	spec.Maps[datapathMapUnmarked6].MaxEntries = uint32(six.unmarked())
 }
 
 // load loads the program on pinned maps if they fit, else on new ones that it
@@ -166,7 +168,9 @@ func (d *Datapath) maps() map[string]*ebpf.Map {
 		datapathMapSieve6:    d.objects.Sieve6,
 		datapathMapMarks6:    d.objects.Marks6,
 		datapathMapBelief4:   d.objects.Belief4,
+		datapathMapUnmarked4: d.objects.Unmarked4,
 		datapathMapBelief6:   d.objects.Belief6,
+		datapathMapUnmarked6: d.objects.Unmarked6,
 		datapathMapCounts4:   d.objects.Counts4,
 		datapathMapCounts6:   d.objects.Counts6,
 		datapathMapRecent:    d.objects.Recent,
@@ -201,7 +205,7 @@ func setConstants(spec *ebpf.CollectionSpec, key datapathTableKey) error {
 		datapathVarFactor4:    key.Factor4,
 		datapathVarFactor6:    key.Factor6,
 		datapathVarRest6:      key.Rest6,
-		datapathVarHomeBits4:  uint32(bits.TrailingZeros32(spec.Maps[datapathMapMarks4].MaxEntries)),
+		datapathVarHomes4:     spec.Maps[datapathMapMarks4].MaxEntries,
 		datapathVarHomes6:     spec.Maps[datapathMapMarks6].MaxEntries,
 		datapathVarBuckets4:   spec.Maps[datapathMapVerdicts4].MaxEntries,
 		datapathVarBuckets6:   spec.Maps[datapathMapVerdicts6].MaxEntries,

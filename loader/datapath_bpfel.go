@@ -91,12 +91,12 @@ const (
 
 type datapathHome4 struct {
 	_     structs.HostLayout
-	Marks uint64
+	Drops uint64
 }
 
 type datapathHome6 struct {
 	_     structs.HostLayout
-	Marks [2]uint64
+	Drops [2]uint64
 }
 
 type datapathPortSet struct {
@@ -162,6 +162,11 @@ type datapathTableKey struct {
 	Tarpit1 uint64
 }
 
+type datapathUnmarked struct {
+	_      structs.HostLayout
+	Groups uint64
+}
+
 type datapathWayOut uint32
 
 const (
@@ -192,6 +197,8 @@ const (
 	datapathMapSources4         = "sources4"
 	datapathMapSources6         = "sources6"
 	datapathMapTableKey         = "table_key"
+	datapathMapUnmarked4        = "unmarked4"
+	datapathMapUnmarked6        = "unmarked6"
 	datapathMapVerdicts4        = "verdicts4"
 	datapathMapVerdicts6        = "verdicts6"
 	datapathMapWaysOut          = "ways_out"
@@ -208,7 +215,7 @@ const (
 	datapathVarCeilingTolerance = "ceiling_tolerance"
 	datapathVarFactor4          = "factor4"
 	datapathVarFactor6          = "factor6"
-	datapathVarHomeBits4        = "home_bits4"
+	datapathVarHomes4           = "homes4"
 	datapathVarHomes6           = "homes6"
 	datapathVarRest6            = "rest6"
 	datapathVarSimulatedNow     = "simulated_now"
@@ -290,6 +297,8 @@ type datapathMapSpecs struct {
 	Sources4  *ebpf.MapSpec `ebpf:"sources4"`
 	Sources6  *ebpf.MapSpec `ebpf:"sources6"`
 	TableKey  *ebpf.MapSpec `ebpf:"table_key"`
+	Unmarked4 *ebpf.MapSpec `ebpf:"unmarked4"`
+	Unmarked6 *ebpf.MapSpec `ebpf:"unmarked6"`
 	Verdicts4 *ebpf.MapSpec `ebpf:"verdicts4"`
 	Verdicts6 *ebpf.MapSpec `ebpf:"verdicts6"`
 	WaysOut   *ebpf.MapSpec `ebpf:"ways_out"`
@@ -307,7 +316,7 @@ type datapathVariableSpecs struct {
 	CeilingTolerance *ebpf.VariableSpec `ebpf:"ceiling_tolerance"`
 	Factor4          *ebpf.VariableSpec `ebpf:"factor4"`
 	Factor6          *ebpf.VariableSpec `ebpf:"factor6"`
-	HomeBits4        *ebpf.VariableSpec `ebpf:"home_bits4"`
+	Homes4           *ebpf.VariableSpec `ebpf:"homes4"`
 	Homes6           *ebpf.VariableSpec `ebpf:"homes6"`
 	Rest6            *ebpf.VariableSpec `ebpf:"rest6"`
 	SimulatedNow     *ebpf.VariableSpec `ebpf:"simulated_now"`
@@ -356,6 +365,8 @@ type datapathMaps struct {
 	Sources4  *ebpf.Map `ebpf:"sources4"`
 	Sources6  *ebpf.Map `ebpf:"sources6"`
 	TableKey  *ebpf.Map `ebpf:"table_key"`
+	Unmarked4 *ebpf.Map `ebpf:"unmarked4"`
+	Unmarked6 *ebpf.Map `ebpf:"unmarked6"`
 	Verdicts4 *ebpf.Map `ebpf:"verdicts4"`
 	Verdicts6 *ebpf.Map `ebpf:"verdicts6"`
 	WaysOut   *ebpf.Map `ebpf:"ways_out"`
@@ -381,6 +392,8 @@ func (m *datapathMaps) Close() error {
 		m.Sources4,
 		m.Sources6,
 		m.TableKey,
+		m.Unmarked4,
+		m.Unmarked6,
 		m.Verdicts4,
 		m.Verdicts6,
 		m.WaysOut,
@@ -399,7 +412,7 @@ type datapathVariables struct {
 	CeilingTolerance *ebpf.Variable `ebpf:"ceiling_tolerance"`
 	Factor4          *ebpf.Variable `ebpf:"factor4"`
 	Factor6          *ebpf.Variable `ebpf:"factor6"`
-	HomeBits4        *ebpf.Variable `ebpf:"home_bits4"`
+	Homes4           *ebpf.Variable `ebpf:"homes4"`
 	Homes6           *ebpf.Variable `ebpf:"homes6"`
 	Rest6            *ebpf.Variable `ebpf:"rest6"`
 	SimulatedNow     *ebpf.Variable `ebpf:"simulated_now"`

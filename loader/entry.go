@@ -90,8 +90,8 @@ type Entry struct {
 	// Attempts counts connection openings (SYN), Dropped counts packets
 	// that this entry dropped, each up to 4,294,901,760 for a source that
 	// is not limited. Of such sources a CPU counts the first 64 packets of
-	// a tick each, and then draws one in 32: of n packets in such ticks
-	// both then miss by the root of 31 n (standard error). Read only: Put
+	// a tick each, and then draws one in 128: of n packets in such ticks
+	// both then miss by the root of 127 n (standard error). Read only: Put
 	// ignores them.
 	Attempts uint64
 	Dropped  uint64

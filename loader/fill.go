@@ -167,8 +167,8 @@ func (s *sources[K]) putRows(lists [2][]row, limit func(index uint32) datapathEn
 	return s.flush()
 }
 
-// putNew puts those of sorted rows that are new and need no more than a free
-// slot and a free place in the set, and returns the others, in their order. Two
+// putNew puts those of sorted rows that are dropped, are new, and need no more than
+// a free slot and a free place in the set, and returns the others, in their order. Two
 // goroutines each take the parts on one side of a part in the middle, which is
 // wider than a group: so they have no bucket and no home in common.
 func (s *sources[K]) putNew(list []row, ends []int) []row {
@@ -213,7 +213,7 @@ func (s *sources[K]) firstEnd(list []row) uint64 {
 func (s *sources[K]) fillSlots(list []row) (left int) {
 	var hashes [ahead]uint64
 	var sum uint64
-	var limited [nearBuckets]bool // buckets that a limited source has to be put into before
+	var later [nearBuckets]bool // buckets into which something else has to be put before
 	var part int
 	for begin := 0; begin < len(list); begin += ahead {
 		block := list[begin:min(begin+ahead, len(list))]
@@ -221,10 +221,10 @@ func (s *sources[K]) fillSlots(list []row) (left int) {
 		for i := range block {
 			r, bucket := block[i], s.verdicts.bucketOf(hashes[i])
 			if bucket/nearBuckets != part {
-				part, limited = bucket/nearBuckets, [nearBuckets]bool{}
+				part, later = bucket/nearBuckets, [nearBuckets]bool{}
 			}
-			limited[bucket%nearBuckets] = limited[bucket%nearBuckets] || r.word == elsewhere
-			if !limited[bucket%nearBuckets] && s.fillSlot(hashes[i], r.key, r.word) {
+			later[bucket%nearBuckets] = later[bucket%nearBuckets] || !s.mayDrop(r.word)
+			if !later[bucket%nearBuckets] && s.fillSlot(hashes[i], r.key, r.word) {
 				continue
 			}
 			block[i], list[left] = list[left], r
@@ -235,7 +235,7 @@ func (s *sources[K]) fillSlots(list []row) (left int) {
 	return left
 }
 
-// fillSlot puts a source that is new, and reports whether it could. The sieve
+// fillSlot puts a source that is new and dropped, and reports whether it could. The sieve
 // and the set may change in any order before the slot does, whose store is the
 // one that orders them.
 func (s *sources[K]) fillSlot(hash, key uint64, word uint32) bool {
@@ -245,12 +245,12 @@ func (s *sources[K]) fillSlot(hash, key uint64, word uint32) bool {
 	}
 	n := s.marks.name(hash)
 	at, place := s.marks.find(n)
-	if n.mark != 0 && (at >= 0 || place < 0) {
+	if n.mark != 0 && (at >= 0 || place < 0 || s.marks.leftAt(n) >= 0) {
 		return false
 	}
 	s.sift(hash)
 	if n.mark != 0 {
-		home, marks := s.marks.with(place, s.marks.markOf(n, s.mayDrop(word)))
+		home, marks := s.marks.with(place, n.mark)
 		*home = marks
 	}
 	s.verdicts.occupy(free, key, 0, word)

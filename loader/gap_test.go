@@ -211,6 +211,7 @@ func otherLayout(version int) func(*ebpf.CollectionSpec) error {
 		for _, name := range []string{
 			datapathMapVerdicts4, datapathMapSieve4, datapathMapMarks4, datapathMapCounts4,
 			datapathMapVerdicts6, datapathMapSieve6, datapathMapMarks6, datapathMapCounts6,
+			datapathMapUnmarked4, datapathMapUnmarked6,
 		} {
 			s.Maps[name].MaxEntries <<= version
 		}

@@ -315,9 +315,9 @@ func TestMovedToAnotherNamespace(t *testing.T) {
 			mode := f.of("eth0").Mode
 			ns.do(t, func() { mustDo(t, netlink.LinkSetNsFd(must(netlink.LinkByName("eth0")), int(other.handle))) })
 			f.wantMode(t, "eth0", ModeNone, "no such interface")
-			if other.xdpID(t, "eth0") != 0 || len(tcxIn(t, other, "eth0")) != 0 || len(must(d.pins.hooks())) != 0 {
-				t.Error("the program went along, or its pin is still there")
-			}
+			eventually(t, "neither the program is with it, nor its pin there", func() bool {
+				return other.xdpID(t, "eth0") == 0 && len(tcxIn(t, other, "eth0")) == 0 && len(must(d.pins.hooks())) == 0
+			})
 			other.do(t, func() {
 				mustDo(t, netlink.LinkSetNsFd(must(netlink.LinkByName("eth0")), int(ns.handle)))
 			})

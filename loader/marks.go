@@ -12,81 +12,32 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// marks are the set of a family's sources that have a verdict, in memory that
-// we share with the kernel program, which asks it before the tables. abi.h
-// tells its layout.
+// marks are the set of a family's sources that are dropped and nothing else, in
+// memory that we share with the kernel program, which asks it before the tables.
+// abi.h tells its layout.
 //
-// A mark is named by where its source belongs and what it is without its
-// uppermost bit; a place by its number behind the places of all homes before.
-// The kernel may look, and this process die, after each store.
+// A mark is named by where its source belongs and what it is; a place by its number
+// behind the places of all homes before. The kernel may look, and this process
+// die, after each store.
 type marks struct {
-	form   markForm
-	factor uint64 // spreads the rest of a /64
-	words  []uint64
-	mapped []byte
-	belief *belief // nil if no kernel knows the set
+	form     markForm
+	factor   uint64   // spreads the rest of a /64
+	words    []uint64 // of the homes
+	unmarked []uint64 // a bit a group: whether it is in left
+	mapped   [2][]byte
+	belief   *belief // nil if no kernel knows the set
 
-	left   map[int][]uint64 // marks that their group has no room for, by group
+	left   map[int][]uint64 // names of sources that have a verdict and no mark, by group
 	shared map[name]int     // by how many sources more than one
 }
 
-// name is what the set knows of a source.
-type name struct {
-	home int
-	mark uint64 // 0: it cannot have one
-}
-
-// markForm is the form of one family's marks: how many bits one has, and which of
-// them are a hash's.
-type markForm struct {
-	width, rest uint
-	homes       int
-}
-
-const (
-	homePlaces  = 4 // of a home
-	homes       = 4 // HOMES, of a group
-	groupPlaces = homePlaces * homes
-)
-
-// markForm4 is the form of the set for capacity addresses, of which two more
-// than there are may be in a home on average. An address has as many bits as
-// the number of its home and the rest in its mark, so there are no fewer homes
-// in a small one.
-func markForm4(capacity int) markForm {
-	const rest = 13 // MARK_REST4
-	homeBits := max(32-rest, bits.Len(uint(capacity-1))-1)
-	return markForm{width: 16, rest: rest, homes: 1 << homeBits}
-}
-
-// markForm6 is that for capacity /64s, with a fifth of the places to spare: of
-// random ones three in a hundred then find their group full.
-func markForm6(capacity int) markForm {
-	const rest = 29 // MARK_REST6
-	const least = 4
-	return markForm{width: 32, rest: rest, homes: homes * max(least, (5*capacity+4*groupPlaces-1)/(4*groupPlaces))}
-}
-
-// top is the bit that says that a source is dropped.
-func (f markForm) top() uint64 { return 1 << (f.width - 1) }
-
-// low are all bits of a word's marks but the uppermost of each.
-func (f markForm) low() uint64 {
-	if f.width == 16 {
-		return 0x7fff7fff7fff7fff
-	}
-	return 0x7fffffff7fffffff
-}
+// waits is added, in left, to who would have a mark if there was room.
+const waits = 1 << 63
 
 // name gives what the set knows of the source of a hash.
 func (m *marks) name(hash uint64) name {
-	f := m.form
 	home := m.homeOf(hash)
-	rest := uint64(m.restOf(hash))
-	if f.width == 16 { // the upper bits are the home
-		rest &= 1<<(32-bits.TrailingZeros(uint(f.homes))) - 1
-	}
-	return name{home, rest | uint64(home%homes)<<f.rest}
+	return name{home, uint64(m.restOf(hash)&(1<<m.form.rest-1)) | uint64(home%homes)<<m.form.rest}
 }
 
 // homeOf is the home of a hash.
@@ -101,30 +52,33 @@ func (m *marks) restOf(hash uint64) uint32 {
 	return uint32((hash ^ hash>>32) * m.factor >> (64 - m.form.rest))
 }
 
-// homeOf returns where a mark of a group belongs.
-func (f markForm) homeOf(group int, mark uint64) int {
-	return group*homes + int(mark&^f.top()>>f.rest)
-}
-
 // mapMarks maps a set.
-func mapMarks(marksMap, beliefMap *ebpf.Map, f markForm, factor uint64) (_ *marks, err error) {
+func mapMarks(marksMap, unmarkedMap, beliefMap *ebpf.Map, f markForm, factor uint64) (_ *marks, err error) {
 	f.homes = int(marksMap.MaxEntries())
+	if have, want := int(unmarkedMap.MaxEntries()), f.unmarked(); have < want {
+		return nil, fmt.Errorf("map the set: %d words for the groups of %d homes, want %d", have, f.homes, want)
+	}
 	m := newMarks(f, factor)
-	m.mapped, err = mapArray(marksMap)
-	if err != nil {
+	defer func() {
+		if err != nil {
+			err = errors.Join(err, m.close())
+		}
+	}()
+	if m.mapped[0], err = mapArray(marksMap); err != nil {
 		return nil, err
 	}
-	m.words = wordsOf(m.mapped, len(m.words))
-	if m.belief, err = mapBelief(beliefMap); err != nil {
-		return nil, errors.Join(err, m.close())
+	if m.mapped[1], err = mapArray(unmarkedMap); err != nil {
+		return nil, err
 	}
-	return m, nil
+	m.words, m.unmarked = wordsOf(m.mapped[0], f.words()), wordsOf(m.mapped[1], f.unmarked())
+	m.belief, err = mapBelief(beliefMap)
+	return m, err
 }
 
 // newMarks makes an empty set that no kernel knows.
 func newMarks(f markForm, factor uint64) *marks {
 	return &marks{
-		form: f, factor: factor, words: make([]uint64, f.homes*homePlaces*int(f.width)/64),
+		form: f, factor: factor, words: make([]uint64, f.words()), unmarked: make([]uint64, f.unmarked()),
 		left: make(map[int][]uint64), shared: make(map[name]int),
 	}
 }
@@ -134,8 +88,8 @@ func (m *marks) close() error {
 		return nil
 	}
 	mapped := m.mapped
-	m.mapped, m.words = nil, nil
-	return errors.Join(unmap(mapped), m.belief.close())
+	m.mapped, m.words, m.unmarked = [2][]byte{}, nil, nil
+	return errors.Join(unmap(mapped[0]), unmap(mapped[1]), m.belief.close())
 }
 
 // mapArray maps an array to memory, as long as its pages are.
@@ -171,7 +125,7 @@ func (m *marks) touch(hash uint64) uint64 {
 // at returns what a place has.
 func (m *marks) at(place int) uint64 {
 	bit := uint(place) * m.form.width
-	return m.words[bit/64] >> (bit % 64) & (m.form.top()<<1 - 1)
+	return m.words[bit/64] >> (bit % 64) & m.form.bits()
 }
 
 func (m *marks) set(place int, mark uint64) {
@@ -183,14 +137,14 @@ func (m *marks) set(place int, mark uint64) {
 func (m *marks) with(place int, mark uint64) (word *uint64, value uint64) {
 	bit := uint(place) * m.form.width
 	word = &m.words[bit/64]
-	return word, *word&^((m.form.top()<<1-1)<<(bit%64)) | mark<<(bit%64)
+	return word, *word&^(m.form.bits()<<(bit%64)) | mark<<(bit%64)
 }
 
 // find returns the place of a mark, and the first free one on the way; −1 for
 // what there is not.
 func (m *marks) find(n name) (at, free int) {
-	low, width := m.form.low(), m.form.width
-	wanted := n.mark * (^low >> (width - 1))
+	each, width := m.form.each(), m.form.width
+	wanted := n.mark * each
 	log := bits.TrailingZeros(width) // a division would take longer than all else
 	wordsOfHome := homePlaces << log / 64
 	group := n.home / homes * homes
@@ -199,10 +153,10 @@ func (m *marks) find(n name) (at, free int) {
 		free = -1
 		for j, marks := range m.words[first : first+wordsOfHome] {
 			place := (first + j) << 6 >> log
-			if found := zeros(marks^wanted, low); found != 0 {
+			if found := zeros(marks^wanted, each, width); found != 0 {
 				return place + bits.TrailingZeros64(found)>>log, free
 			}
-			if none := zeros(marks, low); none != 0 && free < 0 {
+			if none := zeros(marks, each, width); none != 0 && free < 0 {
 				free = place + bits.TrailingZeros64(none)>>log
 			}
 		}
@@ -213,20 +167,16 @@ func (m *marks) find(n name) (at, free int) {
 	return -1, -1
 }
 
-// zeros are the uppermost bits of those marks of a word whose lower bits are
-// all zero.
-func zeros(marks, low uint64) uint64 { return ^(marks&low + low) &^ low }
-
-// drops reports whether a source's mark says that it is dropped.
+// drops reports whether the set knows that a source is dropped.
 func (m *marks) drops(n name) bool {
 	if n.mark == 0 {
 		return false
 	}
 	if at, _ := m.find(n); at >= 0 {
-		return m.at(at)&m.form.top() != 0
+		return true
 	}
 	at := m.leftAt(n)
-	return at >= 0 && m.left[n.home/homes][at]&m.form.top() != 0
+	return at >= 0 && m.left[n.home/homes][at]&waits != 0
 }
 
 // put says of a source that has a verdict whether it is dropped and nothing
@@ -236,40 +186,77 @@ func (m *marks) put(n name, dropped, fresh bool) {
 		return
 	}
 	at, free := m.find(n)
-	var leftAt = -1
-	if at < 0 && free < 0 {
+	leftAt := -1
+	if at < 0 {
 		leftAt = m.leftAt(n)
 	}
 	if fresh && (at >= 0 || leftAt >= 0) {
 		m.shared[n]++
 	}
-	mark := m.markOf(n, dropped && (len(m.shared) == 0 || m.shared[n] == 0))
+	dropped = dropped && (len(m.shared) == 0 || m.shared[n] == 0)
 	group := n.home / homes
 	switch {
+	case at >= 0 && dropped:
 	case at >= 0:
-		if m.at(at) != mark {
-			m.set(at, mark)
+		m.leave(group, n.mark)
+		m.vacate(at)
+	case dropped && free >= 0:
+		m.set(free, n.mark)
+		if leftAt >= 0 {
+			m.belief.moved()
+			m.unleave(group, leftAt)
 		}
-	case free >= 0:
-		m.set(free, mark)
-	case leftAt >= 0:
-		m.left[group][leftAt] = mark
 	default:
-		m.left[group] = append(m.left[group], mark)
+		left := n.mark
+		if dropped {
+			left |= waits
+		}
+		if leftAt >= 0 {
+			m.left[group][leftAt] = left
+		} else {
+			m.leave(group, left)
+		}
 	}
 }
 
-// markOf is the mark of a source that is dropped, or is not.
-func (m *marks) markOf(n name, dropped bool) uint64 {
-	if dropped {
-		return n.mark | m.form.top()
-	}
-	return n.mark
+// hasUnmarked reports whether a group has sources that have a verdict and no mark.
+func (m *marks) hasUnmarked(group int) bool {
+	return m.unmarked[group/wordGroups]>>(group%wordGroups)&1 != 0
 }
 
-// leftAt returns where a mark is among those that its group has no room for.
+func (m *marks) setUnmarked(group int, are bool) {
+	word, bit := &m.unmarked[group/wordGroups], uint64(1)<<(group%wordGroups)
+	switch {
+	case are == m.hasUnmarked(group):
+	case are:
+		atomic.StoreUint64(word, *word|bit)
+	default:
+		atomic.StoreUint64(word, *word&^bit)
+	}
+}
+
+// leave notes that a source has a verdict and no mark, before it loses the one that it had.
+func (m *marks) leave(group int, mark uint64) {
+	m.setUnmarked(group, true)
+	m.left[group] = append(m.left[group], mark)
+}
+
+// leftAt returns where a source is among those of its group that have no mark.
 func (m *marks) leftAt(n name) int {
-	return slices.IndexFunc(m.left[n.home/homes], func(mark uint64) bool { return mark&^m.form.top() == n.mark })
+	group := n.home / homes
+	if !m.hasUnmarked(group) {
+		return -1
+	}
+	return slices.IndexFunc(m.left[group], func(mark uint64) bool { return mark&^waits == n.mark })
+}
+
+// unleave forgets one that had no mark.
+func (m *marks) unleave(group, at int) {
+	rest := slices.Delete(m.left[group], at, at+1)
+	if m.left[group] = rest; len(rest) == 0 {
+		delete(m.left, group)
+		m.setUnmarked(group, false)
+	}
 }
 
 // remove tells that a source that had a verdict has none.
@@ -290,22 +277,15 @@ func (m *marks) remove(n name) {
 	}
 }
 
-// unleave forgets a mark that had no room.
-func (m *marks) unleave(group, at int) {
-	rest := slices.Delete(m.left[group], at, at+1)
-	if m.left[group] = rest; len(rest) == 0 {
-		delete(m.left, group)
-	}
-}
-
-// vacate frees a place. In a full group it is another's at once; in a full
-// home, that of one who stands further on because the home was full.
+// vacate frees a place. In a full group it is at once that of another one who
+// waits; in a full home, that of one who stands further on because the home was
+// full.
 func (m *marks) vacate(place int) {
 	group, home := place/groupPlaces, place/homePlaces
-	if waiting := m.left[group]; len(waiting) > 0 {
-		last := len(waiting) - 1
-		m.set(place, waiting[last])
-		m.unleave(group, last)
+	if waiting := slices.IndexFunc(m.left[group], func(mark uint64) bool { return mark&waits != 0 }); waiting >= 0 {
+		m.set(place, m.left[group][waiting]&^waits)
+		m.belief.moved()
+		m.unleave(group, waiting)
 		return
 	}
 	if other := m.behind(home); other >= 0 {
@@ -343,16 +323,16 @@ func (m *marks) behind(home int) int {
 
 // become makes the set say what another one does, whose first drop ends so
 // soon, in steps after each of which the kernel finds all that both say. What
-// had no room is not known before.
+// stands here without a mark is not known before.
 func (m *marks) become(want *marks, first uint64) {
 	m.belief.atMost(first)
 	m.left, m.shared = make(map[int][]uint64), want.shared
 	for group := range m.form.homes / homes {
 		from, to := group*groupPlaces*int(m.form.width)/64, (group+1)*groupPlaces*int(m.form.width)/64
-		if slices.Equal(m.words[from:to], want.words[from:to]) && len(want.left[group]) == 0 {
+		if !m.hasUnmarked(group) && !want.hasUnmarked(group) && slices.Equal(m.words[from:to], want.words[from:to]) {
 			continue
 		}
-		m.groupBecomes(group, append(want.group(group), want.left[group]...))
+		m.groupBecomes(group, want.group(group), want.left[group])
 	}
 }
 
@@ -366,18 +346,35 @@ func (m *marks) group(group int) (all []uint64) {
 	return all
 }
 
-func (m *marks) groupBecomes(group int, want []uint64) {
-	top := m.form.top()
+// groupBecomes brings a group to marks, and to what has none. As long as that is
+// under way, it is said to have unmarked ones.
+func (m *marks) groupBecomes(group int, want, left []uint64) {
+	m.setUnmarked(group, true)
+	for _, mark := range left {
+		if mark&waits != 0 {
+			want = append(want, mark&^waits)
+		} else {
+			m.leave(group, mark)
+		}
+	}
 	for _, mark := range want {
-		m.put(name{m.form.homeOf(group, mark), mark &^ top}, mark&top != 0, false)
+		m.put(name{m.form.homeOf(group, mark), mark}, true, false)
 	}
 	for place := group * groupPlaces; place < (group+1)*groupPlaces; {
 		mark := m.at(place)
-		at, _ := m.find(name{m.form.homeOf(group, mark), mark &^ top})
-		if mark == 0 || at == place && slices.Contains(want, mark) {
+		if mark == 0 {
+			place++
+			continue
+		}
+		at, _ := m.find(name{m.form.homeOf(group, mark), mark})
+		if at == place && slices.Contains(want, mark) {
 			place++
 			continue
 		}
 		m.vacate(place) // another may stand there now
+	}
+	if len(m.left[group]) == 0 {
+		m.belief.moved()
+		m.setUnmarked(group, false)
 	}
 }

@@ -45,10 +45,10 @@ func newTables(maps *datapathMaps, key datapathTableKey, clocks clocks) (_ *tabl
 	if t.verdicts6, err = mapVerdicts(maps.Verdicts6, maps.Sieve6, maps.Counts6, shape6(), key.Factor6); err != nil {
 		return nil, err
 	}
-	if t.marks4, err = mapMarks(maps.Marks4, maps.Belief4, markForm4(int(maps.Sources4.MaxEntries())), 0); err != nil {
+	if t.marks4, err = mapMarks(maps.Marks4, maps.Unmarked4, maps.Belief4, markForm4(int(maps.Sources4.MaxEntries())), 0); err != nil {
 		return nil, err
 	}
-	if t.marks6, err = mapMarks(maps.Marks6, maps.Belief6, markForm6(int(maps.Sources6.MaxEntries())), key.Rest6); err != nil {
+	if t.marks6, err = mapMarks(maps.Marks6, maps.Unmarked6, maps.Belief6, markForm6(int(maps.Sources6.MaxEntries())), key.Rest6); err != nil {
 		return nil, err
 	}
 	var errs [4]error
