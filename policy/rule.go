@@ -140,7 +140,8 @@ type Rule struct {
 	// one that it still uses; for a user who has none, sources from whose
 	// network nobody is known to succeed, or less than from another. The
 	// threshold is a quarter while the user's password is in doubt, and half
-	// while all users' strangers together send far more than is normal.
+	// while all users' strangers together send far more than is normal, or,
+	// within a day or longer, from a network of which hardly any users are.
 	Settled time.Duration
 
 	// Baseline, if not zero, raises the threshold of a rule per user to this

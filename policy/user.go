@@ -77,6 +77,9 @@ func (e *Engine) needOf(u *userState, p *plan, h *happening) uint32 {
 	case r.Settled != 0 && e.drips(h) && e.bulky(u, p, h):
 		need = max(need/dripFactor, 1)
 	case r.Baseline != 0:
+		if r.Settled != 0 && r.Within >= day && e.site.few(h.source, h.at) && e.bulky(u, p, h) {
+			need = max(need/dripFactor, 1) // a day's mailing, and not one invitation
+		}
 		need = max(need, min(r.Baseline*u.baseline(r), MaxThreshold))
 	case r.Action == 0 && !u.succeeded && e.site.learned(h.at):
 		need *= namelessFactor
