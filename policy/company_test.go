@@ -97,15 +97,15 @@ func TestTeamsMailbox(t *testing.T) {
 	s.quiet()
 }
 
-// TestDrippingAccounts: what one account may send from a new place is too much
-// if forty do.
+// TestDrippingAccounts: what one account may send from a new place in an hour is
+// too much if forty do.
 func TestDrippingAccounts(t *testing.T) {
 	for _, accounts := range []int{1, 40} {
 		t.Run(fmt.Sprint(accounts), func(t *testing.T) {
 			s := newDefaultStory(t)
 			s.settle()
-			for i := range 19 {
-				at := time.Duration(i) * 40 * time.Minute
+			for i := range 14 {
+				at := time.Duration(i) * 4 * time.Minute
 				for a := range accounts {
 					s.tell(at+time.Duration(a)*time.Second, Message, fmt.Sprintf("45.%d.7.1", a), townsman(100+a), 10)
 				}
@@ -195,5 +195,44 @@ func TestGuesserWithAnAccount(t *testing.T) {
 	}
 	if without, with := tries(false), tries(true); with > without+2 {
 		t.Errorf("flagged after %d tries, and after %d if it has an account", without, with)
+	}
+}
+
+// TestMailingFromWhereFewLive: from a network of which hardly any users are, half
+// is enough over a day if it goes to many at once. An invitation is none of
+// that, nor letters, nor what the user does all the time.
+func TestMailingFromWhereFewLive(t *testing.T) {
+	tests := []struct {
+		name     string
+		source   string
+		messages int
+		each     int
+		every    time.Duration
+		usual    int // recipients a day at home
+		guarded  bool
+	}{
+		{"a drip all day", "45.7.7.1", 15, 10, 40 * time.Minute, 0, true},
+		{"an invitation", "45.7.7.1", 7, 20, 3 * time.Minute, 0, false},
+		{"letters all day", "45.7.7.1", 100, 2, 6 * time.Minute, 0, false},
+		{"from another home of the town", townHome(3000), 15, 10, 40 * time.Minute, 0, false},
+		{"as it does at home", "45.7.7.1", 15, 10, 40 * time.Minute, 160, false},
+	}
+	for _, tt := range tests {
+		t.Run(tt.name, func(t *testing.T) {
+			s := newDefaultStory(t)
+			for n := -48; n < 0; n++ {
+				s.tell(time.Duration(n)*time.Hour, AuthSuccess, townHome(1), townsman(1), 0)
+				if n%6 == 0 && tt.usual > 0 {
+					s.tell(time.Duration(n)*time.Hour, Message, townHome(1), townsman(1), tt.usual/4)
+				}
+			}
+			s.settle()
+			for i := range tt.messages {
+				s.tell(time.Duration(i)*tt.every, Message, tt.source, townsman(1), tt.each)
+			}
+			if n, _ := s.flagged(); (n > 0) != tt.guarded {
+				t.Errorf("%d sources flagged", n)
+			}
+		})
 	}
 }

@@ -237,12 +237,12 @@ func TestAttacks(t *testing.T) {
 				s.tell(time.Duration(i)*time.Minute, Message, abroad(i), townsman(7), 1)
 			}
 		}},
-		{"stolen account from one source", 8, "strangers-recipients", func(s *story) {
+		{"stolen account from one source", 6, "strangers-daily-recipients", func(s *story) {
 			for i := range 20 {
 				s.tell(time.Duration(i)*10*time.Second, Message, "203.0.113.1", townsman(7), 25)
 			}
 		}},
-		{"stolen account, dripping from three sources", 12, "strangers-daily-recipients", func(s *story) {
+		{"stolen account, dripping from three sources", 6, "strangers-daily-recipients", func(s *story) {
 			for i := range 120 {
 				s.tell(time.Duration(i)*12*time.Minute, Message, abroad(i%3), townsman(7), 25)
 			}

@@ -172,7 +172,7 @@ func marked(n numbers) string {
 		words string
 	}{
 		{markUnknown, "at users unknown here"},
-		{markForeign, "from a network that nobody succeeds from"},
+		{markForeign, "from a network that hardly anybody succeeds from"},
 		{markPressure, "while strangers' offences were far above normal"},
 		{markRepeat, "what it had tried before"},
 		{markGuarded, "at users under guard"},

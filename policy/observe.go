@@ -120,6 +120,9 @@ func (e *Engine) observeSource(h *happening, plans *selection, out []Decision) [
 	}
 	if fired != nil {
 		out = append(out, e.flagWindow(n, s, fired))
+		if h.kind == UnknownRecipient && fired.rule.Measure == MeasureWeight {
+			e.site.harvest.add(e.now, e.site.users, foundHarvester)
+		}
 	} else if e.weighs && under == 0 {
 		e.offend(s, h)
 	}

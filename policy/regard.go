@@ -44,7 +44,7 @@ func (e *Engine) atHome(u *userState, source Source, now int64) bool {
 	}
 	known := u.homes.find(source)
 	r := e.plans[u.guard].rule
-	return u.isOwn(source, now, r) || r.SpareNeighbours && known != nil && known.fresh(now)
+	return e.isOwn(u, source, now, r) || r.SpareNeighbours && known != nil && known.fresh(now)
 }
 
 // spares returns the shortest time of successes after which a rule spares.

@@ -138,9 +138,12 @@ type Rule struct {
 	// Settled, if not zero, counts for a user only what comes from strangers:
 	// sources that the user first succeeded from (if ever) this long after
 	// one that it still uses; for a user who has none, sources from whose
-	// network nobody is known to succeed, or less than from another. The
+	// network nobody is known to succeed, or less than from another, or hardly
+	// anybody while the user comes from where many do. Where hardly anybody
+	// does, a source is familiar only after twice SpareKnown. The
 	// threshold is a quarter while the user's password is in doubt, and half
-	// while all users' strangers together send far more than is normal.
+	// while all users' strangers together send far more than is normal, or,
+	// within a day or longer, from a network of which hardly any users are.
 	Settled time.Duration
 
 	// Baseline, if not zero, raises the threshold of a rule per user to this

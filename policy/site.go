@@ -94,6 +94,20 @@ func (s *site) foreign(source Source, at int64) bool {
 	return l == nil || at-l.last > int64(FamiliarFor) || bits.OnesCount32(l.users) < localUsers && !l.native.since(at, localAfter)
 }
 
+// few reports whether hardly any of the site's users succeed from the network of
+// source, less than one in fewUsers, and not many. Where a single one does, or
+// a thief has for a while, a network is not foreign any more; most of it still
+// has nothing to do with the site.
+func (s *site) few(source Source, at int64) bool {
+	if !s.learned(at) {
+		return false
+	}
+	l := s.networks.find(source.network())
+	return l == nil || bits.OnesCount32(l.users) < min(s.users/fewUsers, popularUsers)
+}
+
+const fewUsers = 32
+
 // popular reports whether many succeed from the network of source: it is a
 // provider of the site's own country or town.
 func (s *site) popular(source Source) bool {
@@ -121,6 +135,10 @@ func (s *site) pressed(k Kind, at int64) bool { return s.gauge(k).on(at, s.users
 // that somebody corrects), and from then on each; of unknown recipients each
 // counts at once, until the source has brought mail.
 //
+// Who is found harvesting is dropped and offends no more. Where many ask, each a
+// little, the gauge would so fall as they are found, and the next ones would each
+// be given their six tries. So a find counts as well.
+//
 // Both rates are exponential averages, over pressureFast and pressureSlow. The
 // slow one learns ten times slower while there is pressure, or a patient
 // attacker would become what is normal.
@@ -135,6 +153,8 @@ const (
 	pressureFast = time.Hour
 	pressureSlow = 7 * 24 * time.Hour
 	farAbove     = 4.0 // times the normal rate
+
+	foundHarvester = 5 // offences that a source found harvesting counts for
 )
 
 // decay brings both rates to a time. Events that come late are of now.

@@ -28,23 +28,42 @@ const (
 )
 
 // isOwn reports whether what comes from source is the user's own in the eyes
-// of a rule.
-func (u *userState) isOwn(source Source, at int64, r *Rule) bool {
-	return r.SpareKnown != 0 && (u.homes.familiar(source, at, r.SpareKnown) ||
-		r.SpareNeighbours && u.nets.familiar(source, at, max(r.SpareKnown, settledAfter)))
+// of a rule. A rule that asks who is a stranger wants to have seen it for twice as
+// long where hardly any of the site's users are: whoever dripped before anybody
+// was known would have been there for longer than most.
+func (e *Engine) isOwn(u *userState, source Source, at int64, r *Rule) bool {
+	span := r.SpareKnown
+	if span == 0 {
+		return false
+	}
+	if r.Settled != 0 && e.site.few(source, at) {
+		span *= 2
+	}
+	return u.homes.familiar(source, at, span) || r.SpareNeighbours && u.nets.familiar(source, at, max(span, settledAfter))
 }
 
 // counts reports whether what h does counts for a rule. To a user of whom too
 // little is known, a source is strange if nobody is known to succeed from its
-// network, or if the user sends more from another that it has had for longer.
-func (u *userState) counts(h *happening, r *Rule) bool {
+// network, if hardly anybody is and the user comes from where many do as well, or
+// if the user sends more from another that it has had for longer.
+func (e *Engine) counts(u *userState, h *happening, r *Rule) bool {
 	switch {
-	case u.isOwn(h.source, h.at, r):
+	case e.isOwn(u, h.source, h.at, r):
 		return false
 	case r.Settled == 0:
 		return true
 	}
-	return h.foreign || u.homes.settled(h.source, h.at, r.Settled) || u.elsewhere(h)
+	return h.foreign || u.homes.settled(h.source, h.at, r.Settled) || u.elsewhere(h) || e.site.few(h.source, h.at) && e.amongMany(u, h.at)
+}
+
+// amongMany reports whether a user succeeds from a network that many do.
+func (e *Engine) amongMany(u *userState, at int64) bool {
+	for i := range u.nets {
+		if n := &u.nets[i]; n.source.IsValid() && n.fresh(at) && e.site.popular(n.source) {
+			return true
+		}
+	}
+	return false
 }
 
 // elsewhere reports whether the user sends more from another network than that
@@ -77,6 +96,9 @@ func (e *Engine) needOf(u *userState, p *plan, h *happening) uint32 {
 	case r.Settled != 0 && e.drips(h) && e.bulky(u, p, h):
 		need = max(need/dripFactor, 1)
 	case r.Baseline != 0:
+		if r.Settled != 0 && r.Within >= day && e.site.few(h.source, h.at) && e.bulky(u, p, h) {
+			need = max(need/dripFactor, 1) // a day's mailing, and not one invitation
+		}
 		need = max(need, min(r.Baseline*u.baseline(r), MaxThreshold))
 	case r.Action == 0 && !u.succeeded && e.site.learned(h.at):
 		need *= namelessFactor
@@ -111,7 +133,7 @@ func (e *Engine) observeUser(h *happening, plans []*plan, out []Decision) []Deci
 	strange := false // by a rule that asks
 	for _, p := range plans {
 		if under != 0 && p.rule.userAction() != Guard || p.rule.Measure == MeasureCountries && !e.located(&h.observation) ||
-			!u.counts(h, p.rule) || e.lifted(h.at, u.grace) || p.rule.countsPlaces() && h.success && e.site.popular(h.source) {
+			!e.counts(u, h, p.rule) || e.lifted(h.at, u.grace) || p.rule.countsPlaces() && h.success && e.site.popular(h.source) {
 			continue
 		}
 		if p.rule.Settled != 0 && !strange {
@@ -196,7 +218,7 @@ const siege = 3
 func (e *Engine) observeGuarded(u *userState, h *happening, out []Decision) []Decision {
 	p := &e.plans[u.guard]
 	r := p.rule
-	own := u.isOwn(h.source, h.at, r) || r.SpareNeighbours && h.own
+	own := e.isOwn(u, h.source, h.at, r) || r.SpareNeighbours && h.own
 	if h.success {
 		if known := u.homes.find(h.source); known != nil {
 			known.learn(h.at)
@@ -296,7 +318,7 @@ func (e *Engine) flagCulprits(u *userState, p *plan, numbers string, out []Decis
 		}
 		culprits, parts := e.bySources(&windows[by.window])
 		for _, s := range culprits {
-			if judged[s] || u.isOwn(s, e.now, r) {
+			if judged[s] || e.isOwn(u, s, e.now, r) {
 				continue
 			}
 			judged[s] = true
@@ -306,6 +328,10 @@ func (e *Engine) flagCulprits(u *userState, p *plan, numbers string, out []Decis
 			}
 			if r.SpareNeighbours && r.Measure == MeasureRecipients && e.amountOf(parts[s])*minorPart < windows[p.window].amount {
 				continue
+			}
+			if r.SpareNeighbours && r.Measure == MeasureRecipients && e.amountOf(parts[s]) < uint32(r.Threshold) &&
+				e.site.popular(s) && u.homes.familiar(s, e.now, settledAfter) {
+				continue // its home or office, from which the user also sent
 			}
 			if r.SpareNeighbours && len(culprits) > 1 && u.homes.eldest(s, e.now) {
 				continue // and the others came to it

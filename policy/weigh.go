@@ -32,7 +32,7 @@ const (
 	// Of a first offence, for rules under pressure.
 	offenceKnown          = 60  // at a user who exists
 	offenceUnknown        = 80  // at one who does not
-	offenceForeign        = 200 // the same two from a network that nobody succeeds from
+	offenceForeign        = 200 // the same two from a network of which hardly any users are
 	offenceUnknownForeign = 250
 
 	mostOfDevices = 4 * point // all that fails again and again from one source, together
@@ -47,7 +47,7 @@ const (
 	markUnknown  uint8 = 1 << iota // at a user unknown here
 	markPressure                   // while the site was under pressure
 	markRepeat                     // what the source had tried before
-	markForeign                    // from a network that nobody succeeds from
+	markForeign                    // from a network that hardly anybody succeeds from
 	markParole                     // of a source that was flagged before
 	markGuarded                    // at a user under guard
 )
@@ -89,7 +89,7 @@ func (e *Engine) weighFailure(s *sourceState, p *plan, h *happening) (weight uin
 	foreign := e.site.foreign(h.source, h.at) && !s.hosts(h.at)
 	unknown := h.user != 0 && !h.known && e.site.learned(h.at)
 	if p.rule.Pressure {
-		weight, marks = weighOffence(past, unknown, foreign)
+		weight, marks = weighOffence(past, unknown, foreign || e.site.few(h.source, h.at) && !s.hosts(h.at))
 	} else {
 		weight, marks = e.weighGuess(s, p, h, past, unknown, foreign)
 	}
@@ -155,7 +155,7 @@ func (e *Engine) weighGuess(s *sourceState, p *plan, h *happening, past history,
 		case e.site.learned(h.at):
 			weight = steadyKnown
 		}
-		e.reweigh(s, p, h.user, weight)
+		e.reweigh(s, h.user, weight)
 		return weight, markRepeat
 	}
 	pressed := e.site.pressed(AuthFailure, e.now)
@@ -179,21 +179,27 @@ func (e *Engine) weighGuess(s *sourceState, p *plan, h *happening, past history,
 	return weight + anotherUser*min(past.others, 4), marks
 }
 
-// reweigh gives what a user has failed in a window the weight of a device,
-// once it is known to be one.
-func (e *Engine) reweigh(s *sourceState, p *plan, user, weight uint32) {
+// reweigh gives what a user has failed the weight of a device, in all windows of
+// weight, once it is known to be one.
+func (e *Engine) reweigh(s *sourceState, user, weight uint32) {
 	if s.block == 0 {
 		return
 	}
-	w := &e.bySource.windows(s.block)[p.window]
-	for i := w.first; i != 0; {
-		o := e.seen.at(i)
-		if o.user == user && o.kind == AuthFailure && o.amount > weight {
-			w.amount -= o.amount - weight
-			o.amount = weight
-			o.marks |= markRepeat
+	windows := e.bySource.windows(s.block)
+	for _, p := range e.byKind[AuthFailure].source {
+		if p.rule.Measure != MeasureWeight {
+			continue
 		}
-		i = o.next
+		w := &windows[p.window]
+		for i := w.first; i != 0; {
+			o := e.seen.at(i)
+			if o.user == user && o.kind == AuthFailure && o.amount > weight {
+				w.amount -= o.amount - weight
+				o.amount = weight
+				o.marks |= markRepeat
+			}
+			i = o.next
+		}
 	}
 }
 
