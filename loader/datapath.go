@@ -91,11 +91,11 @@ func open(o Options, clocks clocks, adjust func(*ebpf.CollectionSpec) error) (_ 
 			err = errors.Join(err, d.Close())
 		}
 	}()
-	key, err := d.load(spec)
+	key, fresh, err := d.load(spec)
 	if err != nil {
 		return nil, err
 	}
-	if d.tables, err = newTables(&d.objects.datapathMaps, key, clocks); err != nil {
+	if d.tables, err = newTables(&d.objects.datapathMaps, fresh, key, clocks); err != nil {
 		return nil, err
 	}
 	if err := d.tables.watchWide(d.objects.Wide); err != nil {
@@ -121,34 +121,34 @@ func sizeMaps(spec *ebpf.CollectionSpec, capacity int) {
 	spec.Maps[datapathMapMarks6].MaxEntries = uint32(markForm6(capacity).homes)
 }
 
-// load loads the program on pinned maps if they fit, else on new ones that it
+// load loads the program on pinned maps if they fit, else on fresh ones that it
 // pins. It returns the secret of the verdict tables.
-func (d *Datapath) load(spec *ebpf.CollectionSpec) (datapathTableKey, error) {
-	key := newKey()
+func (d *Datapath) load(spec *ebpf.CollectionSpec) (key datapathTableKey, fresh bool, err error) {
+	key = newKey()
 	pinned, err := d.pins.openMaps(d.layout, spec)
 	if err != nil {
-		return key, err
+		return key, false, err
 	}
 	defer closeMaps(pinned)
 	if m := pinned[datapathMapTableKey]; m != nil {
 		if err := m.Lookup(uint32(0), &key); err != nil {
-			return key, fmt.Errorf("read the verdict tables' key: %w", err)
+			return key, false, fmt.Errorf("read the verdict tables' key: %w", err)
 		}
 	}
 	if err := setConstants(spec, key); err != nil {
-		return key, err
+		return key, false, err
 	}
 	err = spec.LoadAndAssign(&d.objects, &ebpf.CollectionOptions{MapReplacements: pinned})
 	if err != nil {
-		return key, fmt.Errorf("load program: %w", explain(err))
+		return key, false, fmt.Errorf("load program: %w", explain(err))
 	}
 	if len(pinned) > 0 {
-		return key, nil
+		return key, false, nil
 	}
 	if err := d.objects.TableKey.Put(uint32(0), &key); err != nil {
-		return key, fmt.Errorf("write the verdict tables' key: %w", err)
+		return key, false, fmt.Errorf("write the verdict tables' key: %w", err)
 	}
-	return key, d.pins.pinMaps(d.layout, d.maps())
+	return key, true, d.pins.pinMaps(d.layout, d.maps())
 }
 
 // maps are those that are pinned.

@@ -28,7 +28,9 @@ type tables struct {
 	prefixes6 *table[datapathPrefix6]
 }
 
-func newTables(maps *datapathMaps, key datapathTableKey, clocks clocks) (_ *tables, err error) {
+// newTables maps the tables. What stands in them is looked at unless they are fresh:
+// nothing does then.
+func newTables(maps *datapathMaps, fresh bool, key datapathTableKey, clocks clocks) (_ *tables, err error) {
 	t := &tables{clocks: clocks}
 	defer func() {
 		if err != nil {
@@ -54,9 +56,9 @@ func newTables(maps *datapathMaps, key datapathTableKey, clocks clocks) (_ *tabl
 	var errs [4]error
 	inParallel(func(i int) {
 		if i == 0 {
-			t.sources4, errs[i] = newSources[datapathSource4]("IPv4 sources", 32, t.verdicts4, t.marks4, maps.Sources4, at.monotonic)
+			t.sources4, errs[i] = newSources[datapathSource4]("IPv4 sources", 32, t.verdicts4, t.marks4, maps.Sources4, fresh, at.monotonic)
 		} else {
-			t.sources6, errs[i] = newSources[datapathSource6]("IPv6 sources", sourceBits6, t.verdicts6, t.marks6, maps.Sources6, at.monotonic)
+			t.sources6, errs[i] = newSources[datapathSource6]("IPv6 sources", sourceBits6, t.verdicts6, t.marks6, maps.Sources6, fresh, at.monotonic)
 		}
 	})
 	t.prefixes4, errs[2] = newTable[datapathPrefix4]("IPv4 prefixes", maps.Prefixes4)
