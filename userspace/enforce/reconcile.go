@@ -159,7 +159,7 @@ type piece struct {
 // How many entries are put, and compared, at once: so that a million need no memory
 // for all, and that what is compared is still in the caches.
 const (
-	putPiece     = 1 << 16
+	putPiece     = 1 << 14
 	comparePiece = 1 << 11
 )
 
