@@ -117,12 +117,16 @@ type cleanup struct {
 // does not fail for inputs and interfaces that are not there yet, nor for a
 // disk that fills up.
 func Run(ctx context.Context, o Options) error {
+	debug.SetGCPercent(startGCPercent)
 	a, err := start(o)
+	if err == nil {
+		a.audit.Info("started", "version", o.Version, "mode", a.current().Mode, "config", o.ConfigPath)
+		a.notifier.ready()
+	}
+	debug.SetGCPercent(gcPercent) // what it then finds to do is in nobody's way who waits
 	if err != nil {
 		return err
 	}
-	a.audit.Info("started", "version", o.Version, "mode", a.current().Mode, "config", o.ConfigPath)
-	a.notifier.ready()
 	a.serve(ctx)
 	a.notifier.stopping()
 	a.audit.Info("stopped", "mode", a.current().Mode)
@@ -155,10 +159,11 @@ func (a *Agent) serve(ctx context.Context) {
 	}
 }
 
-// GOGC (runtime) while the agent starts, when nothing is collected, while it starts
-// from a damaged store, and afterwards: nearly all memory is in tables of a fixed size
-// without pointers, which cost the collector nothing, and what it may let lie before
-// it works is memory that the host does without.
+// GOGC (runtime) while the agent starts, when nothing is collected, as nearly all that
+// is made stays; while it starts from a damaged store, which makes garbage; and
+// afterwards: nearly all memory is in tables of a fixed size without pointers, which
+// cost the collector nothing, and what it may let lie before it works is memory that
+// the host does without.
 const (
 	startGCPercent   = -1
 	salvageGCPercent = 400
@@ -184,10 +189,6 @@ func start(o Options) (_ *Agent, err error) {
 			err = errors.Join(err, a.stop())
 		}
 	}()
-	// Nearly all that is made while starting stays: little of it is worth
-	// being looked for.
-	defer debug.SetGCPercent(gcPercent)
-	debug.SetGCPercent(startGCPercent)
 	for _, step := range []func() error{a.startStore, a.startControl, a.startCore, a.startHearing, a.startServices, a.startKernel, a.startPolicy} {
 		if err := step(); err != nil {
 			return nil, err
