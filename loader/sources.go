@@ -112,6 +112,7 @@ func (s *sources[K]) tidy() error {
 func (s *sources[K]) remark() error {
 	live := s.marks
 	s.marks = newMarks(live.form, live.factor)
+	clear(s.marks.words) // new memory that is read before it is written costs two page faults
 	for row, err := range s.all() {
 		if err != nil {
 			return err

@@ -110,10 +110,8 @@ func (v *verdicts) touch(hash uint64) uint64 {
 		uint64(atomic.LoadUint32(&v.sieve[b]))
 }
 
-// near reads from the bucket of a key, as touch does.
-func (v *verdicts) near(key uint64) uint64 {
-	return atomic.LoadUint64(&v.words[v.bucket(key)*bucketWords])
-}
+// line returns where the line of a key's bucket begins.
+func (v *verdicts) line(key uint64) *uint64 { return &v.words[v.bucket(key)*bucketWords] }
 
 // find returns the slot of key, and a free one of its bucket; −1 for what
 // there is not.
