@@ -57,7 +57,14 @@ type asked struct {
 type slotSet []uint64
 
 func (s slotSet) add(at int)      { s[at/64] |= 1 << (at % 64) }
-func (s slotSet) has(at int) bool { return s[at/64]&(1<<(at%64)) != 0 }
+func (s slotSet) has(at int) bool { return s != nil && s[at/64]&(1<<(at%64)) != 0 }
+
+// join adds those of another set.
+func (s slotSet) join(other slotSet) {
+	for i := range s {
+		s[i] |= other[i]
+	}
+}
 
 // look finds what stands for the prefixes of a piece.
 func (c *comparison) look(piece, have []Entry) error {
@@ -142,7 +149,9 @@ func (c *comparison) under(p netip.Prefix, a *asked) (value datapathEntry, found
 // rest yields what was not asked for.
 func (c *comparison) rest(yield func(Entry, error) bool) {
 	a, b := &c.asked[0], &c.asked[1]
-	for e, err := range c.entriesBut([]slotSet{a.slots4, b.slots4}, []slotSet{a.slots6, b.slots6}) {
+	a.slots4.join(b.slots4)
+	a.slots6.join(b.slots6)
+	for e, err := range c.entriesBut(a.slots4, a.slots6) {
 		if err == nil && (a.others[e.Prefix] || b.others[e.Prefix]) {
 			continue
 		}

@@ -278,7 +278,7 @@ func (t *tables) Get(p netip.Prefix) (Entry, bool, error) {
 func (t *tables) Entries() iter.Seq2[Entry, error] { return t.entriesBut(nil, nil) }
 
 // entriesBut is Entries, less the sources that have one of some slots.
-func (t *tables) entriesBut(slots4, slots6 []slotSet) iter.Seq2[Entry, error] {
+func (t *tables) entriesBut(slots4, slots6 slotSet) iter.Seq2[Entry, error] {
 	return func(yield func(Entry, error) bool) {
 		t.reading.RLock()
 		defer t.reading.RUnlock()
@@ -289,8 +289,8 @@ func (t *tables) entriesBut(slots4, slots6 []slotSet) iter.Seq2[Entry, error] {
 			yield(Entry{}, err)
 			return
 		}
-		_ = each(t.sources4.allBut(slots4...), at, prefixOfSource4, yield) &&
-			each(t.sources6.allBut(slots6...), at, prefixOfSource6, yield) &&
+		_ = each(t.sources4.allBut(slots4), at, prefixOfSource4, yield) &&
+			each(t.sources6.allBut(slots6), at, prefixOfSource6, yield) &&
 			each(t.prefixes4.all(), at, prefixOfPrefix4, yield) &&
 			each(t.prefixes6.all(), at, prefixOfPrefix6, yield)
 	}
