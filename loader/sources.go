@@ -26,6 +26,7 @@ type sources[K source] struct {
 	hash     *table[K]
 	outside  map[int][]K // keys that have no slot, by bucket
 	queue    queue[K]
+	sorted   []row  // room for rows that are put
 	touched  uint64 // means nothing
 
 	used      int

@@ -18,6 +18,7 @@ type tables struct {
 	closed  bool
 	clocks  clocks
 	wide    wide
+	halves  [2]toPut // of what is being put; memory for the next
 
 	verdicts4, verdicts6 *verdicts
 	marks4, marks6       *marks
@@ -129,8 +130,11 @@ func (t *tables) put(entries []Entry, leaveOut func(netip.Prefix) bool) error {
 	if err != nil {
 		return err
 	}
-	halves, err := halvesToPut(entries, at, leaveOut)
-	if err != nil {
+	halves := &t.halves
+	if len(entries) > keepRoom {
+		defer func() { t.halves, t.sources4.sorted, t.sources6.sorted = [2]toPut{}, nil, nil }()
+	}
+	if err := take(halves, entries, at, leaveOut); err != nil {
 		return err
 	}
 	if err := t.wide.add(halves[0].wide | halves[1].wide); err != nil {
