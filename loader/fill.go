@@ -182,7 +182,8 @@ func (s *sources[K]) putRows(lists [2][]row, limit func(index uint32) datapathEn
 // putNew puts those of sorted rows that are new and need no more than a free
 // slot and a free place in the set, and returns the others, in their order. Two
 // goroutines each take the parts on one side of a part in the middle, which is
-// wider than a group: so they have no bucket and no home in common.
+// wider than a group: so they have no bucket and no home in common. That part comes
+// after them.
 func (s *sources[K]) putNew(list []row, ends []int) []row {
 	if s.used+len(list) > s.capacity || s.endings.known() {
 		return list
@@ -193,9 +194,10 @@ func (s *sources[K]) putNew(list []row, ends []int) []row {
 	if middle > 0 {
 		begin = ends[middle-1]
 	}
-	sides := [2][]row{list[:begin], list[ends[middle]:]}
-	var left [2]int
+	sides := [...][]row{list[:begin], list[ends[middle]:], list[begin:ends[middle]]}
+	var left [len(sides)]int
 	inParallel(func(i int) { left[i] = s.fillSlots(sides[i]) })
+	left[2] = s.fillSlots(sides[2])
 	for i := range sides {
 		put := sides[i][left[i]:]
 		s.used += len(put)
@@ -205,7 +207,7 @@ func (s *sources[K]) putNew(list []row, ends []int) []row {
 			}
 		}
 	}
-	return slices.Concat(sides[0][:left[0]], list[begin:ends[middle]], sides[1][:left[1]])
+	return slices.Concat(sides[0][:left[0]], sides[2][:left[2]], sides[1][:left[1]])
 }
 
 // firstEnd is the soonest end of what the set may say of rows.

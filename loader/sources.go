@@ -157,8 +157,8 @@ func (s *sources[K]) resift(bucket int) {
 // add notes that k stands outside.
 func (s *sources[K]) add(k K) {
 	b := s.verdicts.bucket(keyOf(k))
-	if !slices.Contains(s.outside[b], k) {
-		s.outside[b] = append(s.outside[b], k)
+	if list := s.outside[b]; !slices.Contains(list, k) {
+		s.outside[b] = append(list, k)
 	}
 }
 
