@@ -199,3 +199,23 @@ func TestMountsUsualPlace(t *testing.T) {
 		mustDo(t, errors.Join(p.remove(), p.close()))
 	})
 }
+
+// What is in force and what is pinned do not change by loading.
+func TestLoadChangesNothing(t *testing.T) {
+	o := testOptions(t)
+	flagged := Entry{Prefix: prefix("192.0.2.1/32"), Action: ActionDrop}
+	d := mustOpen(t, o)
+	mustDo(t, d.Put(flagged))
+	mustDo(t, d.Close())
+	other := o
+	other.Capacity, other.Ports = 2*o.Capacity, []uint16{2525}
+	l := must(Load(other))
+	if _, err := Load(other); !errors.Is(err, ErrInUse) {
+		t.Errorf("loaded a second time: %v", err)
+	}
+	mustDo(t, l.Close())
+	d = mustOpen(t, o)
+	if _, found, err := d.Get(flagged.Prefix); !found || err != nil {
+		t.Errorf("the entry is there: %t, %v", found, err)
+	}
+}

@@ -77,6 +77,7 @@ type Agent struct {
 	served   bool
 	started  time.Time
 	entered  *entering // by the store; until the core has it
+	loading  *loading  // while the agent starts in mode enforce
 	cleanups []cleanup
 
 	holdChanged chan chan struct{} // Run's goroutine is to reconsider
@@ -189,7 +190,7 @@ func start(o Options) (_ *Agent, err error) {
 			err = errors.Join(err, a.stop())
 		}
 	}()
-	for _, step := range []func() error{a.startStore, a.startControl, a.startCore, a.startHearing, a.startServices, a.startKernel, a.startPolicy} {
+	for _, step := range []func() error{a.startLoading, a.startStore, a.startControl, a.startCore, a.startHearing, a.startServices, a.startKernel, a.startPolicy} {
 		if err := step(); err != nil {
 			return nil, err
 		}
@@ -326,6 +327,7 @@ func (a *Agent) restore() error {
 func (a *Agent) startKernel() error {
 	a.cleanups = append(a.cleanups, cleanup{"kernel", func() error { return a.disengage(false) }})
 	if a.config.Mode != config.Enforce {
+		a.say(a.endLoading()) // which holds the lock
 		removeLeftovers(a.config, a.log)
 		a.completed() // nothing is left to recover from
 		return nil
@@ -342,7 +344,7 @@ func (a *Agent) startKernel() error {
 // time.
 func (a *Agent) engage(c *config.Config, starts bool) error {
 	h := a.holds()
-	k, err := openKernel(c, h.deadline(), a.o.Now, a.log)
+	k, err := openKernel(a.program(c), c, h.deadline(), a.log)
 	if err != nil {
 		return err
 	}
