@@ -2,6 +2,8 @@ package loader
 
 import (
 	"math"
+	"runtime/debug"
+	"slices"
 	"testing"
 	"time"
 
@@ -106,5 +108,24 @@ func BenchmarkTable(b *testing.B) {
 			}
 		})
 		must(d.Fill()) // the next round begins with tables known to be empty
+	}
+}
+
+// BenchmarkPut puts a million IPv4 sources into empty tables at once.
+func BenchmarkPut(b *testing.B) {
+	const n = 1_000_000
+	entries := slices.DeleteFunc(many(2*n), func(e Entry) bool { return e.Prefix.Addr().Is6() })
+	for b.Loop() {
+		b.StopTimer()
+		o := testOptions(b)
+		o.Capacity = n
+		d := mustOpen(b, o)
+		debug.FreeOSMemory() // as of who puts for the first time
+		b.StartTimer()
+		mustDo(b, d.Put(entries...))
+		b.StopTimer()
+		mustDo(b, d.Remove())
+		mustDo(b, d.Close())
+		b.StartTimer()
 	}
 }

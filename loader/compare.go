@@ -6,6 +6,7 @@ import (
 	"net/netip"
 	"runtime"
 	"slices"
+	"sync/atomic"
 )
 
 // Empty reports whether the tables hold nothing.
@@ -56,7 +57,14 @@ type asked struct {
 type slotSet []uint64
 
 func (s slotSet) add(at int)      { s[at/64] |= 1 << (at % 64) }
-func (s slotSet) has(at int) bool { return s[at/64]&(1<<(at%64)) != 0 }
+func (s slotSet) has(at int) bool { return s != nil && s[at/64]&(1<<(at%64)) != 0 }
+
+// join adds those of another set.
+func (s slotSet) join(other slotSet) {
+	for i := range s {
+		s[i] |= other[i]
+	}
+}
 
 // look finds what stands for the prefixes of a piece.
 func (c *comparison) look(piece, have []Entry) error {
@@ -80,18 +88,23 @@ func (c *comparison) look(piece, have []Entry) error {
 
 func (c *comparison) lookHalf(piece, have []Entry, at moment, a *asked) error {
 	var sum uint64
+	var lines [ahead]*uint64
 	for begin := 0; begin < len(piece); begin += ahead {
 		end := min(begin+ahead, len(piece))
+		wanted := lines[:0]
 		for i := begin; i < end; i++ {
 			if err := validatePrefix(piece[i].Prefix); err != nil {
 				return err
 			}
 			switch p := piece[i].Prefix; tableOf(p) {
 			case sources4:
-				sum |= c.verdicts4.near(keyOf(keyOfSource4(p)))
+				wanted = append(wanted, c.verdicts4.line(keyOf(keyOfSource4(p))))
 			case sources6:
-				sum |= c.verdicts6.near(keyOf(keyOfSource6(p)))
+				wanted = append(wanted, c.verdicts6.line(keyOf(keyOfSource6(p))))
 			}
+		}
+		for _, line := range wanted { // and nothing else: the fewer instructions, the more of them are under way
+			sum |= atomic.LoadUint64(line)
 		}
 		for i := begin; i < end; i++ {
 			p := piece[i].Prefix
@@ -136,7 +149,9 @@ func (c *comparison) under(p netip.Prefix, a *asked) (value datapathEntry, found
 // rest yields what was not asked for.
 func (c *comparison) rest(yield func(Entry, error) bool) {
 	a, b := &c.asked[0], &c.asked[1]
-	for e, err := range c.entriesBut([]slotSet{a.slots4, b.slots4}, []slotSet{a.slots6, b.slots6}) {
+	a.slots4.join(b.slots4)
+	a.slots6.join(b.slots6)
+	for e, err := range c.entriesBut(a.slots4, a.slots6) {
 		if err == nil && (a.others[e.Prefix] || b.others[e.Prefix]) {
 			continue
 		}

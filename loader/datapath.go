@@ -52,11 +52,28 @@ type Datapath struct {
 //
 // Errors: [ErrPermission], [ErrUnsupported], [ErrNoBPFFS], [ErrInUse].
 func Open(o Options) (*Datapath, error) {
-	return open(o, clocksOf(o.Now), nil)
+	l, err := Load(o)
+	if err != nil {
+		return nil, err
+	}
+	return l.Open(o.Ports, o.Ceiling)
 }
 
-// open is Open with what tests vary: the clocks, and the program's constants.
-func open(o Options, clocks clocks, adjust func(*ebpf.CollectionSpec) error) (_ *Datapath, err error) {
+// Loaded is a program that is loaded, and changes nothing yet: what is in force
+// and what is pinned are as they were. The pin folder is locked.
+type Loaded struct {
+	datapath *Datapath
+	key      datapathTableKey
+	fresh    bool // its maps are not pinned yet
+	clocks   clocks
+}
+
+// Load is the part of [Open] that takes long and changes nothing. Either Open or
+// Close must follow.
+func Load(o Options) (*Loaded, error) { return load(o, clocksOf(o.Now), nil) }
+
+// load is Load with what tests vary: the clocks, and the program's constants.
+func load(o Options, clocks clocks, adjust func(*ebpf.CollectionSpec) error) (_ *Loaded, err error) {
 	if err := o.Validate(); err != nil {
 		return nil, fmt.Errorf("loader options: %w", err)
 	}
@@ -90,24 +107,46 @@ func open(o Options, clocks clocks, adjust func(*ebpf.CollectionSpec) error) (_ 
 			err = errors.Join(err, d.Close())
 		}
 	}()
-	key, err := d.load(spec)
+	key, fresh, err := d.load(spec)
 	if err != nil {
 		return nil, err
 	}
-	if d.tables, err = newTables(&d.objects.datapathMaps, key, clocks); err != nil {
+	return &Loaded{d, key, fresh, clocks}, nil
+}
+
+// Open is the rest of the function of that name.
+func (l *Loaded) Open(ports []uint16, ceiling Ceiling) (_ *Datapath, err error) {
+	d := l.datapath
+	defer func() {
+		if err != nil {
+			err = errors.Join(err, d.Close())
+		}
+	}()
+	if l.fresh {
+		if err := d.objects.TableKey.Put(uint32(0), &l.key); err != nil {
+			return nil, fmt.Errorf("write the verdict tables' key: %w", err)
+		}
+		if err := d.pins.pinMaps(d.layout, d.maps()); err != nil {
+			return nil, err
+		}
+	}
+	if d.tables, err = newTables(&d.objects.datapathMaps, l.fresh, l.key, l.clocks); err != nil {
 		return nil, err
 	}
 	if err := d.tables.watchWide(d.objects.Wide); err != nil {
 		return nil, err
 	}
-	if err := d.SetPorts(o.Ports); err != nil {
+	if err := d.SetPorts(ports); err != nil {
 		return nil, err
 	}
-	if err := d.SetCeiling(o.Ceiling); err != nil {
+	if err := d.SetCeiling(ceiling); err != nil {
 		return nil, err
 	}
 	return d, nil
 }
+
+// Close lets go of what was loaded, in place of Open.
+func (l *Loaded) Close() error { return l.datapath.Close() }
 
 // sizeMaps gives the maps room for so many entries.
 func sizeMaps(spec *ebpf.CollectionSpec, capacity int) {
@@ -123,34 +162,28 @@ func sizeMaps(spec *ebpf.CollectionSpec, capacity int) {
 	spec.Maps[datapathMapUnmarked6].MaxEntries = uint32(six.unmarked())
 }
 
-// load loads the program on pinned maps if they fit, else on new ones that it
-// pins. It returns the secret of the verdict tables.
-func (d *Datapath) load(spec *ebpf.CollectionSpec) (datapathTableKey, error) {
-	key := newKey()
+// load loads the program on pinned maps if they fit, else on fresh ones. It returns
+// the secret of the verdict tables.
+func (d *Datapath) load(spec *ebpf.CollectionSpec) (key datapathTableKey, fresh bool, err error) {
+	key = newKey()
 	pinned, err := d.pins.openMaps(d.layout, spec)
 	if err != nil {
-		return key, err
+		return key, false, err
 	}
 	defer closeMaps(pinned)
 	if m := pinned[datapathMapTableKey]; m != nil {
 		if err := m.Lookup(uint32(0), &key); err != nil {
-			return key, fmt.Errorf("read the verdict tables' key: %w", err)
+			return key, false, fmt.Errorf("read the verdict tables' key: %w", err)
 		}
 	}
 	if err := setConstants(spec, key); err != nil {
-		return key, err
+		return key, false, err
 	}
 	err = spec.LoadAndAssign(&d.objects, &ebpf.CollectionOptions{MapReplacements: pinned})
 	if err != nil {
-		return key, fmt.Errorf("load program: %w", explain(err))
+		return key, false, fmt.Errorf("load program: %w", explain(err))
 	}
-	if len(pinned) > 0 {
-		return key, nil
-	}
-	if err := d.objects.TableKey.Put(uint32(0), &key); err != nil {
-		return key, fmt.Errorf("write the verdict tables' key: %w", err)
-	}
-	return key, d.pins.pinMaps(d.layout, d.maps())
+	return key, len(pinned) == 0, nil
 }
 
 // maps are those that are pinned.

@@ -62,6 +62,10 @@ type Entry struct {
 
 	Action Action
 
+	// Keep says that the entry is not to make room for others when its table
+	// is full. An entry without end never does.
+	Keep bool
+
 	// Expires is when the kernel stops honouring the entry, never before it
 	// and at most 1.08 s behind it, for prefixes and limits a tick (at most
 	// 10 ms); zero is never, and so is an end more than nine years after
@@ -76,10 +80,6 @@ type Entry struct {
 	// Burst that covers one. Both zero is any number of openings.
 	Every time.Duration
 	Burst int
-
-	// Keep says that the entry is not to make room for others when its table
-	// is full. An entry without end never does.
-	Keep bool
 
 	// Bytes is how many bytes of TCP data a second ActionLimit lets through
 	// on all connections of the source together, MinBytes to MaxBytes; zero

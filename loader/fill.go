@@ -25,8 +25,10 @@ type toPut struct {
 }
 
 // toPutOf takes in entries, the first of which has this index, but those that are
-// left out. What is invalid is an error.
-func toPutOf(entries []Entry, first int, at moment, leaveOut func(netip.Prefix) bool) (r toPut, err error) {
+// left out, into the memory of what was put before. What is invalid is an error.
+func toPutOf(entries []Entry, first int, at moment, leaveOut func(netip.Prefix) bool, before toPut) (toPut, error) {
+	sources, prefixes := [2][]row{before.sources[0][:0], before.sources[1][:0]}, before.prefixes[:0]
+	var wide uint32
 	var errs []error
 	for i := range entries {
 		e := &entries[i]
@@ -39,8 +41,8 @@ func toPutOf(entries []Entry, first int, at moment, leaveOut func(netip.Prefix) 
 		}
 		which := tableOf(e.Prefix)
 		if which == prefixes4 || which == prefixes6 {
-			r.prefixes = append(r.prefixes, first+i)
-			r.wide |= wideFlags(datapathAction(e.Action), uint64(e.Bytes))
+			prefixes = append(prefixes, first+i)
+			wide |= wideFlags(datapathAction(e.Action), uint64(e.Bytes))
 			continue
 		}
 		one := row{word: elsewhere, index: uint32(first + i)}
@@ -52,31 +54,32 @@ func toPutOf(entries []Entry, first int, at moment, leaveOut func(netip.Prefix) 
 		} else {
 			one.key = keyOf(keyOfSource6(e.Prefix))
 		}
-		if r.sources[which] == nil {
-			r.sources[which] = make([]row, 0, len(entries)-i)
+		if cap(sources[which]) == 0 {
+			sources[which] = make([]row, 0, len(entries)-i)
 		}
-		r.sources[which] = append(r.sources[which], one)
+		sources[which] = append(sources[which], one)
 	}
-	return r, errors.Join(errs...)
+	return toPut{sources, prefixes, wide}, errors.Join(errs...)
 }
 
-// halvesToPut is toPutOf in two halves, of which the first is empty if there are
-// not many.
-func halvesToPut(entries []Entry, at moment, leaveOut func(netip.Prefix) bool) (halves [2]toPut, err error) {
+// take is toPutOf in two halves, of which the first is empty if there are not many.
+func take(halves *[2]toPut, entries []Entry, at moment, leaveOut func(netip.Prefix) bool) error {
+	middle := len(entries) / 2
 	if len(entries) < sortFrom {
-		halves[1], err = toPutOf(entries, 0, at, leaveOut)
-		return halves, err
+		middle = 0
 	}
 	var errs [2]error
-	middle := len(entries) / 2
-	inParallel(func(i int) {
-		half, first := entries[:middle], 0
-		if i == 1 {
-			half, first = entries[middle:], middle
-		}
-		halves[i], errs[i] = toPutOf(half, first, at, leaveOut)
-	})
-	return halves, errors.Join(errs[:]...)
+	half := func(i int) {
+		from, to := i*middle, middle+i*(len(entries)-middle)
+		halves[i], errs[i] = toPutOf(entries[from:to], from, at, leaveOut, halves[i])
+	}
+	if middle == 0 {
+		half(0)
+		half(1)
+	} else {
+		inParallel(half)
+	}
+	return errors.Join(errs[:]...)
 }
 
 const (
@@ -89,12 +92,16 @@ const (
 	// many rows are worth being sorted by such parts.
 	nearBuckets = 1 << 9
 	sortFrom    = 1 << 12
+
+	// keepRoom is up to how many entries that were put at once the memory for
+	// their rows is kept for the next.
+	keepRoom = 1 << 14
 )
 
 // byBucket returns the rows of both lists in the order of the parts of the table
 // that they belong to, and within a part in the order that they had; and where the
-// rows of each part end.
-func (v *verdicts) byBucket(lists [2][]row) (sorted []row, ends []int) {
+// rows of each part end. room is memory that they may take.
+func (v *verdicts) byBucket(lists [2][]row, room []row) (sorted []row, ends []int) {
 	parts := int(v.buckets/nearBuckets) + 1
 	var next [2][]int
 	inParallel(func(i int) {
@@ -109,7 +116,10 @@ func (v *verdicts) byBucket(lists [2][]row) (sorted []row, ends []int) {
 			next[i][part], at = at, at+next[i][part]
 		}
 	}
-	sorted = make([]row, at)
+	if cap(room) < at {
+		room = make([]row, at) // which touches none of it, as growing would
+	}
+	sorted = room[:at]
 	inParallel(func(i int) {
 		for _, r := range lists[i] {
 			part := v.bucket(r.key) / nearBuckets
@@ -144,7 +154,9 @@ func (s *sources[K]) touch(list []row, hashes *[ahead]uint64) (sum uint64) {
 func (s *sources[K]) putRows(lists [2][]row, limit func(index uint32) datapathEntry) error {
 	list := lists[1] // the first may have none
 	if len(lists[0])+len(lists[1]) >= sortFrom {
-		list = s.putNew(s.verdicts.byBucket(lists))
+		var ends []int
+		s.sorted, ends = s.verdicts.byBucket(lists, s.sorted)
+		list = s.putNew(s.sorted, ends)
 	} else if len(lists[0]) > 0 {
 		list = slices.Concat(lists[:]...)
 	}
@@ -170,7 +182,8 @@ func (s *sources[K]) putRows(lists [2][]row, limit func(index uint32) datapathEn
 // putNew puts those of sorted rows that are dropped, are new, and need no more than
 // a free slot and a free place in the set, and returns the others, in their order. Two
 // goroutines each take the parts on one side of a part in the middle, which is
-// wider than a group: so they have no bucket and no home in common.
+// wider than a group: so they have no bucket and no home in common. That part comes
+// after them.
 func (s *sources[K]) putNew(list []row, ends []int) []row {
 	if s.used+len(list) > s.capacity || s.endings.known() {
 		return list
@@ -181,9 +194,10 @@ func (s *sources[K]) putNew(list []row, ends []int) []row {
 	if middle > 0 {
 		begin = ends[middle-1]
 	}
-	sides := [2][]row{list[:begin], list[ends[middle]:]}
-	var left [2]int
+	sides := [...][]row{list[:begin], list[ends[middle]:], list[begin:ends[middle]]}
+	var left [len(sides)]int
 	inParallel(func(i int) { left[i] = s.fillSlots(sides[i]) })
+	left[2] = s.fillSlots(sides[2])
 	for i := range sides {
 		put := sides[i][left[i]:]
 		s.used += len(put)
@@ -193,7 +207,7 @@ func (s *sources[K]) putNew(list []row, ends []int) []row {
 			}
 		}
 	}
-	return slices.Concat(sides[0][:left[0]], list[begin:ends[middle]], sides[1][:left[1]])
+	return slices.Concat(sides[0][:left[0]], sides[2][:left[2]], sides[1][:left[1]])
 }
 
 // firstEnd is the soonest end of what the set may say of rows.

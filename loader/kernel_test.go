@@ -95,6 +95,15 @@ func mustSimulate(t testing.TB, o Options) *simulation {
 	return s
 }
 
+// open is Open with what tests vary: the clocks, and the program's constants.
+func open(o Options, clocks clocks, adjust func(*ebpf.CollectionSpec) error) (*Datapath, error) {
+	l, err := load(o, clocks, adjust)
+	if err != nil {
+		return nil, err
+	}
+	return l.Open(o.Ports, o.Ceiling)
+}
+
 func (s *simulation) open(o Options) {
 	s.t.Helper()
 	d, err := open(o, s.clocks, func(spec *ebpf.CollectionSpec) error {

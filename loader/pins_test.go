@@ -199,3 +199,36 @@ func TestMountsUsualPlace(t *testing.T) {
 		mustDo(t, errors.Join(p.remove(), p.close()))
 	})
 }
+
+// What is in force and what is pinned do not change by loading.
+func TestLoadChangesNothing(t *testing.T) {
+	o := testOptions(t)
+	flagged := Entry{Prefix: prefix("192.0.2.1/32"), Action: ActionDrop}
+	protected := func(d *Datapath) (set datapathPortSet) {
+		mustDo(t, d.objects.Ports.Lookup(datapathPortsOfPORTS_PROTECTED, &set))
+		return set
+	}
+	d := mustOpen(t, o)
+	mustDo(t, d.Put(flagged))
+	before := protected(d)
+	mustDo(t, d.Close())
+
+	ports, larger := o, o
+	ports.Ports, larger.Capacity = []uint16{2525}, 2*o.Capacity
+	for _, other := range []Options{ports, larger} {
+		l := must(Load(other))
+		if _, err := Load(other); !errors.Is(err, ErrInUse) {
+			t.Errorf("loaded a second time: %v", err)
+		}
+		mustDo(t, l.Close())
+		l = must(Load(o))
+		if got := protected(l.datapath); got != before {
+			t.Errorf("ports %v are protected, not %v", got, before)
+		}
+		mustDo(t, l.Close())
+	}
+	d = mustOpen(t, o)
+	if _, found, err := d.Get(flagged.Prefix); !found || err != nil {
+		t.Errorf("the entry is there: %t, %v", found, err)
+	}
+}

@@ -2,7 +2,6 @@ package loader
 
 import (
 	"iter"
-	"slices"
 )
 
 // under returns the row under a key.
@@ -46,18 +45,15 @@ func (s *sources[K]) slots() iter.Seq[int] {
 // twice. The hash comes first: untouched rows move from there to slots, never
 // back.
 func (s *sources[K]) all() iter.Seq2[tableRow[K], error] {
-	return s.allBut()
+	return s.allBut(nil)
 }
 
 // allBut is all, less the rows that have one of some slots.
-func (s *sources[K]) allBut(some ...slotSet) iter.Seq2[tableRow[K], error] {
-	left := func(at int) bool {
-		return slices.ContainsFunc(some, func(slots slotSet) bool { return slots.has(at) })
-	}
+func (s *sources[K]) allBut(some slotSet) iter.Seq2[tableRow[K], error] {
 	return func(yield func(tableRow[K], error) bool) {
 		for row, err := range s.hash.all() {
 			if err == nil {
-				if at, _ := s.verdicts.find(keyOf(row.key)); at >= 0 && left(at) {
+				if at, _ := s.verdicts.find(keyOf(row.key)); at >= 0 && some.has(at) {
 					continue
 				}
 			}
@@ -66,7 +62,7 @@ func (s *sources[K]) allBut(some ...slotSet) iter.Seq2[tableRow[K], error] {
 			}
 		}
 		for at := range s.slots() {
-			if left(at) {
+			if some.has(at) {
 				continue
 			}
 			key, value, ok := s.verdicts.read(at, s.bits)

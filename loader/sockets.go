@@ -186,6 +186,9 @@ func diagAnswer(b []byte) (number int, errno unix.Errno) {
 // may be a million, and as a rule there are far fewer sessions: it is their
 // prefixes, of each length that occurs, that are looked up.
 func within(prefixes []netip.Prefix, family uint8, sessions []diagID) []diagID {
+	if len(sessions) == 0 {
+		return nil
+	}
 	var lengths4, lengths6 lengths
 	for _, p := range prefixes {
 		switch {

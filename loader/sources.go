@@ -26,6 +26,7 @@ type sources[K source] struct {
 	hash     *table[K]
 	outside  map[int][]K // keys that have no slot, by bucket
 	queue    queue[K]
+	sorted   []row  // room for rows that are put
 	touched  uint64 // means nothing
 
 	used      int
@@ -57,18 +58,22 @@ func sourceOf[K source](key uint64) (k K) {
 	return k
 }
 
-// newSources takes over what stands in the maps, as of a time of the kernel's
-// clock.
-func newSources[K source](name string, bits uint16, v *verdicts, m *marks, hash *ebpf.Map, now uint64) (*sources[K], error) {
+// newSources takes over what stands in the maps, unless they are fresh, as of a time
+// of the kernel's clock.
+func newSources[K source](name string, bits uint16, v *verdicts, m *marks, hash *ebpf.Map, fresh bool, now uint64) (*sources[K], error) {
 	s := &sources[K]{
 		name: name, bits: bits, capacity: int(hash.MaxEntries()), verdicts: v, marks: m, calendar: newCalendar[K](),
 		hash:    &table[K]{name: name, m: hash},
 		outside: make(map[int][]K),
 	}
+	s.calendar.gone = now>>endShift + endAhead
+	if fresh {
+		return s, nil
+	}
 	if err := s.tidy(); err != nil {
 		return nil, err
 	}
-	return s, s.remark(now)
+	return s, s.remark()
 }
 
 // tidy counts what there is, and undoes what was left half done.
@@ -105,10 +110,10 @@ func (s *sources[K]) tidy() error {
 }
 
 // remark makes the set say what the tables do, and counts that.
-func (s *sources[K]) remark(now uint64) error {
+func (s *sources[K]) remark() error {
 	live := s.marks
 	s.marks = newMarks(live.form, live.factor)
-	s.calendar.gone = now>>endShift + endAhead
+	clear(s.marks.words) // new memory that is read before it is written costs two page faults
 	for row, err := range s.all() {
 		if err != nil {
 			return err
@@ -152,8 +157,8 @@ func (s *sources[K]) resift(bucket int) {
 // add notes that k stands outside.
 func (s *sources[K]) add(k K) {
 	b := s.verdicts.bucket(keyOf(k))
-	if !slices.Contains(s.outside[b], k) {
-		s.outside[b] = append(s.outside[b], k)
+	if list := s.outside[b]; !slices.Contains(list, k) {
+		s.outside[b] = append(list, k)
 	}
 }
 

@@ -18,6 +18,7 @@ type tables struct {
 	closed  bool
 	clocks  clocks
 	wide    wide
+	halves  [2]toPut // of what is being put; memory for the next
 
 	verdicts4, verdicts6 *verdicts
 	marks4, marks6       *marks
@@ -28,7 +29,9 @@ type tables struct {
 	prefixes6 *table[datapathPrefix6]
 }
 
-func newTables(maps *datapathMaps, key datapathTableKey, clocks clocks) (_ *tables, err error) {
+// newTables maps the tables. What stands in them is looked at unless they are fresh:
+// nothing does then.
+func newTables(maps *datapathMaps, fresh bool, key datapathTableKey, clocks clocks) (_ *tables, err error) {
 	t := &tables{clocks: clocks}
 	defer func() {
 		if err != nil {
@@ -54,9 +57,9 @@ func newTables(maps *datapathMaps, key datapathTableKey, clocks clocks) (_ *tabl
 	var errs [4]error
 	inParallel(func(i int) {
 		if i == 0 {
-			t.sources4, errs[i] = newSources[datapathSource4]("IPv4 sources", 32, t.verdicts4, t.marks4, maps.Sources4, at.monotonic)
+			t.sources4, errs[i] = newSources[datapathSource4]("IPv4 sources", 32, t.verdicts4, t.marks4, maps.Sources4, fresh, at.monotonic)
 		} else {
-			t.sources6, errs[i] = newSources[datapathSource6]("IPv6 sources", sourceBits6, t.verdicts6, t.marks6, maps.Sources6, at.monotonic)
+			t.sources6, errs[i] = newSources[datapathSource6]("IPv6 sources", sourceBits6, t.verdicts6, t.marks6, maps.Sources6, fresh, at.monotonic)
 		}
 	})
 	t.prefixes4, errs[2] = newTable[datapathPrefix4]("IPv4 prefixes", maps.Prefixes4)
@@ -127,8 +130,11 @@ func (t *tables) put(entries []Entry, leaveOut func(netip.Prefix) bool) error {
 	if err != nil {
 		return err
 	}
-	halves, err := halvesToPut(entries, at, leaveOut)
-	if err != nil {
+	halves := &t.halves
+	if len(entries) > keepRoom {
+		defer func() { t.halves, t.sources4.sorted, t.sources6.sorted = [2]toPut{}, nil, nil }()
+	}
+	if err := take(halves, entries, at, leaveOut); err != nil {
 		return err
 	}
 	if err := t.wide.add(halves[0].wide | halves[1].wide); err != nil {
@@ -276,7 +282,7 @@ func (t *tables) Get(p netip.Prefix) (Entry, bool, error) {
 func (t *tables) Entries() iter.Seq2[Entry, error] { return t.entriesBut(nil, nil) }
 
 // entriesBut is Entries, less the sources that have one of some slots.
-func (t *tables) entriesBut(slots4, slots6 []slotSet) iter.Seq2[Entry, error] {
+func (t *tables) entriesBut(slots4, slots6 slotSet) iter.Seq2[Entry, error] {
 	return func(yield func(Entry, error) bool) {
 		t.reading.RLock()
 		defer t.reading.RUnlock()
@@ -287,8 +293,8 @@ func (t *tables) entriesBut(slots4, slots6 []slotSet) iter.Seq2[Entry, error] {
 			yield(Entry{}, err)
 			return
 		}
-		_ = each(t.sources4.allBut(slots4...), at, prefixOfSource4, yield) &&
-			each(t.sources6.allBut(slots6...), at, prefixOfSource6, yield) &&
+		_ = each(t.sources4.allBut(slots4), at, prefixOfSource4, yield) &&
+			each(t.sources6.allBut(slots6), at, prefixOfSource6, yield) &&
 			each(t.prefixes4.all(), at, prefixOfPrefix4, yield) &&
 			each(t.prefixes6.all(), at, prefixOfPrefix6, yield)
 	}

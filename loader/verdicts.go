@@ -110,10 +110,8 @@ func (v *verdicts) touch(hash uint64) uint64 {
 		uint64(atomic.LoadUint32(&v.sieve[b]))
 }
 
-// near reads from the bucket of a key, as touch does.
-func (v *verdicts) near(key uint64) uint64 {
-	return atomic.LoadUint64(&v.words[v.bucket(key)*bucketWords])
-}
+// line returns where the line of a key's bucket begins.
+func (v *verdicts) line(key uint64) *uint64 { return &v.words[v.bucket(key)*bucketWords] }
 
 // find returns the slot of key, and a free one of its bucket; −1 for what
 // there is not.
@@ -165,8 +163,8 @@ func (v *verdicts) slot(at int) (key uint64, word uint32) {
 
 // split returns where the two parts of a slot are.
 func (v *verdicts) split(at int) (key *uint64, verdict *uint32) {
-	bucket, i := at/v.shape.slots, at%v.shape.slots
-	return &v.words[bucket*bucketWords+i], &v.halves[bucket*bucketHalves+2*v.shape.slots+i]
+	bucket, i := at/slots6, at%slots6 // no other shape is split, and a constant is no division
+	return &v.words[bucket*bucketWords+i], &v.halves[bucket*bucketHalves+2*slots6+i]
 }
 
 func (v *verdicts) key(at int) uint64 { key, _ := v.slot(at); return key }

@@ -301,6 +301,13 @@ func (l *Ledger) All() iter.Seq[*Decision] {
 				return
 			}
 		}
+		l.OnUsers()(yield)
+	}
+}
+
+// OnUsers yields those of All that are on users.
+func (l *Ledger) OnUsers() iter.Seq[*Decision] {
+	return func(yield func(*Decision) bool) {
 		for _, user := range slices.Sorted(maps.Keys(l.users)) {
 			if !l.users[user].yield(yield) {
 				return

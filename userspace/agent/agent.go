@@ -77,6 +77,7 @@ type Agent struct {
 	served   bool
 	started  time.Time
 	entered  *entering // by the store; until the core has it
+	loading  *loading  // while the agent starts in mode enforce
 	cleanups []cleanup
 
 	holdChanged chan chan struct{} // Run's goroutine is to reconsider
@@ -117,12 +118,16 @@ type cleanup struct {
 // does not fail for inputs and interfaces that are not there yet, nor for a
 // disk that fills up.
 func Run(ctx context.Context, o Options) error {
+	debug.SetGCPercent(startGCPercent)
 	a, err := start(o)
+	if err == nil {
+		a.audit.Info("started", "version", o.Version, "mode", a.current().Mode, "config", o.ConfigPath)
+		a.notifier.ready()
+	}
+	debug.SetGCPercent(gcPercent) // what it then finds to do is in nobody's way who waits
 	if err != nil {
 		return err
 	}
-	a.audit.Info("started", "version", o.Version, "mode", a.current().Mode, "config", o.ConfigPath)
-	a.notifier.ready()
 	a.serve(ctx)
 	a.notifier.stopping()
 	a.audit.Info("stopped", "mode", a.current().Mode)
@@ -155,10 +160,11 @@ func (a *Agent) serve(ctx context.Context) {
 	}
 }
 
-// GOGC (runtime) while the agent starts, when nothing is collected, while it starts
-// from a damaged store, and afterwards: nearly all memory is in tables of a fixed size
-// without pointers, which cost the collector nothing, and what it may let lie before
-// it works is memory that the host does without.
+// GOGC (runtime) while the agent starts, when nothing is collected, as nearly all that
+// is made stays; while it starts from a damaged store, which makes garbage; and
+// afterwards: nearly all memory is in tables of a fixed size without pointers, which
+// cost the collector nothing, and what it may let lie before it works is memory that
+// the host does without.
 const (
 	startGCPercent   = -1
 	salvageGCPercent = 400
@@ -184,11 +190,7 @@ func start(o Options) (_ *Agent, err error) {
 			err = errors.Join(err, a.stop())
 		}
 	}()
-	// Nearly all that is made while starting stays: little of it is worth
-	// being looked for.
-	defer debug.SetGCPercent(gcPercent)
-	debug.SetGCPercent(startGCPercent)
-	for _, step := range []func() error{a.startStore, a.startControl, a.startCore, a.startHearing, a.startServices, a.startKernel, a.startPolicy} {
+	for _, step := range []func() error{a.startLoading, a.startStore, a.startControl, a.startCore, a.startHearing, a.startServices, a.startKernel, a.startPolicy} {
 		if err := step(); err != nil {
 			return nil, err
 		}
@@ -325,6 +327,7 @@ func (a *Agent) restore() error {
 func (a *Agent) startKernel() error {
 	a.cleanups = append(a.cleanups, cleanup{"kernel", func() error { return a.disengage(false) }})
 	if a.config.Mode != config.Enforce {
+		a.say(a.endLoading()) // which holds the lock
 		removeLeftovers(a.config, a.log)
 		a.completed() // nothing is left to recover from
 		return nil
@@ -341,7 +344,7 @@ func (a *Agent) startKernel() error {
 // time.
 func (a *Agent) engage(c *config.Config, starts bool) error {
 	h := a.holds()
-	k, err := openKernel(c, h.deadline(), a.o.Now, a.log)
+	k, err := openKernel(a.program(c), c, h.deadline(), a.log)
 	if err != nil {
 		return err
 	}

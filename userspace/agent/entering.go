@@ -3,6 +3,9 @@ package agent
 import (
 	"runtime/debug"
 	"time"
+	"unsafe"
+
+	"golang.org/x/sys/unix"
 
 	"weir/policy"
 	"weir/userspace/store"
@@ -49,10 +52,18 @@ func (e *entering) begin() {
 		for chunk := range e.full {
 			e.ledger.Enter(e.now, chunk)
 			next := make([]policy.Decision, enterChunk)
-			clear(next) // which touches it
+			touch(next)
 			e.empty <- next[:0]
 		}
 	}()
+}
+
+// touch has the kernel give all pages of decisions that are new memory, for which it
+// would be asked one by one when they are written (madvise(2)); and so it is where it
+// does not know how.
+func touch(decisions []policy.Decision) {
+	size := len(decisions) * int(unsafe.Sizeof(policy.Decision{}))
+	_ = unix.Madvise(unsafe.Slice((*byte)(unsafe.Pointer(unsafe.SliceData(decisions))), size), unix.MADV_POPULATE_WRITE)
 }
 
 // Expect implements store.Restorer.

@@ -44,11 +44,11 @@ func ceilingOf(c *config.Config) loader.Ceiling {
 	return loader.Ceiling{Every: c.Ceiling.Rate.Every, Burst: c.Ceiling.Rate.Burst, Ports: c.CeilingPorts()}
 }
 
-// openKernel loads the program. Nothing is attached yet, and what an earlier
-// run attached goes on with the tables as they are. Nothing will be enforced
+// openKernel has a loaded program take effect. Nothing is attached yet, and what an
+// earlier run attached goes on with the tables as they are. Nothing will be enforced
 // beyond end, unless that is zero.
-func openKernel(c *config.Config, end time.Time, now func() time.Time, log *slog.Logger) (*kernel, error) {
-	datapath, err := loader.Open(loaderOptions(c, now, log))
+func openKernel(l *loading, c *config.Config, end time.Time, log *slog.Logger) (*kernel, error) {
+	datapath, err := l.open(c)
 	if err != nil {
 		return nil, fmt.Errorf(`mode "enforce": %w (mode = "observe" decides without touching the kernel)`, err)
 	}

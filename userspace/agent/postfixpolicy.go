@@ -116,10 +116,7 @@ func (c *core) expect(to *config.Config) {
 // standAgain tells the judge what a restart brought back. Nothing runs yet.
 func (a *Agent) standAgain() {
 	a.judge.Flow(func(f *policy.Flow) {
-		for d := range a.core.ledger.All() {
-			if d.User == "" {
-				continue
-			}
+		for d := range a.core.ledger.OnUsers() {
 			standing, own := a.core.onUser(d.Target)
 			f.Quotas.SetOwn(d.User, own)
 			if standing != nil {

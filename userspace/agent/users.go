@@ -16,10 +16,8 @@ func (a *Agent) Users(ctx context.Context) iter.Seq2[control.User, error] {
 	return func(yield func(control.User, error) bool) {
 		var names []string
 		err := a.core.do(ctx, func() {
-			for d := range a.core.ledger.All() {
-				if d.User != "" {
-					names = append(names, d.User)
-				}
+			for d := range a.core.ledger.OnUsers() {
+				names = append(names, d.User)
 			}
 		})
 		if err != nil {

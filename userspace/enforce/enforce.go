@@ -63,8 +63,8 @@ type Enforcer struct {
 
 	mu      sync.Mutex
 	ports   []uint16
-	waiting [][]netip.Prefix // their sessions are to be closed
-	stats   Stats
+	waiting []netip.Prefix // their sessions are to be closed
+	stats   Stats          // but for Waiting
 }
 
 // Stats is what the Enforcer has done since it was made.
@@ -112,7 +112,9 @@ func (e *Enforcer) Stats() Stats {
 	}
 	e.mu.Lock()
 	defer e.mu.Unlock()
-	return e.stats
+	stats := e.stats
+	stats.Waiting = len(e.waiting)
+	return stats
 }
 
 // Apply makes changes take effect, what is new before what is gone; of several

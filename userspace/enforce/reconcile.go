@@ -43,7 +43,7 @@ func (e *Enforcer) TakeOver(inForce iter.Seq[*policy.Decision], leave Leave) (le
 	clear(e.spared)
 	r := reconciling{e: e, report: &report}
 	if e.o.Table.Empty() {
-		for p := range ahead(inForce, e.o.End, putPiece) {
+		for p := range ahead(inForce, e.o.End) {
 			r.take(p)
 			r.put(p.entries)
 		}
@@ -52,7 +52,7 @@ func (e *Enforcer) TakeOver(inForce iter.Seq[*policy.Decision], leave Leave) (le
 	var lacking []*policy.Decision
 	var p *piece
 	rest, err := e.o.Table.Compare(func(yield func([]loader.Entry) bool) {
-		for p = range ahead(inForce, e.o.End, comparePiece) {
+		for p = range ahead(inForce, e.o.End) {
 			if r.take(p); !yield(p.entries) {
 				return
 			}
@@ -75,7 +75,7 @@ func (e *Enforcer) TakeOver(inForce iter.Seq[*policy.Decision], leave Leave) (le
 	}
 	report.Kept += len(left)
 	report.Deleted = len(stale)
-	for p := range ahead(slices.Values(lacking), e.o.End, putPiece) {
+	for p := range ahead(slices.Values(lacking), e.o.End) {
 		r.put(p.entries)
 	}
 	if len(stale) > 0 {
@@ -156,16 +156,13 @@ type piece struct {
 	errs      []error        // of what has no entry
 }
 
-// How many entries are put, and compared, at once: so that a million need no memory
-// for all, and that what is compared is still in the caches.
-const (
-	putPiece     = 1 << 16
-	comparePiece = 1 << 11
-)
+// pieceSize is how many entries are put, or compared, at once: so that a million need
+// no memory for all, and that those at hand are still in the caches.
+const pieceSize = 1 << 14
 
 // ahead yields what is in force in pieces, each valid until the next one. The next
 // is made meanwhile, beside who has this one.
-func ahead(inForce iter.Seq[*policy.Decision], end time.Time, size int) iter.Seq[*piece] {
+func ahead(inForce iter.Seq[*policy.Decision], end time.Time) iter.Seq[*piece] {
 	return func(yield func(*piece) bool) {
 		full, empty := make(chan *piece, 1), make(chan *piece, 2)
 		for range cap(empty) {
@@ -174,7 +171,7 @@ func ahead(inForce iter.Seq[*policy.Decision], end time.Time, size int) iter.Seq
 		done := make(chan struct{})
 		go func() {
 			defer close(full)
-			for p := range pieces(inForce, end, size, empty) {
+			for p := range pieces(inForce, end, empty) {
 				select {
 				case full <- p:
 				case <-done:
@@ -198,7 +195,7 @@ func ahead(inForce iter.Seq[*policy.Decision], end time.Time, size int) iter.Seq
 }
 
 // pieces yields what is in force in pieces that are empty.
-func pieces(inForce iter.Seq[*policy.Decision], end time.Time, size int, empty <-chan *piece) iter.Seq[*piece] {
+func pieces(inForce iter.Seq[*policy.Decision], end time.Time, empty <-chan *piece) iter.Seq[*piece] {
 	return func(yield func(*piece) bool) {
 		next := func() *piece {
 			p := <-empty
@@ -216,9 +213,9 @@ func pieces(inForce iter.Seq[*policy.Decision], end time.Time, size int, empty <
 				continue
 			}
 			if p.entries == nil {
-				p.decisions, p.entries = make([]*policy.Decision, 0, size), make([]loader.Entry, 0, size)
+				p.decisions, p.entries = make([]*policy.Decision, 0, pieceSize), make([]loader.Entry, 0, pieceSize)
 			}
-			if p.decisions, p.entries = append(p.decisions, d), append(p.entries, entry); len(p.entries) < size {
+			if p.decisions, p.entries = append(p.decisions, d), append(p.entries, entry); len(p.entries) < pieceSize {
 				continue
 			}
 			if !yield(p) {

@@ -24,7 +24,7 @@ func TestReconcileMany(t *testing.T) {
 	var inForce []*policy.Decision
 	want := Report{}
 	wanted := map[netip.Prefix]loader.Action{}
-	for i := range 3*comparePiece + 17 {
+	for i := range 3*pieceSize + 17 {
 		d := decision(fmt.Sprintf("10.%d.%d.%d/32", i>>16, i>>8&255, i&255), policy.Drop)
 		have, _ := entryOf(d, time.Time{})
 		switch random.IntN(8) {
@@ -102,8 +102,8 @@ func TestReconcileFails(t *testing.T) {
 		ended := false
 		_, err := e.Reconcile(func(yield func(*policy.Decision) bool) {
 			defer func() { ended = true }()
-			for i := range 9 * comparePiece {
-				if !yield(decision(fmt.Sprintf("10.0.%d.%d/32", i>>8, i&255), policy.Drop)) {
+			for i := range 9 * pieceSize {
+				if !yield(decision(fmt.Sprintf("10.%d.%d.%d/32", i>>16, i>>8&255, i&255), policy.Drop)) {
 					return
 				}
 			}

@@ -19,18 +19,22 @@ import (
 const (
 	restShare = 4 // times as long as it took to look for sessions, until the next look
 	restMost  = 5 * time.Millisecond
+
+	queueSlack = 4 // times as much room as was needed is what a queue keeps
 )
 
 // closeSessions queues those among entries of which nothing passes. Within a wider prefix,
 // what is allowed or limited by an entry of its own is spared.
 func (e *Enforcer) closeSessions(entries []loader.Entry) {
-	dropped := make([]netip.Prefix, 0, len(entries))
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	waiting := slices.Grow(e.waiting, len(entries))
 	for i := range entries {
 		p := entries[i].Prefix
 		switch {
 		case !entries[i].Action.Blocks():
 		case isSource(p) || len(e.spared) == 0:
-			dropped = append(dropped, p)
+			waiting = append(waiting, p)
 		default:
 			var holes []netip.Prefix
 			for spared := range e.spared {
@@ -38,21 +42,16 @@ func (e *Enforcer) closeSessions(entries []loader.Entry) {
 					holes = append(holes, spared)
 				}
 			}
-			dropped = append(dropped, without(p, holes)...)
+			waiting = append(waiting, without(p, holes)...)
 		}
 	}
-	if len(dropped) == 0 {
+	if len(waiting) > e.o.Queue {
+		e.stats.Skipped += uint64(len(waiting) - e.o.Queue)
+		waiting = waiting[:e.o.Queue]
+	}
+	if e.waiting = waiting; len(waiting) == 0 {
 		return
 	}
-	e.mu.Lock()
-	defer e.mu.Unlock()
-	room := e.o.Queue - e.stats.Waiting
-	if room < len(dropped) {
-		e.stats.Skipped += uint64(len(dropped) - room)
-		dropped = dropped[:room]
-	}
-	e.waiting = append(e.waiting, dropped) // uncopied: there may be a million
-	e.stats.Waiting += len(dropped)
 	select {
 	case e.wake <- struct{}{}:
 	default:
@@ -67,6 +66,7 @@ func (e *Enforcer) Run(ctx context.Context) {
 	if e == nil {
 		return
 	}
+	var spent []netip.Prefix // a queue that has been seen to, whose memory is used again
 	for {
 		select {
 		case <-ctx.Done():
@@ -75,11 +75,14 @@ func (e *Enforcer) Run(ctx context.Context) {
 		}
 		e.mu.Lock()
 		waiting, ports := e.waiting, e.ports
-		e.waiting, e.stats.Waiting = nil, 0
+		e.waiting = spent[:0]
 		e.mu.Unlock()
 		begun := time.Now()
-		n, err := e.o.Destroy(slices.Concat(waiting...), ports)
+		n, err := e.o.Destroy(waiting, ports)
 		e.closed(n, err)
+		if spent = waiting; len(spent) < cap(spent)/queueSlack {
+			spent = nil // after many have waited
+		}
 		select {
 		case <-ctx.Done():
 			return

@@ -29,15 +29,17 @@ var (
 	errShort    = errors.New("record ends too early")
 )
 
+// castagnoli is made once: a million records would each look whether it is there.
+var castagnoli = crc32.MakeTable(crc32.Castagnoli)
+
 // checksum is CRC-32C (RFC 9260 appendix A) over the bucket, the key and the
 // value, so that a value that ended up under another key is noticed as well.
 func checksum(bucket bucketID, key, value []byte) uint32 {
-	table := crc32.MakeTable(crc32.Castagnoli)
 	sum := ^uint32(0)
 	for _, b := range [...]byte{byte(bucket), byte(len(key)), byte(len(key) >> 8)} {
-		sum = table[byte(sum)^b] ^ sum>>8 // as Update, which would have them on the heap
+		sum = castagnoli[byte(sum)^b] ^ sum>>8 // as Update, which would have them on the heap
 	}
-	return crc32.Update(crc32.Update(^sum, table, key), table, value)
+	return crc32.Update(crc32.Update(^sum, castagnoli, key), castagnoli, value)
 }
 
 // seal appends the checksum to value.

@@ -67,7 +67,7 @@ func (s *Store) WriteCounts(parts [][]byte) (*Counts, error) {
 	}
 	for _, part := range parts {
 		next.size += uint64(len(part))
-		next.sum = crc32.Update(next.sum, crc32.MakeTable(crc32.Castagnoli), part)
+		next.sum = crc32.Update(next.sum, castagnoli, part)
 	}
 	path := countsPath(s.path, next.file)
 	_, missing := os.Lstat(path)
@@ -143,7 +143,7 @@ func (s *Store) Counts() ([]byte, error) {
 	if _, err := io.ReadFull(f, b); err != nil {
 		return nil, fmt.Errorf("%w: %s: %w", ErrCounts, path, err)
 	}
-	if crc32.Checksum(b, crc32.MakeTable(crc32.Castagnoli)) != c.sum {
+	if crc32.Checksum(b, castagnoli) != c.sum {
 		return nil, fmt.Errorf("%w: %s: %w", ErrCounts, path, errChecksum)
 	}
 	return b, nil

@@ -268,23 +268,40 @@ func (w writer) format() error {
 // start makes the buckets of a new file and reads the tallies of an old one.
 func (s *Store) start() error {
 	return s.guard(func() error {
+		known := false
+		err := s.db.View(func(tx *bolt.Tx) (err error) {
+			known, err = s.recall(tx)
+			return err
+		})
+		if err != nil || known { // else it is a new file
+			return err
+		}
 		return s.db.Update(func(tx *bolt.Tx) error {
 			for id := range bucketCount {
 				if _, err := tx.CreateBucketIfNotExists([]byte(id.String())); err != nil {
 					return fmt.Errorf("create bucket %v: %w", id, err)
 				}
 			}
-			sealed := tx.Bucket([]byte(bucketMeta.String())).Get(keyFormat)
-			if sealed == nil {
-				return writer{tx: tx, tallies: &s.tallies}.format()
-			}
-			value, _, err := unseal(bucketMeta, keyFormat, sealed)
-			if err != nil {
-				return fmt.Errorf("tallies: %w", err)
-			}
-			return s.tallies.decode(value)
+			return writer{tx: tx, tallies: &s.tallies}.format()
 		})
 	})
+}
+
+// recall reads the tallies, and reports whether there were any.
+func (s *Store) recall(tx *bolt.Tx) (known bool, err error) {
+	meta := tx.Bucket([]byte(bucketMeta.String()))
+	if meta == nil {
+		return false, nil
+	}
+	sealed := meta.Get(keyFormat)
+	if sealed == nil {
+		return false, nil
+	}
+	value, _, err := unseal(bucketMeta, keyFormat, sealed)
+	if err != nil {
+		return true, fmt.Errorf("tallies: %w", err)
+	}
+	return true, s.tallies.decode(value)
 }
 
 // say reports what was salvaged.
