@@ -283,15 +283,26 @@ func TestRenamedWhileAttached(t *testing.T) {
 			mustDo(t, d.Put(Entry{Prefix: prefix(flaggedSource + "/32"), Action: ActionDrop}))
 			f := follow(t, d, ns, "eth*")
 			p := startProbe(t, far, "far0", ns, "eth0")
+			var downs uint64
 			for i := range 5 {
 				from, to := fmt.Sprint("eth", i), fmt.Sprint("eth", i+1)
-				ns.down(t, from) // before 6.3, none that is up can be renamed
-				ns.do(t, func() { mustDo(t, netlink.LinkSetName(must(netlink.LinkByName(from)), to)) })
-				ns.up(t, to)
+				ns.do(t, func() {
+					l := must(netlink.LinkByName(from))
+					if err := netlink.LinkSetName(l, to); !errors.Is(err, unix.EBUSY) {
+						mustDo(t, err)
+						return
+					}
+					// Before 6.3, none that is up can be renamed. veth lets go of the program before
+					// it is down, and what is on its way just then passes by it.
+					downs++
+					mustDo(t, netlink.LinkSetDown(l))
+					mustDo(t, netlink.LinkSetName(l, to))
+					mustDo(t, netlink.LinkSetUp(l))
+				})
 				eventually(t, "the new name is reported", func() bool { return f.of(to).Index != 0 && f.of(to).Mode != ModeNone })
 				p.more(t, 10)
 			}
-			if n := p.flagged.Load(); n != 0 {
+			if n := p.flagged.Load(); n > downs {
 				t.Errorf("%d flagged packets got past", n)
 			}
 			if got := d.Checks(); got.Differences != 0 {
