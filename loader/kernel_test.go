@@ -30,6 +30,15 @@ func needKernel(t testing.TB) {
 	t.Skipf("SKIPPED, NOT TESTED against the kernel: %v", err)
 }
 
+// steps is how many random steps a model takes. On an emulated machine a fifth of
+// them have to do: there it is the other kernel that is tried, not the arithmetic.
+func steps(n int) int {
+	if os.Getenv("WEIR_GUEST") != "" {
+		return n / 5
+	}
+	return n
+}
+
 // must returns v, or ends the test.
 func must[T any](v T, err error) T {
 	if err != nil {

@@ -74,7 +74,7 @@ func TestFloodModel(t *testing.T) {
 	candidates := crowded(s.Datapath, 60)
 	model := map[netip.Prefix]Entry{}
 	full, alive := 0, true
-	for step := range 3000 {
+	for step := range steps(3000) {
 		p := candidates[rng.IntN(len(candidates))]
 		switch rng.IntN(16) {
 		case 0, 1, 2, 3, 4:
@@ -148,7 +148,7 @@ func TestSetIsPutRight(t *testing.T) {
 		}
 	}
 	rng := rand.New(rand.NewPCG(2, 3))
-	for range 20 {
+	for range steps(20) {
 		for _, m := range []*marks{s.marks4, s.marks6} {
 			for range 10 {
 				from, to := rng.IntN(groupPlaces), rng.IntN(2*groupPlaces)

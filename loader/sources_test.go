@@ -107,7 +107,7 @@ func TestSourcesModel(t *testing.T) {
 	rng := rand.New(rand.NewPCG(1, 4))
 	candidates := crowded(s.Datapath, 30)
 	model := map[netip.Prefix]Entry{}
-	for step := range 6000 {
+	for step := range steps(6000) {
 		p := candidates[rng.IntN(len(candidates))]
 		switch rng.IntN(20) {
 		case 0, 1, 2, 3, 4, 5:
