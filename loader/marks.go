@@ -58,7 +58,7 @@ func mapMarks(marksMap, unmarkedMap, beliefMap *ebpf.Map, f markForm, factor uin
 	if have, want := int(unmarkedMap.MaxEntries()), f.unmarked(); have < want {
 		return nil, fmt.Errorf("map the set: %d words for the groups of %d homes, want %d", have, f.homes, want)
 	}
-	m := newMarks(f, factor)
+	m := marksIn(f, factor, nil, nil)
 	defer func() {
 		if err != nil {
 			err = errors.Join(err, m.close())
@@ -77,8 +77,13 @@ func mapMarks(marksMap, unmarkedMap, beliefMap *ebpf.Map, f markForm, factor uin
 
 // newMarks makes an empty set that no kernel knows.
 func newMarks(f markForm, factor uint64) *marks {
+	return marksIn(f, factor, make([]uint64, f.words()), make([]uint64, f.unmarked()))
+}
+
+// marksIn is the set that stands in some words, of which nothing else is known.
+func marksIn(f markForm, factor uint64, words, unmarked []uint64) *marks {
 	return &marks{
-		form: f, factor: factor, words: make([]uint64, f.words()), unmarked: make([]uint64, f.unmarked()),
+		form: f, factor: factor, words: words, unmarked: unmarked,
 		left: make(map[int][]uint64), shared: make(map[name]int),
 	}
 }
