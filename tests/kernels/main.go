@@ -125,7 +125,7 @@ func runAll(ctx context.Context, o options) error {
 		for _, r := range runs {
 			if left := r.left(); len(left.jobs) > 0 {
 				fmt.Printf("\nOnce more on %s, what failed there:\n", r.kind)
-				total.failed -= r.retried()
+				total.failed -= r.failures()
 				total.add(testAll(ctx, o, dir, []*run{{kernel: left}}))
 			}
 		}

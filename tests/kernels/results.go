@@ -64,8 +64,8 @@ func (r *run) left() kernel {
 	return left
 }
 
-// retried is how many of the failures that report counts have their tests in left.
-func (r *run) retried() (n int) {
+// failures is how many there are of which left has the tests.
+func (r *run) failures() (n int) {
 	for _, t := range r.results {
 		if r.failed(t) {
 			n++
@@ -81,7 +81,7 @@ func (r *run) retried() (n int) {
 // they said, skips with their reason. Where all tests ran, the skips that
 // were expected must have happened.
 func (r *run) report(w io.Writer, o options) tally {
-	var total tally
+	total := tally{failed: r.failures()}
 	seen := make(map[skip]bool)
 	fmt.Fprintf(w, "\nLinux %s (%s)\n", r.kind, r.took.Round(time.Second))
 	var pkg string
@@ -94,10 +94,8 @@ func (r *run) report(w io.Writer, o options) tally {
 		s := skip{r.kind, t.Package, t.Test}
 		switch {
 		case r.failed(t) && t.Outcome == "skip":
-			total.failed++
 			fmt.Fprintf(w, "    SKIPPED, and expected.go does not say why: %s\n%s\n", t.Test, t.Output)
 		case r.failed(t):
-			total.failed++
 			fmt.Fprintf(w, "    FAILED %s\n%s\n", t.Test, t.Output)
 		case t.Outcome == "skip":
 			total.skipped++
@@ -117,10 +115,8 @@ func (r *run) report(w io.Writer, o options) tally {
 		}
 	}
 	if r.err != nil {
-		total.failed++
 		fmt.Fprintf(w, "    FAILED: %v\n", r.err)
 	} else if len(r.results) == 0 {
-		total.failed++
 		fmt.Fprintln(w, "    FAILED: no test ran")
 	}
 	return total

@@ -78,7 +78,7 @@ func TestLeft(t *testing.T) {
 	if got := r.left(); got.kind != "6.1" || !slices.Equal(got.jobs, want) {
 		t.Errorf("%+v, want %+v", got, want)
 	}
-	if got := r.retried(); got != 4 {
+	if got := r.failures(); got != 4 {
 		t.Errorf("%d failures are tried once more, want 4", got)
 	}
 }
